@@ -1,0 +1,211 @@
+// Package signature verifies the signatures of people, devices and services.
+//
+// A signature is always over a Statement: a domain tag and a canonical body,
+// hashed together, so that a signature made for one purpose is worthless for
+// another. Every key and every signature names its algorithm; a verifier never
+// guesses it. Signing lives with the holders of keys (internal/hsm, client).
+package signature
+
+import (
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"math/big"
+	"strings"
+
+	"github.com/cofferhq/coffer/internal/wire"
+)
+
+// Algorithm identifies a signature scheme on the wire.
+type Algorithm uint16
+
+// The registered algorithms. Numbers are never reused.
+const (
+	// Ed25519 (RFC 8032) over the statement's 32-byte digest.
+	Ed25519 Algorithm = 1
+	// P256 is ECDSA over NIST P-256, the statement's digest being the message
+	// hash; the signature is r ‖ s, 32 bytes each, s ≤ q/2.
+	P256 Algorithm = 2
+)
+
+func (a Algorithm) String() string {
+	switch a {
+	case Ed25519:
+		return "ed25519"
+	case P256:
+		return "p256"
+	}
+	return fmt.Sprintf("algorithm-%d", uint16(a))
+}
+
+// ErrInvalid is wrapped by every failed verification.
+var ErrInvalid = errors.New("signature does not verify")
+
+// Statement is what is signed.
+type Statement struct {
+	Domain string // one of the domain tags of docs/spec/wire.md
+	Body   []byte // canonical encoding
+}
+
+// Digest is the 32 bytes that the algorithm signs.
+func (st Statement) Digest() [32]byte { return wire.Hash(st.Domain, st.Body) }
+
+// PublicKey is a verification key: 32 bytes for Ed25519, the 65-byte
+// uncompressed SEC1 point for P256.
+type PublicKey struct {
+	Algorithm Algorithm
+	Key       string // raw bytes; a string, so that PublicKey is comparable
+}
+
+// Signature is a signature with its algorithm: 64 bytes for both.
+type Signature struct {
+	Algorithm Algorithm
+	Bytes     []byte
+}
+
+const keyVersion, signatureVersion = 1, 1
+
+// ParsePublicKey checks that the key is one that Verify can use.
+func ParsePublicKey(a Algorithm, key []byte) (PublicKey, error) {
+	k := PublicKey{a, string(key)}
+	switch a {
+	case Ed25519:
+		if len(key) != ed25519.PublicKeySize {
+			return PublicKey{}, fmt.Errorf("ed25519 key of %d bytes, want %d", len(key), ed25519.PublicKeySize)
+		}
+	case P256:
+		if _, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), key); err != nil {
+			return PublicKey{}, fmt.Errorf("p256 key: want a 65-byte uncompressed point on the curve: %w", err)
+		}
+	default:
+		return PublicKey{}, fmt.Errorf("unknown key algorithm %d, want 1 (ed25519) or 2 (p256)", uint16(a))
+	}
+	return k, nil
+}
+
+// Bytes is the canonical encoding.
+func (k PublicKey) Bytes() []byte {
+	return wire.NewWriter(keyVersion).Uint16(uint16(k.Algorithm)).String(k.Key).Bytes()
+}
+
+// DecodePublicKey is the inverse of Bytes.
+func DecodePublicKey(b []byte) (PublicKey, error) {
+	r := wire.NewReader(b, keyVersion)
+	a, key := Algorithm(r.Uint16("algorithm")), r.Var("key", 256)
+	if err := r.Done(); err != nil {
+		return PublicKey{}, fmt.Errorf("couldn't decode public key: %w", err)
+	}
+	return ParsePublicKey(a, key)
+}
+
+// Fingerprint names a key to people: the first 16 bytes of its hash, in hex.
+func (k PublicKey) Fingerprint() string {
+	h := wire.Hash("coffer/key-fingerprint/v1", k.Bytes())
+	return fmt.Sprintf("%x", h[:16])
+}
+
+// String is the text form "ed25519:BASE64URL", which ParseText reads.
+func (k PublicKey) String() string {
+	return k.Algorithm.String() + ":" + base64.RawURLEncoding.EncodeToString([]byte(k.Key))
+}
+
+// ParseText reads the form that String writes.
+func ParseText(s string) (PublicKey, error) {
+	name, enc, ok := strings.Cut(s, ":")
+	raw, err := base64.RawURLEncoding.Strict().DecodeString(enc)
+	if !ok || err != nil {
+		return PublicKey{}, fmt.Errorf("key %q: want ed25519:BASE64URL or p256:BASE64URL", s)
+	}
+	for _, a := range []Algorithm{Ed25519, P256} {
+		if a.String() == name {
+			return ParsePublicKey(a, raw)
+		}
+	}
+	return PublicKey{}, fmt.Errorf("key %q: unknown algorithm %q, want ed25519 or p256", s, name)
+}
+
+// MarshalText and UnmarshalText let keys stand in JSON and TOML.
+func (k PublicKey) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
+// UnmarshalText reads the form that MarshalText writes.
+func (k *PublicKey) UnmarshalText(b []byte) error {
+	parsed, err := ParseText(string(b))
+	if err == nil {
+		*k = parsed
+	}
+	return err
+}
+
+// Encode is the canonical encoding.
+func (s Signature) Encode() []byte {
+	return wire.NewWriter(signatureVersion).Uint16(uint16(s.Algorithm)).Var(s.Bytes).Bytes()
+}
+
+// Decode is the inverse of Encode. It checks the form, not the validity.
+func Decode(b []byte) (Signature, error) {
+	r := wire.NewReader(b, signatureVersion)
+	s := Signature{Algorithm(r.Uint16("algorithm")), r.Var("signature", 64)}
+	if err := r.Done(); err != nil {
+		return Signature{}, fmt.Errorf("couldn't decode signature: %w", err)
+	}
+	if (s.Algorithm != Ed25519 && s.Algorithm != P256) || len(s.Bytes) != 64 {
+		return Signature{}, fmt.Errorf("couldn't decode signature: algorithm %d with %d bytes, want 1 or 2 with 64", s.Algorithm, len(s.Bytes))
+	}
+	return s, nil
+}
+
+// Verify checks s over st under k. The algorithms of key and signature must
+// agree.
+func Verify(k PublicKey, st Statement, s Signature) error {
+	if k.Algorithm != s.Algorithm {
+		return fmt.Errorf("%w: key is %v, signature is %v", ErrInvalid, k.Algorithm, s.Algorithm)
+	}
+	if len(s.Bytes) != 64 {
+		return fmt.Errorf("%w: %d bytes, want 64", ErrInvalid, len(s.Bytes))
+	}
+	digest := st.Digest()
+	switch k.Algorithm {
+	case Ed25519:
+		if len(k.Key) == ed25519.PublicKeySize && ed25519.Verify(ed25519.PublicKey(k.Key), digest[:], s.Bytes) {
+			return nil
+		}
+	case P256:
+		pub, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), []byte(k.Key))
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrInvalid, err)
+		}
+		r, t := new(big.Int).SetBytes(s.Bytes[:32]), new(big.Int).SetBytes(s.Bytes[32:])
+		if t.Cmp(p256HalfOrder) <= 0 && ecdsa.Verify(pub, digest[:], r, t) {
+			return nil
+		}
+	default:
+		return fmt.Errorf("%w: unknown algorithm %d", ErrInvalid, uint16(k.Algorithm))
+	}
+	return fmt.Errorf("%w: %q under %v", ErrInvalid, st.Domain, k)
+}
+
+var p256HalfOrder = new(big.Int).Rsh(elliptic.P256().Params().N, 1)
+
+// NormalizeP256 turns r ‖ s as a device returns it into the one canonical form
+// with s ≤ q/2, so that a signature has no second encoding.
+func NormalizeP256(raw []byte) (Signature, error) {
+	if len(raw) != 64 {
+		return Signature{}, fmt.Errorf("p256 signature of %d bytes, want 64", len(raw))
+	}
+	out := append([]byte(nil), raw...)
+	if s := new(big.Int).SetBytes(raw[32:]); s.Cmp(p256HalfOrder) > 0 {
+		s.Sub(elliptic.P256().Params().N, s)
+		if s.Sign() < 0 {
+			return Signature{}, errors.New("p256 signature: s above the group order")
+		}
+		s.FillBytes(out[32:])
+	}
+	return Signature{P256, out}, nil
+}
+
+// KeyID is a short binary name of a key, for use as a map key in records.
+func (k PublicKey) KeyID() [32]byte { return sha256.Sum256(k.Bytes()) }

@@ -1,0 +1,41 @@
+package transcript
+
+// The registry. A tag is used at one place in the protocols; adding one means a
+// line here and on docs/spec/random-oracle.md.
+const (
+	// Sessions (docs/spec/dkls23.md, docs/spec/dkg.md).
+	TagSID  Tag = "sid"  // session id from all nonces
+	TagDSID Tag = "dsid" // directional id of one OT extension
+	TagCtx  Tag = "ctx"  // hash of the context
+	TagEcho Tag = "echo" // all broadcasts of a round
+
+	// Distributed key generation.
+	TagDKGCommit   Tag = "dkg-com"
+	TagDKGProof    Tag = "dkg-pok"
+	TagDKGShare    Tag = "dkg-share"   // what the evidence signature covers
+	TagDKGSeed     Tag = "dkg-seed"    // commitment to a zero-share seed
+	TagDKGFeldman  Tag = "dkg-feldman" // hash of a Feldman vector
+	TagDKGRoster   Tag = "dkg-roster"  // hash of the sorted id → identity keys
+	TagDKGCert     Tag = "dkg-cert"    // success certificate
+	TagChainCode   Tag = "cc"          // chain code from all contributions
+	TagChainCommit Tag = "cc-com"      // commitment to one contribution
+
+	// Pair setup: base OT and its self-test.
+	TagPairSID   Tag = "psid"
+	TagPairSetup Tag = "pair-setup" // hash of a setup's transcript
+	TagBaseOTKey Tag = "bot"
+	TagBaseOTH   Tag = "bot-h" // hash to the group, both choices
+
+	// OT extension and random VOLE.
+	TagChi    Tag = "chi"
+	TagT      Tag = "T"
+	TagPRG    Tag = "prg"
+	TagPad    Tag = "pad"
+	TagGadget Tag = "gadget"
+	TagTheta  Tag = "theta"
+	TagMu     Tag = "mu"
+
+	// Signing.
+	TagRCommit Tag = "R-com"
+	TagZero    Tag = "zero-share"
+)

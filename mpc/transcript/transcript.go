@@ -1,0 +1,78 @@
+// Package transcript is the random oracle of the threshold protocols and the
+// one registry of its tags.
+//
+//	RO(tag, x₁…xₙ; L) = cSHAKE256(u32 n ‖ Π (u64 |xᵢ| ‖ xᵢ), L, N = "", S = "coffer/mpc/v1/" ‖ tag)
+//
+// (SP 800-185, docs/spec/random-oracle.md.) Two calls with another tag, another
+// count or other item borders never hash the same string. Items are public or
+// secret; the time depends on their lengths only.
+package transcript
+
+import (
+	"crypto/sha3"
+	"encoding/binary"
+	"io"
+
+	"github.com/cofferhq/coffer/mpc/group/secp256k1"
+)
+
+// Tag separates the uses of the random oracle. Every tag is declared in tags.go.
+type Tag string
+
+const customization = "coffer/mpc/v1/"
+
+// XOF returns the oracle's output as a stream.
+func XOF(tag Tag, items ...[]byte) io.Reader {
+	h := sha3.NewCSHAKE256(nil, []byte(customization+string(tag)))
+	var n [8]byte
+	binary.BigEndian.PutUint32(n[:4], uint32(len(items)))
+	h.Write(n[:4])
+	for _, x := range items {
+		binary.BigEndian.PutUint64(n[:], uint64(len(x)))
+		h.Write(n[:])
+		h.Write(x)
+	}
+	return h
+}
+
+// Sum returns 32 bytes of the oracle.
+func Sum(tag Tag, items ...[]byte) [32]byte {
+	var out [32]byte
+	read(XOF(tag, items...), out[:])
+	return out
+}
+
+// Scalar returns 48 bytes of the oracle, big-endian, mod q: its distance from
+// uniform is below 2⁻¹²⁸.
+func Scalar(tag Tag, items ...[]byte) *secp256k1.Scalar {
+	var wide [48]byte
+	read(XOF(tag, items...), wide[:])
+	s := secp256k1.NewScalar().SetWide(&wide)
+	clear(wide[:])
+	return s
+}
+
+// Scalars returns n scalars from consecutive 48-byte blocks of one stream.
+func Scalars(n int, tag Tag, items ...[]byte) []secp256k1.Scalar {
+	out := make([]secp256k1.Scalar, n)
+	r := XOF(tag, items...)
+	var wide [48]byte
+	for i := range out {
+		read(r, wide[:])
+		out[i].SetWide(&wide)
+	}
+	clear(wide[:])
+	return out
+}
+
+// Uint16 and Uint64 are the item encodings of small numbers.
+func Uint16(v uint16) []byte { return binary.BigEndian.AppendUint16(nil, v) }
+
+// Uint64 encodes v as eight bytes, big-endian.
+func Uint64(v uint64) []byte { return binary.BigEndian.AppendUint64(nil, v) }
+
+func read(r io.Reader, b []byte) {
+	if _, err := io.ReadFull(r, b); err != nil {
+		panic("transcript: an XOF never ends: " + err.Error())
+	}
+}
