@@ -8,6 +8,7 @@ const (
 	TagDSID Tag = "dsid" // directional id of one OT extension
 	TagCtx  Tag = "ctx"  // hash of the context
 	TagEcho Tag = "echo" // all broadcasts of a round
+	TagJob  Tag = "job"  // request hash, message hash and tweak of a signature
 
 	// Distributed key generation.
 	TagDKGCommit   Tag = "dkg-com"
@@ -16,9 +17,11 @@ const (
 	TagDKGSeed     Tag = "dkg-seed"    // commitment to a zero-share seed
 	TagDKGFeldman  Tag = "dkg-feldman" // hash of a Feldman vector
 	TagDKGRoster   Tag = "dkg-roster"  // hash of the sorted id → identity keys
+	TagDKGZero     Tag = "dkg-zero"    // zero-share seed of a pair from both halves
 	TagDKGCert     Tag = "dkg-cert"    // success certificate
+	TagKeyID       Tag = "key-id"      // key id from the certificate's digest
 	TagChainCode   Tag = "cc"          // chain code from all contributions
-	TagChainCommit Tag = "cc-com"      // commitment to one contribution
+	TagChainCommit Tag = "cc-com"      // commitment to the chain code, in the certificate
 
 	// Pair setup: base OT and its self-test.
 	TagPairSID   Tag = "psid"
