@@ -1,0 +1,101 @@
+package cluster
+
+import (
+	"fmt"
+
+	"github.com/cofferhq/coffer/internal/wire"
+)
+
+// CommandKind says what a Command asks of a vault.
+type CommandKind uint8
+
+// The commands. Every command gets exactly one Reply, perhaps much later.
+const (
+	CommandStatus  CommandKind = 1 // no fields → Status in Reply.Body
+	CommandChange  CommandKind = 2 // Body: governance.SignedChange
+	CommandKeygen  CommandKind = 3 // Attempt, Body: governance.KeygenOrder → dkg certificate in Reply.Body
+	CommandSign    CommandKind = 4 // Attempt, Body: request.Bundle, Unsigned, Signers → dkls23 final share in Reply.Body
+	CommandReceipt CommandKind = 5 // Body: audit.Receipt
+	CommandAbandon CommandKind = 6 // Attempt: end that session, benign
+)
+
+func (k CommandKind) String() string {
+	switch k {
+	case CommandStatus:
+		return "status"
+	case CommandChange:
+		return "change"
+	case CommandKeygen:
+		return "keygen"
+	case CommandSign:
+		return "sign"
+	case CommandReceipt:
+		return "receipt"
+	case CommandAbandon:
+		return "abandon"
+	}
+	return fmt.Sprintf("command-%d", uint8(k))
+}
+
+// Command is one order to one vault. Fields that a kind does not use are empty.
+type Command struct {
+	Kind     CommandKind
+	Attempt  [16]byte // one attempt at a keygen or a signature; never used twice
+	Body     []byte
+	Unsigned []byte   // sign: the final unsigned transaction
+	Signers  []uint16 // sign: exactly t vaults, sorted
+}
+
+const commandVersion = 1
+
+// Bounds of a Command. MaxBody leaves room in one frame for the rest.
+const (
+	MaxBody     = 1 << 20
+	MaxUnsigned = 256 << 10
+	MaxVaults   = 16
+)
+
+// Encode is the canonical encoding.
+func (c *Command) Encode() []byte {
+	w := wire.NewWriter(commandVersion).Uint8(uint8(c.Kind)).Fixed(c.Attempt[:]).Var(c.Body).Var(c.Unsigned)
+	writeIDs(w, c.Signers)
+	return w.Bytes()
+}
+
+// DecodeCommand is the inverse of Encode.
+func DecodeCommand(b []byte) (*Command, error) {
+	r := wire.NewReader(b, commandVersion)
+	c := &Command{Kind: CommandKind(r.Uint8("kind"))}
+	if r.Err() == nil && (c.Kind < CommandStatus || c.Kind > CommandAbandon) {
+		r.Failf("kind: unknown command %d, want 1 to %d", c.Kind, CommandAbandon)
+	}
+	r.Into("attempt", c.Attempt[:])
+	c.Body = r.Var("body", MaxBody)
+	c.Unsigned = r.Var("unsigned", MaxUnsigned)
+	c.Signers = readIDs(r, "signers")
+	if err := r.Done(); err != nil {
+		return nil, fmt.Errorf("couldn't decode command: %w", err)
+	}
+	return c, nil
+}
+
+func writeIDs(w *wire.Writer, ids []uint16) {
+	w.Count(len(ids))
+	for _, id := range ids {
+		w.Uint16(id)
+	}
+}
+
+// readIDs reads a sorted list without zero and without repetition.
+func readIDs(r *wire.Reader, field string) []uint16 {
+	var ids []uint16
+	for range r.Count(field, MaxVaults, 2) {
+		id := r.Uint16(field)
+		if n := len(ids); r.Err() == nil && (id == 0 || n > 0 && ids[n-1] >= id) {
+			r.Failf("%s: vault ids must be above 0, sorted and unique; got %d", field, id)
+			return nil
+		}
+		ids = append(ids, id)
+	}
+	return ids
+}

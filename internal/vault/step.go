@@ -1,0 +1,101 @@
+package vault
+
+import (
+	"github.com/cofferhq/coffer/internal/hsm"
+	"github.com/cofferhq/coffer/internal/signature"
+)
+
+// Input is one event for Step. At most one of Frame, Command and Device is set;
+// none of them is a tick.
+type Input struct {
+	Now     uint64        // the shell's clock, unix milliseconds
+	Frame   []byte        // from the network; who sent it is not to be trusted
+	Command *Command      // from the coordinator
+	Device  *DeviceResult // the answer to a DeviceCommand
+}
+
+// Command is an encoded cluster.Command with the shell's name for it, to which
+// exactly one Reply answers.
+type Command struct {
+	ID   uint64
+	Body []byte
+}
+
+// Ready is the work that the shell must do after a Step, in this order. A shell
+// that cannot make Writes, Entries and Checkpoint durable stops without doing
+// anything below them: the vault's state is then what the disk says at the next
+// start.
+type Ready struct {
+	// Device commands go to the HSM. They may run while the writes are made
+	// durable, but their results are handed to Step only after.
+	Device []DeviceCommand
+
+	// Writes, Entries and Checkpoint become durable together, before anything
+	// below leaves.
+	Writes     []Record
+	Entries    [][]byte // audit.Entry encodings, appended to the log
+	Checkpoint []byte   // audit.SignedCheckpoint encoding, replaces the newest; nil: none
+
+	Messages []Message
+	Replies  []Reply
+	Notes    []Note
+}
+
+// Record is a named value on the node's disk. Values are sealed. A nil Value
+// deletes the record.
+type Record struct {
+	Name  string
+	Value []byte
+}
+
+// Message is a frame for another vault's node.
+type Message struct {
+	To    uint16
+	Frame []byte
+}
+
+// Reply is an encoded cluster.Reply.
+type Reply struct {
+	ID   uint64
+	Body []byte
+}
+
+// Note is a line for the operator's log. It never holds a secret.
+type Note struct {
+	Text string
+	Args []any // key, value, …
+}
+
+// DeviceKind says what the HSM is asked for.
+type DeviceKind uint8
+
+// The device operations.
+const (
+	DeviceSign   DeviceKind = 1
+	DeviceSeal   DeviceKind = 2
+	DeviceUnseal DeviceKind = 3
+)
+
+// DeviceCommand is one operation of the HSM.
+type DeviceCommand struct {
+	ID        uint64
+	Kind      DeviceKind
+	Role      hsm.Role            // sign
+	Statement signature.Statement // sign
+	Data, AAD []byte              // seal, unseal
+}
+
+// DeviceResult answers a DeviceCommand. Err is empty on success.
+type DeviceResult struct {
+	ID        uint64
+	Signature signature.Signature // sign
+	Data      []byte              // seal, unseal
+	Err       string
+}
+
+// Loaded is what the node had on disk.
+type Loaded struct {
+	Records    []Record
+	Entries    [][]byte
+	Checkpoint []byte
+}
