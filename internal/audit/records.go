@@ -1,0 +1,182 @@
+package audit
+
+import (
+	"fmt"
+
+	"github.com/cofferhq/coffer/internal/chain"
+	"github.com/cofferhq/coffer/internal/wire"
+)
+
+const (
+	bootVersion     = 1
+	keyVersion      = 1
+	receiptVersion  = 1
+	outcomeVersion  = 1
+	incidentVersion = 1
+)
+
+// Stages of an Outcome.
+const (
+	// StageReleased: the final share was authorised; from here on the attempt may
+	// have led to a signature, whatever else is seen.
+	StageReleased = "share-released"
+	// StageAborted: this vault has not sent its final share and never will.
+	StageAborted = "aborted"
+)
+
+// Boot says that the vault started.
+type Boot struct {
+	Vault    uint16
+	Counter  uint64 // as in Checkpoint.Boot; grows by every start
+	Software string // version of the vault's program
+	Device   string // vendor and model of the HSM, as it named itself
+}
+
+// Encode is the canonical encoding (docs/spec/log.md).
+func (b *Boot) Encode() []byte {
+	return wire.NewWriter(bootVersion).Uint16(b.Vault).Uint64(b.Counter).
+		String(clip(b.Software, maxName)).String(clip(b.Device, maxName)).Bytes()
+}
+
+// DecodeBoot is the inverse of Encode.
+func DecodeBoot(b []byte) (*Boot, error) {
+	r := wire.NewReader(b, bootVersion)
+	x := &Boot{r.Uint16("vault"), r.Uint64("counter"), r.String("software", maxName), r.String("device", maxName)}
+	if err := r.Done(); err != nil {
+		return nil, fmt.Errorf("couldn't decode boot: %w", err)
+	}
+	return x, nil
+}
+
+// KeyEntry says that a key came about: the certificate of its generation with
+// the signatures of all n parties, and the order that an admin signed.
+type KeyEntry struct {
+	Key         [32]byte // key id
+	Name        string   // wallet
+	Certificate []byte   // dkg.Certificate
+	Order       []byte   // governance.KeygenOrder
+}
+
+// Encode is the canonical encoding.
+func (k *KeyEntry) Encode() []byte {
+	return wire.NewWriter(keyVersion).Fixed(k.Key[:]).String(clip(k.Name, maxName)).Var(k.Certificate).Var(k.Order).Bytes()
+}
+
+// DecodeKeyEntry is the inverse of Encode.
+func DecodeKeyEntry(b []byte) (*KeyEntry, error) {
+	r, k := wire.NewReader(b, keyVersion), new(KeyEntry)
+	r.Into("key", k.Key[:])
+	k.Name, k.Certificate, k.Order = r.String("name", maxName), r.Var("certificate", maxBlob), r.Var("order", maxBlob)
+	if err := r.Done(); err != nil {
+		return nil, fmt.Errorf("couldn't decode key entry: %w", err)
+	}
+	return k, nil
+}
+
+// Receipt is a signature that came about.
+type Receipt struct {
+	Attempt    [16]byte
+	Request    [32]byte
+	Key        [32]byte
+	Unsigned   []byte // canonical, as in the Decisions
+	Signatures []chain.Signature
+	PublicKey  [33]byte // the wallet's, compressed
+	TxID       string
+}
+
+// Encode is the canonical encoding.
+func (x *Receipt) Encode() []byte {
+	w := wire.NewWriter(receiptVersion).Fixed(x.Attempt[:]).Fixed(x.Request[:]).Fixed(x.Key[:]).Var(x.Unsigned)
+	w.Count(len(x.Signatures))
+	for i := range x.Signatures {
+		w.Fixed(x.Signatures[i].R[:]).Fixed(x.Signatures[i].S[:]).Uint8(x.Signatures[i].RecoveryID)
+	}
+	return w.Fixed(x.PublicKey[:]).String(clip(x.TxID, maxName)).Bytes()
+}
+
+// maxSignatures bounds a transaction's signatures: one an input on some chains.
+const maxSignatures = 256
+
+// DecodeReceipt is the inverse of Encode.
+func DecodeReceipt(b []byte) (*Receipt, error) {
+	r, x := wire.NewReader(b, receiptVersion), new(Receipt)
+	r.Into("attempt", x.Attempt[:])
+	r.Into("request", x.Request[:])
+	r.Into("key", x.Key[:])
+	x.Unsigned = r.Var("unsigned", maxTx)
+	for range r.Count("signatures", maxSignatures, 65) {
+		var s chain.Signature
+		r.Into("r", s.R[:])
+		r.Into("s", s.S[:])
+		if s.RecoveryID = r.Uint8("recovery id"); s.RecoveryID > 3 {
+			r.Failf("recovery id: %d, want 0 to 3", s.RecoveryID)
+		}
+		x.Signatures = append(x.Signatures, s)
+	}
+	r.Into("public key", x.PublicKey[:])
+	x.TxID = r.String("transaction id", maxName)
+	if err := r.Done(); err != nil {
+		return nil, fmt.Errorf("couldn't decode receipt: %w", err)
+	}
+	return x, nil
+}
+
+// Outcome is what became of an attempt at this vault.
+type Outcome struct {
+	Attempt  [16]byte
+	Request  [32]byte
+	Stage    string // StageReleased or StageAborted
+	Detail   string
+	Culprits []uint16 // ascending
+}
+
+// Encode is the canonical encoding.
+func (o *Outcome) Encode() []byte {
+	w := wire.NewWriter(outcomeVersion).Fixed(o.Attempt[:]).Fixed(o.Request[:]).String(o.Stage).String(Clip(o.Detail))
+	writeIDs(w, o.Culprits)
+	return w.Bytes()
+}
+
+// DecodeOutcome is the inverse of Encode.
+func DecodeOutcome(b []byte) (*Outcome, error) {
+	r, o := wire.NewReader(b, outcomeVersion), new(Outcome)
+	r.Into("attempt", o.Attempt[:])
+	r.Into("request", o.Request[:])
+	o.Stage = r.String("stage", maxName)
+	if o.Stage != StageReleased && o.Stage != StageAborted {
+		r.Failf("stage: %q, want %q or %q", o.Stage, StageReleased, StageAborted)
+	}
+	o.Detail, o.Culprits = r.String("detail", maxText), readIDs(r, "culprits")
+	if err := r.Done(); err != nil {
+		return nil, fmt.Errorf("couldn't decode outcome: %w", err)
+	}
+	return o, nil
+}
+
+// Incident says that a peer misbehaved, or seemed to.
+type Incident struct {
+	Peer     uint16
+	Class    string // mpc.Class, or what the vault itself found ("fork", "rollback")
+	Step     string
+	Detail   string
+	Evidence []byte
+}
+
+// Encode is the canonical encoding.
+func (i *Incident) Encode() []byte {
+	return wire.NewWriter(incidentVersion).Uint16(i.Peer).String(clip(i.Class, maxName)).String(clip(i.Step, maxName)).
+		String(Clip(i.Detail)).Var(i.Evidence).Bytes()
+}
+
+// DecodeIncident is the inverse of Encode.
+func DecodeIncident(b []byte) (*Incident, error) {
+	r := wire.NewReader(b, incidentVersion)
+	i := &Incident{
+		r.Uint16("peer"), r.String("class", maxName), r.String("step", maxName),
+		r.String("detail", maxText), r.Var("evidence", maxBlob),
+	}
+	if err := r.Done(); err != nil {
+		return nil, fmt.Errorf("couldn't decode incident: %w", err)
+	}
+	return i, nil
+}
