@@ -26,7 +26,7 @@ type Amount = uint256.Int
 // CAIP-19 ("eip155:1/slip44:60", "eip155:1/erc20:0x…").
 type Effects struct {
 	Chain     string // CAIP-2
-	Sender    string // CAIP-10; empty while only the intent is known to nobody
+	Sender    string // CAIP-10
 	Transfers []Transfer
 	Approvals []Approval
 	Calls     []Call
@@ -50,10 +50,12 @@ type Approval struct {
 	Amount         Amount
 }
 
-// Call is a call of a contract, decoded or not.
+// Call is a call of a contract, decoded or not: a token's transfer is both a
+// Transfer, which says what it means, and a Call, which says how it is done.
+// Native coin sent without data is only a Transfer.
 type Call struct {
 	To     string // CAIP-10; empty for contract creation
-	Method string // "transfer(address,uint256)", or the selector "0x12345678" when unknown, or "" without data
+	Method string // "transfer(address,uint256)", or the selector "0x12345678" when unknown, or "" for contract creation
 	Value  Amount // native value sent along
 }
 
@@ -93,30 +95,43 @@ func (e *Effects) Encode() []byte {
 // DecodeEffects is the inverse of Encode.
 func DecodeEffects(b []byte) (*Effects, error) {
 	r := wire.NewReader(b, effectsVersion)
-	e := &Effects{Chain: r.String("chain", maxText), Sender: r.String("sender", maxText)}
+	e := &Effects{Chain: readText(r, "chain"), Sender: readText(r, "sender")}
 	for range r.Count("transfers", maxItems, 44) {
 		e.Transfers = append(e.Transfers, Transfer{
-			From: r.String("from", maxText), To: r.String("to", maxText),
-			Asset: r.String("asset", maxText), Amount: ReadAmount(r, "amount"),
+			From: readText(r, "from"), To: readText(r, "to"),
+			Asset: readText(r, "asset"), Amount: ReadAmount(r, "amount"),
 		})
 	}
 	for range r.Count("approvals", maxItems, 44) {
 		e.Approvals = append(e.Approvals, Approval{
-			Owner: r.String("owner", maxText), Spender: r.String("spender", maxText),
-			Asset: r.String("asset", maxText), Amount: ReadAmount(r, "amount"),
+			Owner: readText(r, "owner"), Spender: readText(r, "spender"),
+			Asset: readText(r, "asset"), Amount: ReadAmount(r, "amount"),
 		})
 	}
 	for range r.Count("calls", maxItems, 40) {
 		e.Calls = append(e.Calls, Call{
-			To: r.String("to", maxText), Method: r.String("method", maxText), Value: ReadAmount(r, "value"),
+			To: readText(r, "to"), Method: readText(r, "method"), Value: ReadAmount(r, "value"),
 		})
 	}
 	e.MaxFee = ReadAmount(r, "max fee")
-	e.Undecoded = r.String("undecoded", maxText)
+	e.Undecoded = readText(r, "undecoded")
 	if err := r.Done(); err != nil {
 		return nil, fmt.Errorf("couldn't decode effects: %w", err)
 	}
 	return e, nil
+}
+
+// readText reads printable ASCII: these strings are compared byte by byte and
+// shown on terminals, so that nothing in them may look like something else.
+func readText(r *wire.Reader, field string) string {
+	s := r.String(field, maxText)
+	for i := range len(s) {
+		if s[i] < 0x20 || s[i] > 0x7e {
+			r.Failf("%s: byte %#02x at %d, want printable ASCII", field, s[i], i)
+			return ""
+		}
+	}
+	return s
 }
 
 // WriteAmount appends 32 bytes, big-endian.
