@@ -34,15 +34,16 @@ type Decision struct {
 	Code           string // a refusal's code; empty when allowed
 }
 
-// Encode is the canonical encoding (docs/spec/log.md). It clips explanations to
-// what Clip leaves.
+// Encode is the canonical encoding (docs/spec/log.md). It cleans and cuts texts to
+// what these fields hold.
 func (d *Decision) Encode() []byte {
 	w := wire.NewWriter(decisionVersion).Fixed(d.Attempt[:]).Fixed(d.Request[:]).Var(d.Bundle).Var(d.Unsigned).
 		Fixed(d.Key[:]).Uint32(d.Epoch)
 	writeIDs(w, d.Parties)
 	return w.Fixed(d.R0Hash[:]).Uint64(d.GovernanceSeq).Fixed(d.GovernanceHead[:]).Fixed(d.PolicyRoot[:]).
 		Fixed(d.RosterRoot[:]).Fixed(d.LedgerHead[:]).Uint64(d.Time).Bool(d.Allow).
-		String(clip(d.Rule, maxName)).String(Clip(d.Detail)).String(Clip(d.Fix)).String(clip(d.Code, maxName)).Bytes()
+		String(wire.CleanText(d.Rule, maxName)).String(wire.CleanText(d.Detail, maxText)).
+		String(wire.CleanText(d.Fix, maxText)).String(wire.CleanText(d.Code, maxName)).Bytes()
 }
 
 // DecodeDecision is the inverse of Encode. It decodes neither the bundle nor the
@@ -62,8 +63,8 @@ func DecodeDecision(b []byte) (*Decision, error) {
 	r.Into("roster root", d.RosterRoot[:])
 	r.Into("ledger head", d.LedgerHead[:])
 	d.Time, d.Allow = r.Uint64("time"), r.Bool("allow")
-	d.Rule, d.Detail = r.String("rule", maxName), r.String("detail", maxText)
-	d.Fix, d.Code = r.String("fix", maxText), r.String("code", maxName)
+	d.Rule, d.Detail = r.Text("rule", maxName), r.Text("detail", maxText)
+	d.Fix, d.Code = r.Text("fix", maxText), r.Text("code", maxName)
 	if d.Allow && d.Code != "" {
 		r.Failf("code: %q on a decision that allows, want none", d.Code)
 	}

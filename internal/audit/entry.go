@@ -2,7 +2,6 @@ package audit
 
 import (
 	"fmt"
-	"unicode/utf8"
 
 	"github.com/cofferhq/coffer/internal/wire"
 )
@@ -73,21 +72,6 @@ func DecodeEntry(b []byte) (*Entry, error) {
 		return nil, fmt.Errorf("couldn't decode log entry: %w", err)
 	}
 	return e, nil
-}
-
-// Clip shortens s to what the records of this package hold of an explanation,
-// between two characters. Encode does it by itself; whoever compares texts with
-// those of a log does the same.
-func Clip(s string) string { return clip(s, maxText) }
-
-func clip(s string, max int) string {
-	if len(s) <= max {
-		return s
-	}
-	for max > 0 && !utf8.RuneStart(s[max]) {
-		max--
-	}
-	return s[:max]
 }
 
 func writeIDs(w *wire.Writer, ids []uint16) {

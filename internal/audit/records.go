@@ -35,13 +35,13 @@ type Boot struct {
 // Encode is the canonical encoding (docs/spec/log.md).
 func (b *Boot) Encode() []byte {
 	return wire.NewWriter(bootVersion).Uint16(b.Vault).Uint64(b.Counter).
-		String(clip(b.Software, maxName)).String(clip(b.Device, maxName)).Bytes()
+		String(wire.CleanText(b.Software, maxName)).String(wire.CleanText(b.Device, maxName)).Bytes()
 }
 
 // DecodeBoot is the inverse of Encode.
 func DecodeBoot(b []byte) (*Boot, error) {
 	r := wire.NewReader(b, bootVersion)
-	x := &Boot{r.Uint16("vault"), r.Uint64("counter"), r.String("software", maxName), r.String("device", maxName)}
+	x := &Boot{r.Uint16("vault"), r.Uint64("counter"), r.Text("software", maxName), r.Text("device", maxName)}
 	if err := r.Done(); err != nil {
 		return nil, fmt.Errorf("couldn't decode boot: %w", err)
 	}
@@ -51,22 +51,20 @@ func DecodeBoot(b []byte) (*Boot, error) {
 // KeyEntry says that a key came about: the certificate of its generation with
 // the signatures of all n parties, and the order that an admin signed.
 type KeyEntry struct {
-	Key         [32]byte // key id
-	Name        string   // wallet
-	Certificate []byte   // dkg.Certificate
-	Order       []byte   // governance.KeygenOrder
+	Name        string // wallet
+	Certificate []byte // dkg.Certificate; the key id follows from it
+	Order       []byte // governance.KeygenOrder
 }
 
 // Encode is the canonical encoding.
 func (k *KeyEntry) Encode() []byte {
-	return wire.NewWriter(keyVersion).Fixed(k.Key[:]).String(clip(k.Name, maxName)).Var(k.Certificate).Var(k.Order).Bytes()
+	return wire.NewWriter(keyVersion).String(wire.CleanText(k.Name, maxName)).Var(k.Certificate).Var(k.Order).Bytes()
 }
 
 // DecodeKeyEntry is the inverse of Encode.
 func DecodeKeyEntry(b []byte) (*KeyEntry, error) {
 	r, k := wire.NewReader(b, keyVersion), new(KeyEntry)
-	r.Into("key", k.Key[:])
-	k.Name, k.Certificate, k.Order = r.String("name", maxName), r.Var("certificate", maxBlob), r.Var("order", maxBlob)
+	k.Name, k.Certificate, k.Order = r.Text("name", maxName), r.Var("certificate", maxBlob), r.Var("order", maxBlob)
 	if err := r.Done(); err != nil {
 		return nil, fmt.Errorf("couldn't decode key entry: %w", err)
 	}
@@ -91,7 +89,7 @@ func (x *Receipt) Encode() []byte {
 	for i := range x.Signatures {
 		w.Fixed(x.Signatures[i].R[:]).Fixed(x.Signatures[i].S[:]).Uint8(x.Signatures[i].RecoveryID)
 	}
-	return w.Fixed(x.PublicKey[:]).String(clip(x.TxID, maxName)).Bytes()
+	return w.Fixed(x.PublicKey[:]).String(wire.CleanText(x.TxID, maxName)).Bytes()
 }
 
 // maxSignatures bounds a transaction's signatures: one an input on some chains.
@@ -114,7 +112,7 @@ func DecodeReceipt(b []byte) (*Receipt, error) {
 		x.Signatures = append(x.Signatures, s)
 	}
 	r.Into("public key", x.PublicKey[:])
-	x.TxID = r.String("transaction id", maxName)
+	x.TxID = r.Text("transaction id", maxName)
 	if err := r.Done(); err != nil {
 		return nil, fmt.Errorf("couldn't decode receipt: %w", err)
 	}
@@ -128,12 +126,20 @@ type Outcome struct {
 	Stage    string // StageReleased or StageAborted
 	Detail   string
 	Culprits []uint16 // ascending
+	// Witnessed are the checkpoints of the peers' certificates on which the final
+	// share was released, by ascending vault. They make every log a witness of
+	// the others: a copy that is shorter than a peer knew it, or forked, is found.
+	Witnessed []SignedCheckpoint
 }
 
 // Encode is the canonical encoding.
 func (o *Outcome) Encode() []byte {
-	w := wire.NewWriter(outcomeVersion).Fixed(o.Attempt[:]).Fixed(o.Request[:]).String(o.Stage).String(Clip(o.Detail))
+	w := wire.NewWriter(outcomeVersion).Fixed(o.Attempt[:]).Fixed(o.Request[:]).String(o.Stage).String(wire.CleanText(o.Detail, maxText))
 	writeIDs(w, o.Culprits)
+	w.Count(len(o.Witnessed))
+	for i := range o.Witnessed {
+		w.Var(o.Witnessed[i].Encode())
+	}
 	return w.Bytes()
 }
 
@@ -146,7 +152,24 @@ func DecodeOutcome(b []byte) (*Outcome, error) {
 	if o.Stage != StageReleased && o.Stage != StageAborted {
 		r.Failf("stage: %q, want %q or %q", o.Stage, StageReleased, StageAborted)
 	}
-	o.Detail, o.Culprits = r.String("detail", maxText), readIDs(r, "culprits")
+	o.Detail, o.Culprits = r.Text("detail", maxText), readIDs(r, "culprits")
+	last := uint16(0)
+	for range r.Count("witnessed", maxIDs, 4) {
+		b := r.Var("witnessed", maxCheckpoint)
+		if r.Err() != nil {
+			break
+		}
+		cp, err := DecodeSignedCheckpoint(b)
+		if err != nil {
+			r.Fail(fmt.Errorf("witnessed: %w", err))
+			break
+		}
+		if cp.Vault <= last {
+			r.Failf("witnessed: vault %d after %d, want ascending", cp.Vault, last)
+			break
+		}
+		o.Witnessed, last = append(o.Witnessed, *cp), cp.Vault
+	}
 	if err := r.Done(); err != nil {
 		return nil, fmt.Errorf("couldn't decode outcome: %w", err)
 	}
@@ -164,16 +187,16 @@ type Incident struct {
 
 // Encode is the canonical encoding.
 func (i *Incident) Encode() []byte {
-	return wire.NewWriter(incidentVersion).Uint16(i.Peer).String(clip(i.Class, maxName)).String(clip(i.Step, maxName)).
-		String(Clip(i.Detail)).Var(i.Evidence).Bytes()
+	return wire.NewWriter(incidentVersion).Uint16(i.Peer).String(wire.CleanText(i.Class, maxName)).String(wire.CleanText(i.Step, maxName)).
+		String(wire.CleanText(i.Detail, maxText)).Var(i.Evidence).Bytes()
 }
 
 // DecodeIncident is the inverse of Encode.
 func DecodeIncident(b []byte) (*Incident, error) {
 	r := wire.NewReader(b, incidentVersion)
 	i := &Incident{
-		r.Uint16("peer"), r.String("class", maxName), r.String("step", maxName),
-		r.String("detail", maxText), r.Var("evidence", maxBlob),
+		r.Uint16("peer"), r.Text("class", maxName), r.Text("step", maxName),
+		r.Text("detail", maxText), r.Var("evidence", maxBlob),
 	}
 	if err := r.Done(); err != nil {
 		return nil, fmt.Errorf("couldn't decode incident: %w", err)
