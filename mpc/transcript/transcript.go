@@ -42,6 +42,9 @@ func Sum(tag Tag, items ...[]byte) [32]byte {
 	return out
 }
 
+// Fill fills out from the oracle: RO(tag, items…; len(out)).
+func Fill(out []byte, tag Tag, items ...[]byte) { read(XOF(tag, items...), out) }
+
 // Scalar returns 48 bytes of the oracle, big-endian, mod q: its distance from
 // uniform is below 2⁻¹²⁸.
 func Scalar(tag Tag, items ...[]byte) *secp256k1.Scalar {

@@ -1,0 +1,163 @@
+package otext
+
+import (
+	"errors"
+	"io"
+	"math/big"
+	mrand "math/rand/v2"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/cofferhq/coffer/mpc/baseot"
+)
+
+func bit(b []byte, n int) int { return int(b[n/8]>>(n%8)) & 1 }
+
+// dealt returns base OTs as a trusted dealer would make them.
+func dealt(rand io.Reader) (*baseot.SenderOutput, *baseot.ReceiverOutput) {
+	s, r := new(baseot.SenderOutput), new(baseot.ReceiverOutput)
+	read := func(b []byte) {
+		if _, err := io.ReadFull(rand, b); err != nil {
+			panic(err)
+		}
+	}
+	read(r.Delta[:])
+	for i := range s.K0 {
+		read(s.K0[i][:])
+		read(s.K1[i][:])
+		r.K[i] = s.K0[i]
+		if bit(r.Delta[:], i) == 1 {
+			r.K[i] = s.K1[i]
+		}
+	}
+	return s, r
+}
+
+func stream(seed uint64) io.Reader {
+	var b [32]byte
+	b[0], b[1] = byte(seed), byte(seed>>8)
+	return mrand.NewChaCha8(b)
+}
+
+// t_j = q_j ⊕ β_j·Δ.
+func TestCorrelation(t *testing.T) {
+	for seed := range uint64(5) {
+		rand := stream(seed)
+		s, r := dealt(rand)
+		dsid := [32]byte{byte(seed)}
+		bob, m, err := Receive(rand, s, dsid)
+		if err != nil {
+			t.Fatal(err)
+		}
+		alice, err := Send(r, dsid, m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ones := 0
+		for j := range Columns {
+			want := alice.Q[j]
+			if bit(bob.Beta[:], j) == 1 {
+				ones++
+				for k := range want {
+					want[k] ^= r.Delta[k]
+				}
+			}
+			if bob.T[j] != want {
+				t.Fatalf("column %d: t_j is not q_j xor β_j·Δ", j)
+			}
+		}
+		if ones < Columns/4 || ones > 3*Columns/4 {
+			t.Fatalf("%d of %d choices are one", ones, Columns)
+		}
+		if _, err := Send(r, [32]byte{99}, m); !errors.Is(err, ErrCheck) {
+			t.Fatalf("another dsid: got %v, want ErrCheck", err)
+		}
+	}
+}
+
+func bigOf(a gf) *big.Int {
+	x := new(big.Int).SetUint64(a.hi)
+	return x.Add(x.Lsh(x, 64), new(big.Int).SetUint64(a.lo))
+}
+
+// slowMul multiplies bit by bit and reduces by long division.
+func slowMul(a, b gf) *big.Int {
+	p, x, y := new(big.Int), bigOf(a), bigOf(b)
+	for i := range 128 {
+		if y.Bit(i) == 1 {
+			p.Xor(p, new(big.Int).Lsh(x, uint(i)))
+		}
+	}
+	f := new(big.Int).SetUint64(0x87)
+	f.SetBit(f, 128, 1)
+	for i := 254; i >= 128; i-- {
+		if p.Bit(i) == 1 {
+			p.Xor(p, new(big.Int).Lsh(f, uint(i-128)))
+		}
+	}
+	return p
+}
+
+func TestFieldMultiplication(t *testing.T) {
+	check := func(t interface{ Fatalf(string, ...any) }, a, b gf) {
+		f := newFactor(a)
+		var w wide
+		w.mulAdd(&f, b)
+		if got, want := bigOf(w.reduce()), slowMul(a, b); got.Cmp(want) != 0 {
+			t.Fatalf("%x * %x = %x, want %x", bigOf(a), bigOf(b), got, want)
+		}
+	}
+	all := ^uint64(0)
+	for _, a := range []gf{{}, {1, 0}, {0, 1 << 63}, {all, all}, {all, 0}, {0, all}, {class0, class3}} {
+		for _, b := range []gf{{}, {1, 0}, {2, 0}, {0, 1 << 63}, {all, all}, {class1, class2}} {
+			check(t, a, b)
+		}
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		g := rapid.Custom(func(t *rapid.T) gf { return gf{rapid.Uint64().Draw(t, "lo"), rapid.Uint64().Draw(t, "hi")} })
+		check(t, g.Draw(t, "a"), g.Draw(t, "b"))
+	})
+}
+
+func TestTranspose(t *testing.T) {
+	rand := mrand.New(mrand.NewPCG(1, 2))
+	var rows [Rows]row
+	for i := range rows {
+		for w := range rows[i] {
+			rows[i][w] = rand.Uint64()
+		}
+	}
+	var cols [Columns]Column
+	transpose(&cols, &rows)
+	for i := range rows {
+		for j := range Columns {
+			if got, want := bit(cols[j][:], i), int(rows[i][j/64]>>(j%64))&1; got != want {
+				t.Fatalf("column %d, row %d: %d, want %d", j, i, got, want)
+			}
+		}
+	}
+}
+
+func BenchmarkReceive(b *testing.B) {
+	rand := stream(1)
+	s, _ := dealt(rand)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, _, err := Receive(rand, s, [32]byte{1}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkSend(b *testing.B) {
+	rand := stream(1)
+	s, r := dealt(rand)
+	_, m, _ := Receive(rand, s, [32]byte{1})
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := Send(r, [32]byte{1}, m); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
