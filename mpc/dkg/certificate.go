@@ -1,0 +1,248 @@
+package dkg
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cofferhq/coffer/internal/wire"
+	"github.com/cofferhq/coffer/mpc"
+	"github.com/cofferhq/coffer/mpc/group/secp256k1"
+	"github.com/cofferhq/coffer/mpc/internal/session"
+	"github.com/cofferhq/coffer/mpc/sharing"
+	"github.com/cofferhq/coffer/mpc/transcript"
+)
+
+const (
+	certificateVersion = 1
+	maxSignature       = 1024
+)
+
+// Certificate says which key a generation made. It is public. It is complete
+// when every party's identity has signed its Digest.
+type Certificate struct {
+	Purpose         string
+	SID             [32]byte
+	Epoch           uint64
+	Threshold       int
+	Parties         []mpc.ID // ascending
+	PublicShares    map[mpc.ID]*secp256k1.Point
+	Feldman         sharing.Commitment // the sum of all dealers' vectors
+	RosterHash      [32]byte
+	ChainCommitment [32]byte // hides the chain code
+	Echo            [32]byte // h₂: every value opened in round 2
+
+	signatures map[mpc.ID][]byte
+}
+
+// PublicKey is the group public key.
+func (c *Certificate) PublicKey() *secp256k1.Point { return c.Feldman[0] }
+
+// body is what the digest covers.
+func (c *Certificate) body() *wire.Writer {
+	w := wire.NewWriter(certificateVersion).
+		String(session.Suite).
+		String(c.Purpose).
+		Fixed(c.SID[:]).
+		Uint64(c.Epoch).
+		Uint16(uint16(c.Threshold))
+	writeShares(w, c.Parties, c.PublicShares)
+	writePoints(w, c.Feldman.Encode())
+	return w.Fixed(c.RosterHash[:]).Fixed(c.ChainCommitment[:]).Fixed(c.Echo[:])
+}
+
+// Digest is what every party's identity signs.
+func (c *Certificate) Digest() [32]byte {
+	return transcript.Sum(transcript.TagDKGCert, c.body().Bytes())
+}
+
+// KeyID names the key for its whole life.
+func (c *Certificate) KeyID() [32]byte {
+	digest := c.Digest()
+	return transcript.Sum(transcript.TagKeyID, digest[:])
+}
+
+// AddSignature records the signature of a party's identity over Digest. It is
+// verified by Complete. A party's first signature stays.
+func (c *Certificate) AddSignature(id mpc.ID, sig []byte) error {
+	if !sharing.Contains(c.Parties, id) {
+		return fmt.Errorf("participant %d is not one of %v", id, c.Parties)
+	}
+	if len(sig) == 0 || len(sig) > maxSignature {
+		return fmt.Errorf("certificate signature of participant %d has %d bytes, want 1 to %d", id, len(sig), maxSignature)
+	}
+	if c.signatures[id] != nil {
+		return fmt.Errorf("participant %d has signed the certificate already", id)
+	}
+	if c.signatures == nil {
+		c.signatures = make(map[mpc.ID][]byte, len(c.Parties))
+	}
+	c.signatures[id] = append([]byte(nil), sig...)
+	return nil
+}
+
+// Signature returns the recorded signature of a party, or nil.
+func (c *Certificate) Signature(id mpc.ID) []byte {
+	return append([]byte(nil), c.signatures[id]...)
+}
+
+// Complete demands a valid signature of every one of the n parties.
+func (c *Certificate) Complete(verify func(id mpc.ID, digest [32]byte, sig []byte) bool) error {
+	if verify == nil {
+		return errors.New("no verifier of the parties' signatures")
+	}
+	digest := c.Digest()
+	for _, id := range c.Parties {
+		sig := c.signatures[id]
+		if sig == nil {
+			return fmt.Errorf("certificate lacks the signature of participant %d; it takes all %d", id, len(c.Parties))
+		}
+		if !verify(id, digest, sig) {
+			return fmt.Errorf("signature of participant %d on the certificate does not verify", id)
+		}
+	}
+	return nil
+}
+
+// Encode is the certificate with the signatures it has.
+func (c *Certificate) Encode() []byte {
+	w := c.body().Count(len(c.signatures))
+	for _, id := range c.Parties {
+		if sig := c.signatures[id]; sig != nil {
+			w.Uint16(uint16(id)).Var(sig)
+		}
+	}
+	return w.Bytes()
+}
+
+// DecodeCertificate is strict. A certificate that decodes has public shares
+// that lie on its Feldman vector; whether it is signed, Complete tells.
+func DecodeCertificate(b []byte) (*Certificate, error) {
+	r := wire.NewReader(b, certificateVersion)
+	c := new(Certificate)
+	readSuite(r)
+	c.Purpose = r.String("purpose", session.MaxPurpose)
+	r.Into("sid", c.SID[:])
+	c.Epoch = r.Uint64("epoch")
+	c.Threshold = int(r.Uint16("threshold"))
+	c.Parties, c.PublicShares = readShares(r)
+	c.Feldman = readPoints(r, "feldman vector")
+	r.Into("roster hash", c.RosterHash[:])
+	r.Into("chain commitment", c.ChainCommitment[:])
+	r.Into("echo", c.Echo[:])
+	n := r.Count("signatures", mpc.MaxParties, 2+4+1)
+	last := mpc.ID(0)
+	for range n {
+		id := mpc.ID(r.Uint16("signer"))
+		sig := r.Var("signature", maxSignature)
+		if r.Err() == nil && id <= last {
+			r.Failf("signature of participant %d follows that of %d, want ascending ids", id, last)
+		}
+		last = id
+		if r.Err() == nil {
+			if err := c.AddSignature(id, sig); err != nil {
+				r.Fail(err)
+			}
+		}
+	}
+	if err := r.Done(); err != nil {
+		return nil, fmt.Errorf("couldn't decode certificate: %w", err)
+	}
+	if err := c.check(); err != nil {
+		return nil, fmt.Errorf("certificate contradicts itself: %w", err)
+	}
+	return c, nil
+}
+
+func (c *Certificate) check() error {
+	if err := session.CheckPurpose(c.Purpose); err != nil {
+		return err
+	}
+	if err := sharing.CheckThreshold(c.Threshold, len(c.Parties)); err != nil {
+		return err
+	}
+	if len(c.Feldman) != c.Threshold {
+		return fmt.Errorf("feldman vector of %d points for threshold %d", len(c.Feldman), c.Threshold)
+	}
+	for _, id := range c.Parties {
+		if c.Feldman.Eval(id).Equal(c.PublicShares[id]) != 1 {
+			return fmt.Errorf("public share of participant %d does not lie on the Feldman vector", id)
+		}
+	}
+	return nil
+}
+
+// The pieces of encodings that the certificate and the key share have in common.
+
+func readSuite(r *wire.Reader) {
+	if s := r.String("suite", len(session.Suite)); r.Err() == nil && s != session.Suite {
+		r.Failf("suite %q, want %q", s, session.Suite)
+	}
+}
+
+func writeShares(w *wire.Writer, parties []mpc.ID, shares map[mpc.ID]*secp256k1.Point) {
+	points := make([]*secp256k1.Point, len(parties))
+	for i, id := range parties {
+		points[i] = shares[id]
+	}
+	w.Count(len(parties))
+	for i, b := range secp256k1.EncodePoints(points) {
+		w.Uint16(uint16(parties[i])).Fixed(b[:])
+	}
+}
+
+func readShares(r *wire.Reader) ([]mpc.ID, map[mpc.ID]*secp256k1.Point) {
+	n := r.Count("public shares", mpc.MaxParties, 2+33)
+	parties := make([]mpc.ID, n)
+	shares := make(map[mpc.ID]*secp256k1.Point, n)
+	for i := range parties {
+		parties[i] = mpc.ID(r.Uint16("participant"))
+		shares[parties[i]] = readPoint(r, "public share")
+	}
+	if r.Err() == nil {
+		if err := sharing.CheckIDs(parties); err != nil {
+			r.Fail(err)
+		}
+	}
+	return parties, shares
+}
+
+func writePoints(w *wire.Writer, points [][33]byte) {
+	w.Count(len(points))
+	for i := range points {
+		w.Fixed(points[i][:])
+	}
+}
+
+func readPoints(r *wire.Reader, field string) sharing.Commitment {
+	c := make(sharing.Commitment, r.Count(field, mpc.MaxParties, 33))
+	for k := range c {
+		c[k] = readPoint(r, field)
+	}
+	return c
+}
+
+// readPoint refuses the identity and every encoding but the canonical one.
+func readPoint(r *wire.Reader, field string) *secp256k1.Point {
+	p := secp256k1.NewPoint()
+	var b [33]byte
+	r.Into(field, b[:])
+	if r.Err() == nil {
+		if err := p.SetBytes(b[:]); err != nil {
+			r.Fail(fmt.Errorf("%s: %w", field, err))
+		}
+	}
+	return p
+}
+
+func readScalar(r *wire.Reader, field string) *secp256k1.Scalar {
+	s := secp256k1.NewScalar()
+	var b [32]byte
+	r.Into(field, b[:])
+	if r.Err() == nil {
+		if err := s.SetBytes(b[:]); err != nil {
+			r.Fail(fmt.Errorf("%s: %w", field, err))
+		}
+	}
+	clear(b[:])
+	return s
+}

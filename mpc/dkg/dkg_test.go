@@ -1,0 +1,79 @@
+package dkg_test
+
+import (
+	"testing"
+
+	"github.com/cofferhq/coffer/mpc"
+	"github.com/cofferhq/coffer/mpc/dkg"
+	"github.com/cofferhq/coffer/mpc/group/secp256k1"
+	"github.com/cofferhq/coffer/mpc/internal/mpctest"
+	"github.com/cofferhq/coffer/mpc/sharing"
+)
+
+func TestKeyGeneration(t *testing.T) {
+	for _, c := range []struct {
+		parties   []mpc.ID
+		threshold int
+	}{
+		{[]mpc.ID{1, 2}, 2},
+		{[]mpc.ID{1, 2, 3}, 2},
+		{[]mpc.ID{1, 2, 3}, 3},
+		{[]mpc.ID{3, 500, 4000, 40000, 65535}, 3},
+	} {
+		shares, cert, err := mpctest.Keys("dkg", c.parties, c.threshold)
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkKey(t, shares, cert, c.threshold)
+	}
+}
+
+// checkKey demands that every t shares interpolate to the key, and that all
+// parties hold one view.
+func checkKey(t *testing.T, shares map[mpc.ID]*dkg.KeyShare, cert *dkg.Certificate, threshold int) {
+	t.Helper()
+	first := shares[cert.Parties[0]]
+	for _, set := range subsets(cert.Parties, threshold) {
+		sum := secp256k1.NewScalar()
+		for _, id := range set {
+			l, err := sharing.Lagrange(set, id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sum.Add(sum, l.Mul(l, shares[id].Share()))
+		}
+		if secp256k1.NewPoint().ScalarBaseMult(sum).Equal(cert.PublicKey()) != 1 {
+			t.Errorf("shares of %v are not of the public key", set)
+		}
+	}
+	for _, id := range cert.Parties {
+		k := shares[id]
+		if k.KeyID != first.KeyID || k.ChainCode() != first.ChainCode() || k.FeldmanHash != first.FeldmanHash || k.CertificateHash != cert.Digest() {
+			t.Errorf("party %d holds another key than party %d", id, first.ID)
+		}
+		if secp256k1.NewPoint().ScalarBaseMult(k.Share()).Equal(cert.PublicShares[id]) != 1 {
+			t.Errorf("share of party %d does not match its public share", id)
+		}
+		for _, j := range cert.Parties {
+			if j != id && (k.ZeroSeed(j) != shares[j].ZeroSeed(id) || k.ZeroSeed(j) == [32]byte{}) {
+				t.Errorf("parties %d and %d hold different zero-share seeds", id, j)
+			}
+		}
+		if !k.Active() {
+			t.Errorf("share of party %d is pending after activation", id)
+		}
+	}
+}
+
+func subsets(ids []mpc.ID, k int) [][]mpc.ID {
+	if k == 0 {
+		return [][]mpc.ID{nil}
+	}
+	var out [][]mpc.ID
+	for i := range ids {
+		for _, rest := range subsets(ids[i+1:], k-1) {
+			out = append(out, append([]mpc.ID{ids[i]}, rest...))
+		}
+	}
+	return out
+}

@@ -1,0 +1,228 @@
+package dkg
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/cofferhq/coffer/internal/wire"
+	"github.com/cofferhq/coffer/mpc"
+	"github.com/cofferhq/coffer/mpc/group/secp256k1"
+	"github.com/cofferhq/coffer/mpc/internal/session"
+	"github.com/cofferhq/coffer/mpc/sharing"
+	"github.com/cofferhq/coffer/mpc/transcript"
+)
+
+const (
+	keyShareVersion = 1
+	statePending    = 1
+	stateActive     = 2
+)
+
+// KeyShare is one party's part of a key. Its exported fields are public and must
+// not be changed; the share, the chain code and the zero-share seeds come from
+// methods. It prints as a placeholder and refuses every encoder but Encode.
+type KeyShare struct {
+	ID              mpc.ID
+	Threshold       int
+	Parties         []mpc.ID // ascending
+	Purpose         string
+	KeyID           [32]byte
+	Epoch           uint64
+	PublicKey       *secp256k1.Point
+	PublicShares    map[mpc.ID]*secp256k1.Point
+	FeldmanHash     [32]byte
+	RosterHash      [32]byte
+	CertificateHash [32]byte
+
+	// Behind a pointer, so that no verb of fmt reaches it through a struct that
+	// holds a KeyShare in an unexported field.
+	secret *keySecret
+}
+
+type keySecret struct {
+	active    bool
+	share     secp256k1.Scalar
+	chainCode [32]byte
+	zero      map[mpc.ID]*[32]byte
+}
+
+// Active reports whether all n parties have certified the key. A pending share
+// does not sign.
+func (k *KeyShare) Active() bool { return k.secret.active }
+
+// Share returns a copy of the secret share; the caller must Destroy it.
+func (k *KeyShare) Share() *secp256k1.Scalar {
+	return secp256k1.NewScalar().Set(&k.secret.share)
+}
+
+// ChainCode returns the BIP-32 chain code, which hosts must not see.
+func (k *KeyShare) ChainCode() [32]byte { return k.secret.chainCode }
+
+// ZeroSeed returns the seed that this party shares with a peer. The caller must
+// wipe it. It is zero for anyone who is no peer.
+func (k *KeyShare) ZeroSeed(peer mpc.ID) [32]byte {
+	if z := k.secret.zero[peer]; z != nil {
+		return *z
+	}
+	return [32]byte{}
+}
+
+// Activate makes a pending share ready to sign, given the certificate with the
+// valid signatures of all n parties. The caller stores the share again.
+func (k *KeyShare) Activate(c *Certificate, verify func(id mpc.ID, digest [32]byte, sig []byte) bool) error {
+	if digest := c.Digest(); digest != k.CertificateHash {
+		return fmt.Errorf("certificate %x is of another key than this share's, %x", digest, k.CertificateHash)
+	}
+	if err := c.Complete(verify); err != nil {
+		return err
+	}
+	k.secret.active = true
+	return nil
+}
+
+// Destroy wipes the secrets. The share is useless afterwards.
+func (k *KeyShare) Destroy() {
+	k.secret.active = false
+	k.secret.share.Destroy()
+	clear(k.secret.chainCode[:])
+	for _, z := range k.secret.zero {
+		clear(z[:])
+	}
+}
+
+// Encode returns the share with all its secrets. The caller seals the bytes and
+// wipes them.
+func (k *KeyShare) Encode() []byte {
+	state := uint8(statePending)
+	if k.secret.active {
+		state = stateActive
+	}
+	public := k.PublicKey.Bytes()
+	share := k.secret.share.Bytes()
+	defer clear(share[:])
+	w := wire.NewWriter(keyShareVersion).
+		String(session.Suite).
+		String(k.Purpose).
+		Uint8(state).
+		Fixed(k.KeyID[:]).
+		Uint64(k.Epoch).
+		Uint16(uint16(k.ID)).
+		Uint16(uint16(k.Threshold))
+	writeShares(w, k.Parties, k.PublicShares)
+	w.Fixed(public[:]).
+		Fixed(k.FeldmanHash[:]).
+		Fixed(k.RosterHash[:]).
+		Fixed(k.CertificateHash[:])
+	// Secrets go into a buffer that never moves: it would leave a copy behind.
+	out := make([]byte, 0, len(w.Bytes())+32+32+4+32*len(k.Parties))
+	out = append(out, w.Bytes()...)
+	out = append(out, k.secret.chainCode[:]...)
+	out = append(out, share[:]...)
+	out = binary.BigEndian.AppendUint32(out, uint32(len(k.Parties)-1))
+	for _, id := range k.Parties {
+		if id != k.ID {
+			out = append(out, k.secret.zero[id][:]...)
+		}
+	}
+	return out
+}
+
+// DecodeKeyShare is strict, and checks that the share is the one that its public
+// share commits to. The caller wipes b.
+func DecodeKeyShare(b []byte) (*KeyShare, error) {
+	r := wire.NewReader(b, keyShareVersion)
+	k := &KeyShare{secret: &keySecret{zero: make(map[mpc.ID]*[32]byte)}}
+	readSuite(r)
+	k.Purpose = r.String("purpose", session.MaxPurpose)
+	state := r.Uint8("state")
+	r.Into("key id", k.KeyID[:])
+	k.Epoch = r.Uint64("epoch")
+	k.ID = mpc.ID(r.Uint16("id"))
+	k.Threshold = int(r.Uint16("threshold"))
+	k.Parties, k.PublicShares = readShares(r)
+	k.PublicKey = readPoint(r, "public key")
+	r.Into("feldman hash", k.FeldmanHash[:])
+	r.Into("roster hash", k.RosterHash[:])
+	r.Into("certificate digest", k.CertificateHash[:])
+	r.Into("chain code", k.secret.chainCode[:])
+	share := readScalar(r, "share")
+	k.secret.share.Set(share)
+	share.Destroy()
+	if n := r.Count("zero-share seeds", mpc.MaxParties-1, 32); r.Err() == nil && n != len(k.Parties)-1 {
+		r.Failf("%d zero-share seeds for %d parties, want one a peer", n, len(k.Parties))
+	}
+	for _, id := range k.Parties {
+		if id != k.ID {
+			k.secret.zero[id] = new([32]byte)
+			r.Into("zero-share seed", k.secret.zero[id][:])
+		}
+	}
+	if r.Err() == nil && state != statePending && state != stateActive {
+		r.Failf("state %d, want %d (pending) or %d (active)", state, statePending, stateActive)
+	}
+	err := r.Done()
+	if err == nil {
+		err = k.check()
+	}
+	if err != nil {
+		k.Destroy()
+		return nil, fmt.Errorf("couldn't decode key share: %w", err)
+	}
+	k.secret.active = state == stateActive
+	return k, nil
+}
+
+func (k *KeyShare) check() error {
+	if err := session.CheckPurpose(k.Purpose); err != nil {
+		return err
+	}
+	if err := sharing.CheckThreshold(k.Threshold, len(k.Parties)); err != nil {
+		return err
+	}
+	if !sharing.Contains(k.Parties, k.ID) {
+		return fmt.Errorf("id %d is not one of the parties %v", k.ID, k.Parties)
+	}
+	key, err := sharing.InterpolatePoint(k.Parties[:k.Threshold], k.PublicShares)
+	if err != nil {
+		return err
+	}
+	if key.Equal(k.PublicKey) != 1 {
+		return errors.New("public shares do not interpolate to the public key")
+	}
+	if secp256k1.NewPoint().ScalarBaseMult(&k.secret.share).Equal(k.PublicShares[k.ID]) != 1 {
+		return errors.New("share does not match its public share")
+	}
+	return nil
+}
+
+// chainCommitment hides the chain code, which has 256 bits of entropy.
+func chainCommitment(sid, chainCode [32]byte) [32]byte {
+	return transcript.Sum(transcript.TagChainCommit, sid[:], chainCode[:])
+}
+
+const redacted = "[key share]"
+
+var errSecret = errors.New("key share: refuses to be encoded; use Encode and seal the bytes")
+
+// Format answers every verb of fmt.
+func (k KeyShare) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
+
+// String hides the share.
+func (k KeyShare) String() string { return redacted }
+
+// GoString hides the share.
+func (k KeyShare) GoString() string { return redacted }
+
+// MarshalText refuses.
+func (k KeyShare) MarshalText() ([]byte, error) { return nil, errSecret }
+
+// MarshalJSON refuses.
+func (k KeyShare) MarshalJSON() ([]byte, error) { return nil, errSecret }
+
+// MarshalBinary refuses.
+func (k KeyShare) MarshalBinary() ([]byte, error) { return nil, errSecret }
+
+// GobEncode refuses.
+func (k KeyShare) GobEncode() ([]byte, error) { return nil, errSecret }

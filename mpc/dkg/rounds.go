@@ -1,0 +1,343 @@
+package dkg
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/cofferhq/coffer/mpc"
+	"github.com/cofferhq/coffer/mpc/group/secp256k1"
+	"github.com/cofferhq/coffer/mpc/internal/session"
+	"github.com/cofferhq/coffer/mpc/sharing"
+	"github.com/cofferhq/coffer/mpc/transcript"
+)
+
+// The steps that aborts name.
+const (
+	step1      = "dkg round 1"
+	step2      = "dkg round 2"
+	step3      = "dkg round 3"
+	stepFinish = "dkg finish"
+)
+
+// Round0 returns D0.
+func (s *Session) Round0() (broadcast []byte, err error) {
+	if err := s.begin(0); err != nil {
+		return nil, err
+	}
+	defer func() { s.end(err) }()
+	if err := s.draw("dkg round 0", s.nonce[:]); err != nil {
+		return nil, err
+	}
+	s.sent[0] = s.header(0, session.Broadcast).Writer().Fixed(s.ctx[:]).Fixed(s.nonce[:]).Bytes()
+	return slices.Clone(s.sent[0]), nil
+}
+
+// Round1 takes the peers' D0 and returns D1.
+func (s *Session) Round1(d0 map[mpc.ID][]byte) (broadcast []byte, err error) {
+	if err := s.begin(1); err != nil {
+		return nil, err
+	}
+	defer func() { s.end(err) }()
+	in, err := session.Open(step1, s.peers, session.Box{Messages: d0, Want: s.want(0)})
+	if err != nil {
+		return nil, err
+	}
+	nonces := make([][32]byte, len(s.cfg.Parties))
+	faults := make(map[mpc.ID]error)
+	var differs error
+	for i, id := range s.cfg.Parties {
+		if id == s.cfg.Self {
+			nonces[i] = s.nonce
+			continue
+		}
+		var ctx [32]byte
+		r := in[0][id]
+		r.Into("context", ctx[:])
+		r.Into("nonce", nonces[i][:])
+		faults[id] = r.Done()
+		if faults[id] == nil && ctx != s.ctx {
+			differs = fmt.Errorf("context of participant %d is %x, want %x: parties, threshold, identities or purpose differ", id, ctx, s.ctx)
+		}
+	}
+	if differs != nil {
+		return nil, session.Benign(step1, differs)
+	}
+	if err := session.Blame(step1, s.peers, faults); err != nil {
+		return nil, err
+	}
+	s.sid = session.SID(s.ctx, s.cfg.AttemptID, nil, nonces)
+	s.hear(0, d0)
+	if err := s.choose(); err != nil {
+		return nil, err
+	}
+	c := s.own.commitment(s.sid, s.cfg.Self)
+	s.sent[1] = s.header(1, session.Broadcast).Writer().Fixed(s.echo[0][:]).Fixed(c[:]).Bytes()
+	return slices.Clone(s.sent[1]), nil
+}
+
+// choose draws everything that this party contributes, in the order of the
+// specification.
+func (s *Session) choose() error {
+	var err error
+	if s.polynomial, err = sharing.NewPolynomial(s.rand, s.cfg.Threshold); err != nil {
+		return session.Benign(step1, err)
+	}
+	k := secp256k1.NewScalar()
+	defer k.Destroy()
+	if err := k.SetRandom(s.rand); err != nil {
+		return session.Benign(step1, err)
+	}
+	o := &opening{vector: s.polynomial.Commit(), proofNonce: secp256k1.NewPoint().ScalarBaseMult(k)}
+	o.encoded = o.vector.Encode()
+	if err := s.draw(step1, o.chain[:], o.salt[:]); err != nil {
+		return err
+	}
+	s.halves = make(map[mpc.ID]*seedHalf, len(s.peers))
+	for _, j := range s.peers {
+		h := new(seedHalf)
+		s.halves[j] = h
+		if err := s.draw(step1, h.seed[:], h.salt[:]); err != nil {
+			return err
+		}
+		o.seeds = append(o.seeds, h.commitment(s.sid, s.cfg.Self, j))
+	}
+	// zᵢ = kᵢ + eᵢ·a_{i,0}
+	a := s.polynomial.Constant()
+	defer a.Destroy()
+	z := o.challenge(s.sid, s.cfg.Self)
+	o.proof = z.Add(z.Mul(z, a), k)
+	s.own = o
+	return nil
+}
+
+// Round2 takes the peers' D1 and returns D2. The caller encrypts D2 to the peers.
+func (s *Session) Round2(d1 map[mpc.ID][]byte) (broadcast []byte, err error) {
+	if err := s.begin(2); err != nil {
+		return nil, err
+	}
+	defer func() { s.end(err) }()
+	in, err := session.Open(step2, s.peers, session.Box{Messages: d1, Want: s.want(1), Echo: &s.echo[0]})
+	if err != nil {
+		return nil, err
+	}
+	s.commitments = make(map[mpc.ID][32]byte, len(s.peers))
+	faults := make(map[mpc.ID]error)
+	for _, id := range s.peers {
+		var c [32]byte
+		in[0][id].Into("commitment", c[:])
+		faults[id] = in[0][id].Done()
+		s.commitments[id] = c
+	}
+	if err := session.Blame(step2, s.peers, faults); err != nil {
+		return nil, err
+	}
+	s.hear(1, d1)
+	w := s.header(2, session.Broadcast).Writer().Fixed(s.echo[1][:])
+	s.own.write(w)
+	s.sent[2] = w.Bytes()
+	return slices.Clone(s.sent[2]), nil
+}
+
+// Round3 takes the peers' D2 and returns D3, for each peer its own. The caller
+// encrypts each to its recipient.
+func (s *Session) Round3(d2 map[mpc.ID][]byte) (private map[mpc.ID][]byte, err error) {
+	if err := s.begin(3); err != nil {
+		return nil, err
+	}
+	defer func() { s.end(err) }()
+	in, err := session.Open(step3, s.peers, session.Box{Messages: d2, Want: s.want(2), Echo: &s.echo[1]})
+	if err != nil {
+		return nil, err
+	}
+	s.opened = make(map[mpc.ID]*opening, len(s.cfg.Parties))
+	faults := make(map[mpc.ID]error)
+	for _, id := range s.peers {
+		s.opened[id], faults[id] = readOpening(in[0][id])
+	}
+	if err := session.Blame(step3, s.peers, faults); err != nil {
+		return nil, err
+	}
+	for _, id := range s.peers {
+		faults[id] = s.checkOpening(id)
+	}
+	if err := session.Blame(step3, s.peers, faults); err != nil {
+		return nil, err
+	}
+	s.hear(2, d2)
+	if err := s.combine(); err != nil {
+		return nil, session.Unattributed(step3, err)
+	}
+	return s.deal()
+}
+
+func (s *Session) checkOpening(id mpc.ID) error {
+	o := s.opened[id]
+	if len(o.vector) != s.cfg.Threshold {
+		return fmt.Errorf("feldman vector of %d points, want %d", len(o.vector), s.cfg.Threshold)
+	}
+	if len(o.seeds) != len(s.peers) {
+		return fmt.Errorf("%d seed commitments, want %d", len(o.seeds), len(s.peers))
+	}
+	if o.commitment(s.sid, id) != s.commitments[id] {
+		return errors.New("opening does not match the commitment of round 1")
+	}
+	if !o.proves(s.sid, id) {
+		return errors.New("proof of possession does not verify")
+	}
+	return nil
+}
+
+// combine adds up what was opened.
+func (s *Session) combine() error {
+	s.opened[s.cfg.Self] = s.own
+	vectors := make([]sharing.Commitment, len(s.cfg.Parties))
+	items := [][]byte{s.sid[:]}
+	for i, id := range s.cfg.Parties {
+		vectors[i] = s.opened[id].vector
+		items = append(items, s.opened[id].chain[:])
+	}
+	sum, err := sharing.SumCommitments(vectors...)
+	if err != nil {
+		return err
+	}
+	s.sum = sum
+	s.shares = make(map[mpc.ID]*secp256k1.Point, len(s.cfg.Parties))
+	for _, id := range s.cfg.Parties {
+		s.shares[id] = sum.Eval(id)
+		if s.shares[id].IsIdentity() == 1 {
+			return fmt.Errorf("public share of participant %d is the identity", id)
+		}
+	}
+	s.chainCode = transcript.Sum(transcript.TagChainCode, items...)
+	return nil
+}
+
+// deal makes D3.
+func (s *Session) deal() (map[mpc.ID][]byte, error) {
+	out := make(map[mpc.ID][]byte, len(s.peers))
+	vector := s.own.vector.Hash()
+	for _, j := range s.peers {
+		d := deal{share: s.polynomial.Eval(j), half: *s.halves[j]}
+		d.sig = s.cfg.Sign(shareDigest(s.sid, s.cfg.Self, j, d.share, vector))
+		if len(d.sig) == 0 || len(d.sig) > maxShareSignature {
+			return nil, session.Benign(step3, fmt.Errorf("own session key made a signature of %d bytes, want 1 to %d", len(d.sig), maxShareSignature))
+		}
+		w := s.header(3, j).Writer().Fixed(s.echo[2][:])
+		d.write(w)
+		d.share.Destroy()
+		out[j] = w.Bytes()
+	}
+	return out, nil
+}
+
+// Finish takes the peers' D3. Whatever it returns, the session has ended.
+func (s *Session) Finish(d3 map[mpc.ID][]byte) (out *Output, err error) {
+	if err := s.begin(4); err != nil {
+		return nil, err
+	}
+	defer func() { s.end(err); s.Destroy() }()
+	want := s.want(3)
+	want.To = s.cfg.Self
+	in, err := session.Open(stepFinish, s.peers, session.Box{Messages: d3, Want: want, Echo: &s.echo[2]})
+	if err != nil {
+		return nil, err
+	}
+	deals := make(map[mpc.ID]*deal, len(s.peers))
+	faults := make(map[mpc.ID]error)
+	for _, id := range s.peers {
+		deals[id], faults[id] = readDeal(in[0][id])
+	}
+	defer func() {
+		for _, d := range deals {
+			d.share.Destroy()
+			d.half = seedHalf{}
+		}
+	}()
+	if err := session.Blame(stepFinish, s.peers, faults); err != nil {
+		return nil, err
+	}
+	for _, id := range s.peers {
+		faults[id] = s.checkDeal(id, deals[id])
+	}
+	if err := session.Blame(stepFinish, s.peers, faults); err != nil {
+		return nil, err
+	}
+	return s.output(deals)
+}
+
+func (s *Session) checkDeal(id mpc.ID, d *deal) error {
+	o := s.opened[id]
+	if !s.cfg.Verify(id, shareDigest(s.sid, id, s.cfg.Self, d.share, o.vector.Hash()), d.sig) {
+		return errors.New("signature on the share does not verify")
+	}
+	if err := o.vector.Verify(s.cfg.Self, d.share); err != nil {
+		return &EvidenceError{Evidence: encodeEvidence(s.sid, id, s.cfg.Self, d, o.encoded), Err: err}
+	}
+	// The dealer's commitments are by recipient, itself left out.
+	k := slices.Index(s.cfg.Parties, s.cfg.Self)
+	if id < s.cfg.Self {
+		k--
+	}
+	if d.half.commitment(s.sid, id, s.cfg.Self) != o.seeds[k] {
+		return errors.New("zero-share seed does not match its commitment")
+	}
+	return nil
+}
+
+func (s *Session) output(deals map[mpc.ID]*deal) (*Output, error) {
+	cert := &Certificate{
+		Purpose:         s.cfg.Purpose,
+		SID:             s.sid,
+		Epoch:           FirstEpoch,
+		Threshold:       s.cfg.Threshold,
+		Parties:         slices.Clone(s.cfg.Parties),
+		PublicShares:    make(map[mpc.ID]*secp256k1.Point, len(s.cfg.Parties)),
+		Feldman:         s.sum,
+		RosterHash:      s.roster,
+		ChainCommitment: chainCommitment(s.sid, s.chainCode),
+		Echo:            s.echo[2],
+	}
+	k := &KeyShare{
+		ID:           s.cfg.Self,
+		Threshold:    s.cfg.Threshold,
+		Parties:      slices.Clone(s.cfg.Parties),
+		Purpose:      s.cfg.Purpose,
+		Epoch:        FirstEpoch,
+		PublicKey:    secp256k1.NewPoint().Set(s.sum[0]),
+		PublicShares: make(map[mpc.ID]*secp256k1.Point, len(s.cfg.Parties)),
+		FeldmanHash:  s.sum.Hash(),
+		RosterHash:   s.roster,
+		secret:       &keySecret{chainCode: s.chainCode, zero: make(map[mpc.ID]*[32]byte, len(s.peers))},
+	}
+	for id, x := range s.shares {
+		cert.PublicShares[id] = x
+		k.PublicShares[id] = secp256k1.NewPoint().Set(x)
+	}
+	k.CertificateHash = cert.Digest()
+	k.KeyID = cert.KeyID()
+	own := s.polynomial.Eval(s.cfg.Self)
+	k.secret.share.Set(own)
+	own.Destroy()
+	for _, id := range s.peers {
+		k.secret.share.Add(&k.secret.share, deals[id].share)
+		seed := pairSeed(s.sid, s.cfg.Self, id, s.halves[id], &deals[id].half)
+		k.secret.zero[id] = &seed
+	}
+	if err := k.check(); err != nil {
+		k.Destroy()
+		return nil, session.Unattributed(stepFinish, err)
+	}
+	return &Output{Share: k, Certificate: cert}, nil
+}
+
+// draw fills the slices in order. A source that fails is nobody's fault.
+func (s *Session) draw(step string, dst ...[]byte) error {
+	for _, b := range dst {
+		if _, err := io.ReadFull(s.rand, b); err != nil {
+			return session.Benign(step, fmt.Errorf("couldn't read randomness: %w", err))
+		}
+	}
+	return nil
+}
