@@ -1,0 +1,213 @@
+package vole
+
+import (
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/cofferhq/coffer/mpc/baseot"
+	"github.com/cofferhq/coffer/mpc/group/secp256k1"
+	"github.com/cofferhq/coffer/mpc/otext"
+)
+
+// ErrCheck: the peer's message fails a consistency check. One bit of a secret or
+// more may have been tested: quarantine the peer.
+var ErrCheck = errors.New("VOLE: the consistency check failed")
+
+var errFinished = errors.New("VOLE receiver was already finished")
+
+// Receiver is Bob between the two messages.
+type Receiver struct {
+	dsid [32]byte
+	out  *otext.ReceiverOutput
+	chi  *secp256k1.Scalar
+}
+
+// Receive is Bob: it draws his choices β and makes message 1. seeds are his of
+// the pair setup; dsid names this direction and use, once.
+func Receive(rand io.Reader, seeds *baseot.SenderOutput, dsid [32]byte) (*Receiver, *Message1, error) {
+	out, m, err := otext.Receive(rand, seeds, dsid)
+	if err != nil {
+		return nil, nil, err
+	}
+	r := &Receiver{dsid: dsid, out: out, chi: secp256k1.NewScalar()}
+	// χ = Σ β_j·g_j
+	g, zero, term := gadget(), secp256k1.NewScalar(), secp256k1.NewScalar()
+	for j := range xi {
+		term.Select(&g[j], zero, choice(&out.Beta, j))
+		r.chi.Add(r.chi, term)
+	}
+	term.Destroy()
+	return r, (*Message1)(m), nil
+}
+
+// choice returns β_j, 0 or 1.
+func choice(beta *[otext.Columns / 8]byte, j int) int { return int(beta[j/8]>>(j%8)) & 1 }
+
+// Chi returns χ. The Receiver owns it: it is overwritten by Destroy.
+func (r *Receiver) Chi() *secp256k1.Scalar { return r.chi }
+
+// Destroy overwrites β, the columns and χ.
+func (r *Receiver) Destroy() {
+	if r == nil {
+		return
+	}
+	r.out.Destroy()
+	r.out = nil
+	r.chi.Destroy()
+}
+
+// Finish is Bob on Alice's message: d with c_w + d_w = a_w·χ. It may be called
+// once; χ stays. ErrCheck means that Alice is to be quarantined.
+func (r *Receiver) Finish(m *Message2) (d [ell]secp256k1.Scalar, err error) {
+	if r.out == nil {
+		return d, errFinished
+	}
+	defer func() { r.out.Destroy(); r.out = nil }()
+	var v [slots]secp256k1.Scalar
+	var etas [rho]secp256k1.Scalar
+	for k := range etas {
+		if err := etas[k].SetBytes(m.Eta[k][:]); err != nil {
+			return d, fmt.Errorf("VOLE message 2: eta %d: %w", k, err)
+		}
+	}
+	theta, pads := newTheta(&r.dsid, &m.A), newPadder(&r.dsid)
+	defer pads.destroy()
+	sum := checksum{buf: make([]byte, 0, xi*rho*32)}
+	cols := newColumns()
+	defer cols.destroy()
+	zero, a := secp256k1.NewScalar(), secp256k1.NewScalar()
+	for j := range xi {
+		beta := choice(&r.out.Beta, j)
+		pads.expand(&v, uint32(j), &r.out.T[j]) // γ_j
+		for s := range v {
+			// d_{j,s} = γ_{j,s} + β_j·Ã_{j,s}
+			if err := a.SetBytes(m.cell(j, s)); err != nil {
+				return d, fmt.Errorf("VOLE message 2: cell %d,%d: %w", j, s, err)
+			}
+			v[s].Add(&v[s], a.Select(a, zero, beta))
+		}
+		for k := range rho {
+			// m'_{j,k} = d_{j,ℓ+k} + Σ θ_{k,w}·d_{j,w} − β_j·η_k
+			theta.combine(&v[ell+k], k, &v)
+			v[ell+k].Sub(&v[ell+k], a.Select(&etas[k], zero, beta))
+			sum.add(&v[ell+k])
+		}
+		cols.set(j, &v)
+	}
+	mu := sum.mu(&r.dsid)
+	if subtle.ConstantTimeCompare(mu[:], m.Mu[:]) != 1 {
+		return d, ErrCheck
+	}
+	cols.products(&d)
+	return d, nil
+}
+
+// Send is Alice: it checks Bob's message and answers it for her inputs a. seeds
+// are hers of the pair setup. ErrCheck means that Bob is to be quarantined; then
+// nothing was drawn.
+func Send(rand io.Reader, seeds *baseot.ReceiverOutput, dsid [32]byte, m1 *Message1, a [ell]*secp256k1.Scalar) (c [ell]secp256k1.Scalar, m2 *Message2, err error) {
+	q, err := otext.Send(seeds, dsid, (*otext.Message)(m1))
+	if errors.Is(err, otext.ErrCheck) {
+		return c, nil, fmt.Errorf("%w: %w", ErrCheck, err)
+	}
+	if err != nil {
+		return c, nil, err
+	}
+	defer q.Destroy()
+	in, err := newInputs(rand, a)
+	if err != nil {
+		return c, nil, err
+	}
+	defer in.destroy()
+
+	m2 = new(Message2)
+	pads := newPadder(&dsid)
+	defer pads.destroy()
+	alpha := make([][slots]secp256k1.Scalar, xi) // α⁰
+	defer clear(alpha)
+	var one [slots]secp256k1.Scalar // α¹
+	for j := range xi {
+		x := q.Q[j]
+		pads.expand(&alpha[j], uint32(j), &x)
+		subtle.XORBytes(x[:], x[:], seeds.Delta[:])
+		pads.expand(&one, uint32(j), &x)
+		for s := range one {
+			// Ã_{j,s} = α⁰_{j,s} − α¹_{j,s} + a_s
+			one[s].Sub(&alpha[j][s], &one[s])
+			b := one[s].Add(&one[s], &in[s]).Bytes()
+			copy(m2.cell(j, s), b[:])
+		}
+	}
+	clear(one[:])
+	theta := newTheta(&dsid, &m2.A)
+	for k := range rho {
+		// η_k = â_k + Σ θ_{k,w}·a_w
+		var eta secp256k1.Scalar
+		theta.combine(&eta, k, (*[slots]secp256k1.Scalar)(in))
+		m2.Eta[k] = eta.Bytes()
+	}
+	cols := newColumns()
+	defer cols.destroy()
+	sum := checksum{buf: make([]byte, 0, xi*rho*32)}
+	for j := range alpha {
+		for k := range rho {
+			theta.combine(&alpha[j][ell+k], k, &alpha[j])
+			sum.add(&alpha[j][ell+k])
+		}
+		cols.set(j, &alpha[j])
+	}
+	m2.Mu = sum.mu(&dsid)
+	cols.products(&c)
+	for w := range c {
+		c[w].Negate(&c[w]) // c_w = −Σ g_j·α⁰_{j,w}
+	}
+	return c, m2, nil
+}
+
+// inputs are a_0, a_1 and the fresh â_0, â_1.
+type inputs [slots]secp256k1.Scalar
+
+func newInputs(rand io.Reader, a [ell]*secp256k1.Scalar) (*inputs, error) {
+	in := new(inputs)
+	for w := range a {
+		in[w].Set(a[w])
+	}
+	for k := range rho {
+		if err := in[ell+k].SetRandom(rand); err != nil {
+			in.destroy()
+			return nil, err
+		}
+	}
+	return in, nil
+}
+
+func (in *inputs) destroy() { *in = inputs{} }
+
+// columns keeps the first ℓ slots of every j, for the products with the gadget.
+type columns [ell][]secp256k1.Scalar
+
+func newColumns() *columns {
+	buf := make([]secp256k1.Scalar, ell*xi)
+	return &columns{buf[:xi:xi], buf[xi:]}
+}
+
+func (c *columns) set(j int, v *[slots]secp256k1.Scalar) {
+	for w := range c {
+		c[w][j].Set(&v[w])
+	}
+}
+
+// products sets dst_w = Σ g_j·c_{j,w}.
+func (c *columns) products(dst *[ell]secp256k1.Scalar) {
+	for w := range c {
+		dst[w].InnerProduct(gadget(), c[w])
+	}
+}
+
+func (c *columns) destroy() {
+	for w := range c {
+		clear(c[w])
+	}
+}

@@ -1,0 +1,155 @@
+package vole
+
+import (
+	"errors"
+	"io"
+	mrand "math/rand/v2"
+	"testing"
+
+	"github.com/cofferhq/coffer/mpc/baseot"
+	"github.com/cofferhq/coffer/mpc/group/secp256k1"
+)
+
+// dealt returns base OTs as a trusted dealer would make them.
+func dealt(rand io.Reader) (*baseot.SenderOutput, *baseot.ReceiverOutput) {
+	s, r := new(baseot.SenderOutput), new(baseot.ReceiverOutput)
+	read := func(b []byte) {
+		if _, err := io.ReadFull(rand, b); err != nil {
+			panic(err)
+		}
+	}
+	read(r.Delta[:])
+	for i := range s.K0 {
+		read(s.K0[i][:])
+		read(s.K1[i][:])
+		r.K[i] = s.K0[i]
+		if r.Delta[i/8]>>(i%8)&1 == 1 {
+			r.K[i] = s.K1[i]
+		}
+	}
+	return s, r
+}
+
+func stream(seed uint64) io.Reader {
+	var b [32]byte
+	b[0], b[1] = byte(seed), byte(seed>>8)
+	return mrand.NewChaCha8(b)
+}
+
+func scalar(t testing.TB, rand io.Reader) *secp256k1.Scalar {
+	t.Helper()
+	s := secp256k1.NewScalar()
+	if err := s.SetRandom(rand); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// holds reports whether c_w + d_w = a_w·χ for both w.
+func holds(a [2]*secp256k1.Scalar, chi *secp256k1.Scalar, c, d [2]secp256k1.Scalar) bool {
+	ok := 1
+	for w := range a {
+		l := secp256k1.NewScalar().Add(&c[w], &d[w])
+		ok &= l.Equal(secp256k1.NewScalar().Mul(a[w], chi))
+	}
+	return ok == 1
+}
+
+// c_w + d_w = a_w·χ, over the wire.
+func TestCorrect(t *testing.T) {
+	for seed := range uint64(4) {
+		rand := stream(seed)
+		bobSeeds, aliceSeeds := dealt(rand)
+		dsid := [32]byte{byte(seed)}
+		bob, m1, err := Receive(rand, bobSeeds, dsid)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b1, _ := m1.MarshalBinary()
+		if len(b1) != Message1Size {
+			t.Fatalf("message 1 has %d bytes, want %d", len(b1), Message1Size)
+		}
+		var in1 Message1
+		if err := in1.UnmarshalBinary(b1); err != nil {
+			t.Fatal(err)
+		}
+		a := [2]*secp256k1.Scalar{scalar(t, rand), scalar(t, rand)}
+		c, m2, err := Send(rand, aliceSeeds, dsid, &in1, a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b2, _ := m2.MarshalBinary()
+		if len(b2) != Message2Size {
+			t.Fatalf("message 2 has %d bytes, want %d", len(b2), Message2Size)
+		}
+		var in2 Message2
+		if err := in2.UnmarshalBinary(b2); err != nil {
+			t.Fatal(err)
+		}
+		d, err := bob.Finish(&in2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !holds(a, bob.Chi(), c, d) {
+			t.Fatal("c + d is not a·χ")
+		}
+		if bob.Chi().IsZero() == 1 {
+			t.Fatal("χ is zero")
+		}
+		if _, err := bob.Finish(&in2); !errors.Is(err, errFinished) {
+			t.Fatalf("second Finish: got %v, want %v", err, errFinished)
+		}
+	}
+}
+
+func BenchmarkVOLE(b *testing.B) {
+	rand := stream(1)
+	bobSeeds, aliceSeeds := dealt(rand)
+	dsid := [32]byte{1}
+	a := [2]*secp256k1.Scalar{scalar(b, rand), scalar(b, rand)}
+	bob, m1, err := Receive(rand, bobSeeds, dsid)
+	if err != nil {
+		b.Fatal(err)
+	}
+	_, m2, err := Send(rand, aliceSeeds, dsid, m1, a)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Run("receive", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, _, err := Receive(rand, bobSeeds, dsid); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("send", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, _, err := Send(rand, aliceSeeds, dsid, m1, a); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	out := *bob.out
+	b.Run("finish", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			o := out
+			bob.out = &o
+			if _, err := bob.Finish(m2); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("both", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			r, m1, _ := Receive(rand, bobSeeds, dsid)
+			_, m2, _ := Send(rand, aliceSeeds, dsid, m1, a)
+			if _, err := r.Finish(m2); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
