@@ -1,0 +1,451 @@
+package hsmtest
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdh"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"math/big"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/cofferhq/coffer/internal/hsm"
+	"github.com/cofferhq/coffer/internal/signature"
+)
+
+// Backend is what Run needs to know of a kind of device.
+type Backend struct {
+	// Open opens one provisioned device, the same at every call.
+	Open func(context.Context) (hsm.HSM, error)
+	// Other opens another device of the kind.
+	Other func(context.Context) (hsm.HSM, error)
+	// Child is a process that runs Exercise on the device that Open opens. It is
+	// nil only for a backend that holds no keys of its own.
+	Child func() *exec.Cmd
+}
+
+// domain is of no statement that the product signs.
+const domain = "coffer/hsmtest/v1"
+
+// Run runs the suite.
+func Run(t *testing.T, b Backend) {
+	for _, tc := range []struct {
+		name string
+		test func(*testing.T, Backend)
+	}{
+		{"Info", testInfo},
+		{"Keys", testKeys},
+		{"Sign", testSign},
+		{"SignRefusals", testSignRefusals},
+		{"SealSizes", testSealSizes},
+		{"SealBinding", testSealBinding},
+		{"SealDamage", testSealDamage},
+		{"OtherDevice", testOtherDevice},
+		{"Exchange", testExchange},
+		{"Concurrency", testConcurrency},
+		{"Cancelled", testCancelled},
+		{"CloseAndReopen", testCloseAndReopen},
+	} {
+		t.Run(tc.name, func(t *testing.T) { tc.test(t, b) })
+	}
+	if b.Child != nil {
+		t.Run("KillAndReopen", func(t *testing.T) { testKill(t, b) })
+	}
+}
+
+func open(t testing.TB, f func(context.Context) (hsm.HSM, error)) hsm.HSM {
+	t.Helper()
+	d, err := f(t.Context())
+	if err != nil {
+		t.Fatalf("couldn't open the device: %v", err)
+	}
+	t.Cleanup(func() { d.Close() })
+	return d
+}
+
+// usable fails the test unless the device signs, seals and unseals.
+func usable(t testing.TB, d hsm.HSM) {
+	t.Helper()
+	signChecked(t, d, hsm.RoleIdentity, []byte("still there?"))
+	want := []byte("a share")
+	blob, err := d.Seal(t.Context(), 7, want, []byte("aad"))
+	if err != nil {
+		t.Fatalf("device is no longer usable: %v", err)
+	}
+	got, err := d.Unseal(t.Context(), blob, []byte("aad"))
+	if err != nil || !bytes.Equal(got, want) {
+		t.Fatalf("device is no longer usable: unsealed %q, %v", got, err)
+	}
+}
+
+// signChecked signs and has the standard library verify.
+func signChecked(t testing.TB, d hsm.HSM, role hsm.Role, body []byte) signature.Signature {
+	t.Helper()
+	st := signature.Statement{Domain: domain, Body: body}
+	key, err := d.Public(t.Context(), role)
+	if err != nil {
+		t.Fatalf("public key: %v", err)
+	}
+	sig, err := d.Sign(t.Context(), role, st)
+	if err != nil {
+		t.Fatalf("sign: %v", err)
+	}
+	if err := verify(key, st, sig); err != nil {
+		t.Fatalf("signature as %v over %d bytes: %v", role, len(body), err)
+	}
+	return sig
+}
+
+func verify(key signature.PublicKey, st signature.Statement, sig signature.Signature) error {
+	if key.Algorithm != signature.P256 || sig.Algorithm != signature.P256 || len(sig.Bytes) != 64 {
+		return fmt.Errorf("key is %v, signature is %v of %d bytes; want p256 of 64", key.Algorithm, sig.Algorithm, len(sig.Bytes))
+	}
+	pub, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), []byte(key.Key))
+	if err != nil {
+		return err
+	}
+	digest := st.Digest()
+	r, s := new(big.Int).SetBytes(sig.Bytes[:32]), new(big.Int).SetBytes(sig.Bytes[32:])
+	if !ecdsa.Verify(pub, digest[:], r, s) {
+		return errors.New("crypto/ecdsa refuses it")
+	}
+	if half := new(big.Int).Rsh(elliptic.P256().Params().N, 1); s.Cmp(half) > 0 {
+		return errors.New("s is above half the group order: not the canonical form")
+	}
+	return nil
+}
+
+func testInfo(t *testing.T, b Backend) {
+	i := open(t, b.Open).Info()
+	if i.Vendor == "" || i.Model == "" || i.Serial == "" {
+		t.Errorf("device does not say what it is: %+v", i)
+	}
+	if i.Boundary > hsm.GradeHardware || i.Rollback != hsm.GradeNone || i.PerUse != hsm.GradeNone {
+		t.Errorf("grades %v, %v, %v: nothing in this module keeps rollback or per-use yet", i.Boundary, i.Rollback, i.PerUse)
+	}
+	got := strings.Join(i.Suites, " ")
+	if want := hsm.SignP256 + " " + hsm.SuiteHPKE.String(); got != want {
+		t.Errorf("suites %q, want %q", got, want)
+	}
+	for _, s := range []string{i.Vendor, i.Model, i.Firmware, i.Serial, i.Label} {
+		if strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+			t.Errorf("%q has control characters, which would reach a terminal", s)
+		}
+	}
+}
+
+func testKeys(t *testing.T, b Backend) {
+	d, again, other := open(t, b.Open), open(t, b.Open), open(t, b.Other)
+	seen := make(map[signature.PublicKey]string)
+	for _, role := range hsm.Roles() {
+		k, err := d.Public(t.Context(), role)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if who, dup := seen[k]; dup {
+			t.Errorf("key of %v is the key of %s", role, who)
+		}
+		seen[k] = role.String()
+		if same, err := again.Public(t.Context(), role); err != nil || same != k {
+			t.Errorf("%v key opened twice: %v and %v, %v", role, k, same, err)
+		}
+		o, err := other.Public(t.Context(), role)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if who, dup := seen[o]; dup {
+			t.Errorf("another device's %v key is the key of %s", role, who)
+		}
+		seen[o] = "another device's " + role.String()
+	}
+}
+
+func testSign(t *testing.T, b Backend) {
+	d := open(t, b.Open)
+	for _, role := range hsm.Roles() {
+		for _, size := range []int{0, 1, 32, 33, 4096, hsm.MaxStatement} {
+			signChecked(t, d, role, make([]byte, size))
+		}
+	}
+	// Half of all signatures come with a high s, which must be normalised: the
+	// chance that 48 miss it is 2⁻⁴⁸.
+	for i := range 48 {
+		signChecked(t, d, hsm.RoleDecision, []byte{byte(i)})
+	}
+	sig := signChecked(t, d, hsm.RoleIdentity, []byte("body"))
+	key, err := d.Public(t.Context(), hsm.RoleIdentity)
+	if err != nil {
+		t.Fatal(err)
+	}
+	decision, err := d.Public(t.Context(), hsm.RoleDecision)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, wrong := range []struct {
+		name string
+		key  signature.PublicKey
+		st   signature.Statement
+	}{
+		{"another domain", key, signature.Statement{Domain: domain + "x", Body: []byte("body")}},
+		{"another body", key, signature.Statement{Domain: domain, Body: []byte("bodx")}},
+		{"another role", decision, signature.Statement{Domain: domain, Body: []byte("body")}},
+	} {
+		if verify(wrong.key, wrong.st, sig) == nil {
+			t.Errorf("signature is good for %s", wrong.name)
+		}
+	}
+}
+
+func testSignRefusals(t *testing.T, b Backend) {
+	d := open(t, b.Open)
+	good := signature.Statement{Domain: domain}
+	for _, tc := range []struct {
+		name string
+		role hsm.Role
+		st   signature.Statement
+	}{
+		{"role 0", 0, good},
+		{"role 200", 200, good},
+		{"no domain", hsm.RoleIdentity, signature.Statement{}},
+		{"long domain", hsm.RoleIdentity, signature.Statement{Domain: strings.Repeat("x", 256)}},
+		{"domain with a line break", hsm.RoleIdentity, signature.Statement{Domain: "coffer\n"}},
+		{"long body", hsm.RoleIdentity, signature.Statement{Domain: domain, Body: make([]byte, hsm.MaxStatement+1)}},
+	} {
+		if _, err := d.Sign(t.Context(), tc.role, tc.st); !errors.Is(err, hsm.ErrInput) {
+			t.Errorf("%s: got %v, want ErrInput", tc.name, err)
+		}
+	}
+	if _, err := d.Public(t.Context(), 200); !errors.Is(err, hsm.ErrInput) {
+		t.Errorf("public key of role 200: got %v, want ErrInput", err)
+	}
+	usable(t, d)
+}
+
+func testSealSizes(t *testing.T, b Backend) {
+	d := open(t, b.Open)
+	for _, size := range []int{0, 1, 15, 16, 17, 31, 32, 33, 255, 256, 4096, 65535, 65536, hsm.MaxPlaintext} {
+		want := make([]byte, size)
+		rand.Read(want)
+		blob, err := d.Seal(t.Context(), uint64(size), want, []byte("aad"))
+		if err != nil {
+			t.Fatalf("seal %d bytes: %v", size, err)
+		}
+		if size >= 16 && bytes.Contains(blob, want[:16]) {
+			t.Fatalf("blob of %d bytes shows its plaintext", size)
+		}
+		got, err := d.Unseal(t.Context(), blob, []byte("aad"))
+		if err != nil || !bytes.Equal(got, want) {
+			t.Fatalf("%d bytes: unsealed %d bytes, %v", size, len(got), err)
+		}
+	}
+	if _, err := d.Seal(t.Context(), 0, make([]byte, hsm.MaxPlaintext+1), nil); !errors.Is(err, hsm.ErrInput) {
+		t.Errorf("plaintext above the bound: got %v, want ErrInput", err)
+	}
+	if _, err := d.Seal(t.Context(), 0, nil, make([]byte, hsm.MaxAAD+1)); !errors.Is(err, hsm.ErrInput) {
+		t.Errorf("aad above the bound: got %v, want ErrInput", err)
+	}
+	if _, err := d.Unseal(t.Context(), nil, make([]byte, hsm.MaxAAD+1)); !errors.Is(err, hsm.ErrInput) {
+		t.Errorf("aad above the bound: got %v, want ErrInput", err)
+	}
+	usable(t, d)
+}
+
+func seal(t *testing.T, d hsm.HSM, epoch uint64, plaintext, aad string) []byte {
+	t.Helper()
+	blob, err := d.Seal(t.Context(), epoch, []byte(plaintext), []byte(aad))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return blob
+}
+
+func refused(t *testing.T, d hsm.HSM, what string, blob, aad []byte) {
+	t.Helper()
+	if got, err := d.Unseal(t.Context(), blob, aad); !errors.Is(err, hsm.ErrUnseal) || got != nil {
+		t.Errorf("%s: got %q, %v; want ErrUnseal", what, got, err)
+	}
+}
+
+func testSealBinding(t *testing.T, b Backend) {
+	d := open(t, b.Open)
+	one, two := seal(t, d, 1, "share", "one"), seal(t, d, 1, "share", "two")
+	if bytes.Equal(one, seal(t, d, 1, "share", "one")) {
+		t.Error("sealing twice gives the same blob")
+	}
+	refused(t, d, "another blob's aad", one, []byte("two"))
+	refused(t, d, "another blob's aad", two, []byte("one"))
+	refused(t, d, "no aad", one, nil)
+	empty := seal(t, d, 1, "share", "")
+	refused(t, d, "aad that was not there", empty, []byte("x"))
+	if _, err := d.Unseal(t.Context(), empty, []byte{}); err != nil {
+		t.Errorf("empty and nil aad differ: %v", err)
+	}
+
+	parts, err := hsm.DecodeBlob(one)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if parts.Epoch != 1 || parts.Suite != hsm.SuiteHPKE {
+		t.Errorf("blob says epoch %d, suite %v", parts.Epoch, parts.Suite)
+	}
+	relabelled := parts
+	relabelled.Epoch = 2
+	refused(t, d, "relabelled epoch", relabelled.Encode(), []byte("one"))
+	other, err := hsm.DecodeBlob(two)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mixed := parts
+	mixed.Enc = other.Enc
+	refused(t, d, "another blob's encapsulated key", mixed.Encode(), []byte("one"))
+	clear(mixed.Enc[:])
+	refused(t, d, "encapsulated key that is no point", mixed.Encode(), []byte("one"))
+	usable(t, d)
+}
+
+func testSealDamage(t *testing.T, b Backend) {
+	d := open(t, b.Open)
+	blob, aad := seal(t, d, 3, "a share of the key", "aad"), []byte("aad")
+	for i := range blob {
+		damaged := bytes.Clone(blob)
+		damaged[i] ^= 1 << (i % 8)
+		refused(t, d, fmt.Sprintf("byte %d flipped", i), damaged, aad)
+		refused(t, d, fmt.Sprintf("cut to %d bytes", i), blob[:i], aad)
+	}
+	refused(t, d, "byte appended", append(bytes.Clone(blob), 0), aad)
+	refused(t, d, "garbage", bytes.Repeat([]byte{0xff}, 4096), aad)
+	if _, err := d.Unseal(t.Context(), blob, aad); err != nil {
+		t.Errorf("the undamaged blob no longer opens: %v", err)
+	}
+	usable(t, d)
+}
+
+func testOtherDevice(t *testing.T, b Backend) {
+	d, other := open(t, b.Open), open(t, b.Other)
+	blob := seal(t, d, 1, "share", "aad")
+	refused(t, other, "on another device", blob, []byte("aad"))
+	parts, err := hsm.DecodeBlob(blob)
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs, err := hsm.DecodeBlob(seal(t, other, 1, "share", "aad"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	parts.KeyID = theirs.KeyID
+	refused(t, other, "relabelled for another device", parts.Encode(), []byte("aad"))
+	usable(t, other)
+}
+
+// testExchange compares with crypto/ecdh. One in 256 results starts with a zero
+// byte, which devices are known to drop: among 768, the chance of none is 5 %, and
+// the next run has another.
+func testExchange(t *testing.T, b Backend) {
+	x, ok := open(t, b.Open).(hsm.Exchanger)
+	if !ok {
+		t.Fatal("device is no hsm.Exchanger: what is sealed would reach the helper")
+	}
+	key, err := x.SealKey(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 768 {
+		e, err := ecdh.P256().GenerateKey(rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := e.ECDH(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := x.Exchange(t.Context(), e.PublicKey())
+		if err != nil || !bytes.Equal(got, want) {
+			t.Fatalf("exchange gives %x, %v; want %x", got, err, want)
+		}
+	}
+}
+
+func testConcurrency(t *testing.T, b Backend) {
+	d := open(t, b.Open)
+	var wg sync.WaitGroup
+	for worker := range 8 {
+		wg.Go(func() {
+			for i := range 12 {
+				body := fmt.Appendf(nil, "worker %d, turn %d", worker, i)
+				st := signature.Statement{Domain: domain, Body: body}
+				role := hsm.Roles()[i%2]
+				key, err := d.Public(t.Context(), role)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				sig, err := d.Sign(t.Context(), role, st)
+				if err == nil {
+					err = verify(key, st, sig)
+				}
+				if err != nil {
+					t.Errorf("worker %d: %v", worker, err)
+					return
+				}
+				blob, err := d.Seal(t.Context(), uint64(i), body, body)
+				if err != nil {
+					t.Errorf("worker %d: %v", worker, err)
+					return
+				}
+				if _, err := d.Unseal(t.Context(), blob, nil); !errors.Is(err, hsm.ErrUnseal) {
+					t.Errorf("worker %d: wrong aad: got %v, want ErrUnseal", worker, err)
+				}
+				if got, err := d.Unseal(t.Context(), blob, body); err != nil || !bytes.Equal(got, body) {
+					t.Errorf("worker %d: unsealed %q, %v", worker, got, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func testCancelled(t *testing.T, b Backend) {
+	d := open(t, b.Open)
+	blob := seal(t, d, 1, "share", "")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, signErr := d.Sign(ctx, hsm.RoleIdentity, signature.Statement{Domain: domain})
+	_, unsealErr := d.Unseal(ctx, blob, nil)
+	for _, err := range []error{signErr, unsealErr} {
+		if !errors.Is(err, hsm.ErrUnavailable) || !errors.Is(err, context.Canceled) {
+			t.Errorf("cancelled: got %v, want ErrUnavailable and context.Canceled", err)
+		}
+	}
+	usable(t, d)
+}
+
+func testCloseAndReopen(t *testing.T, b Backend) {
+	d := open(t, b.Open)
+	blob := seal(t, d, 1, "share", "aad")
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_, publicErr := d.Public(t.Context(), hsm.RoleIdentity)
+	_, signErr := d.Sign(t.Context(), hsm.RoleIdentity, signature.Statement{Domain: domain})
+	_, sealErr := d.Seal(t.Context(), 1, nil, nil)
+	_, unsealErr := d.Unseal(t.Context(), blob, []byte("aad"))
+	for i, err := range []error{publicErr, signErr, sealErr, unsealErr} {
+		if !errors.Is(err, hsm.ErrUnavailable) {
+			t.Errorf("call %d after Close: got %v, want ErrUnavailable", i, err)
+		}
+	}
+	if err := d.Close(); err != nil {
+		t.Errorf("second Close: %v", err)
+	}
+	again := open(t, b.Open)
+	if got, err := again.Unseal(t.Context(), blob, []byte("aad")); err != nil || string(got) != "share" {
+		t.Errorf("after reopening: %q, %v", got, err)
+	}
+	usable(t, again)
+}

@@ -1,0 +1,248 @@
+package remote
+
+import (
+	"context"
+	"crypto/ecdh"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/cofferhq/coffer/internal/hsm"
+	"github.com/cofferhq/coffer/internal/secret"
+)
+
+// maxConns bounds the connections served at once. A client uses at most
+// maxCalls of them.
+const maxConns = 64
+
+// acceptPause is the wait after a failed accept (no file descriptors left):
+// shorter would spin, longer delays the recovery.
+const acceptPause = 100 * time.Millisecond
+
+// Device is what a server serves.
+type Device interface {
+	hsm.HSM
+	hsm.Exchanger
+}
+
+// Server serves a device to the processes of its own user.
+type Server struct {
+	Device Device
+	Log    *slog.Logger
+}
+
+// Listener is a unix socket that only its owner can open, and the lock that
+// keeps a second server off it.
+type Listener struct {
+	*net.UnixListener
+	lock *os.File
+}
+
+// maxPath is the longest path of a unix socket on Linux; on other systems the
+// kernel says so itself.
+const maxPath = 107
+
+// Listen makes the socket, replacing one that a killed server left behind.
+func Listen(path string) (*Listener, error) {
+	if len(path) > maxPath {
+		return nil, hsm.Errorf(hsm.ErrConfig, "use a shorter directory",
+			"socket path of %d bytes, at most %d: %s", len(path), maxPath, path)
+	}
+	lock, err := os.OpenFile(path+".lock", os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, hsm.Errorf(hsm.ErrConfig, "", "couldn't lock the socket: %w", err)
+	}
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		lock.Close()
+		return nil, hsm.Errorf(hsm.ErrConfig, "stop the other helper, or give this one another socket",
+			"another process serves %s", path)
+	}
+	l, err := listenLocked(path)
+	if err != nil {
+		lock.Close()
+		return nil, err
+	}
+	return &Listener{l, lock}, nil
+}
+
+func listenLocked(path string) (*net.UnixListener, error) {
+	switch fi, err := os.Lstat(path); {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return nil, hsm.Errorf(hsm.ErrConfig, "", "couldn't make the socket: %w", err)
+	case fi.Mode().Type() != fs.ModeSocket:
+		return nil, hsm.Errorf(hsm.ErrConfig, "", "%s is not a socket; it was left alone", path)
+	default:
+		if err := os.Remove(path); err != nil {
+			return nil, hsm.Errorf(hsm.ErrConfig, "", "couldn't replace the old socket: %w", err)
+		}
+	}
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		return nil, hsm.Errorf(hsm.ErrConfig, "", "couldn't make the socket: %w", err)
+	}
+	// Between the two calls a stranger could connect; Serve turns him away.
+	if err := os.Chmod(path, 0o600); err != nil {
+		l.Close()
+		return nil, hsm.Errorf(hsm.ErrConfig, "", "couldn't protect the socket: %w", err)
+	}
+	return l, nil
+}
+
+// Close removes the socket and the lock's hold on it.
+func (l *Listener) Close() error {
+	return errors.Join(l.UnixListener.Close(), l.lock.Close())
+}
+
+// Serve answers until ctx ends, then waits for the requests under way. It closes
+// the listener, not the device.
+func (s *Server) Serve(ctx context.Context, l *Listener) error {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { l.Close() })
+	defer func() {
+		if stop() {
+			l.Close()
+		}
+	}()
+	slots := make(chan struct{}, maxConns)
+	for {
+		c, err := l.AcceptUnix()
+		switch {
+		case ctx.Err() != nil:
+			if err == nil {
+				c.Close()
+			}
+			return nil
+		case errors.Is(err, net.ErrClosed):
+			return fmt.Errorf("couldn't accept: %w", err)
+		case err != nil:
+			s.Log.Error("couldn't accept a connection", "err", err)
+			select {
+			case <-ctx.Done():
+			case <-time.After(acceptPause):
+			}
+			continue
+		}
+		if err := checkPeer(c); err != nil {
+			s.Log.Warn("refused a connection", "err", err)
+			c.Close()
+			continue
+		}
+		select {
+		case slots <- struct{}{}:
+			wg.Go(func() {
+				defer func() { <-slots }()
+				s.serveConn(ctx, c)
+			})
+		default:
+			s.Log.Warn("refused a connection", "err", "too many", "max", maxConns)
+			busy := hsm.Errorf(hsm.ErrUnavailable, "", "the helper serves %d connections already", maxConns)
+			// A short write into an empty socket buffer does not block.
+			_ = writeFrame(c, errorReply(opHello, busy).encode())
+			c.Close()
+		}
+	}
+}
+
+// serveConn answers one request after the other. The first malformed one ends
+// the connection, after an answer that says what was wrong.
+func (s *Server) serveConn(ctx context.Context, c net.Conn) {
+	defer c.Close()
+	stop := context.AfterFunc(ctx, func() { c.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	for ctx.Err() == nil {
+		if err := c.SetReadDeadline(time.Time{}); err != nil {
+			return
+		}
+		if ctx.Err() != nil { // it ended between the two, and the deadline is gone
+			return
+		}
+		frame, err := readFrame(c, maxRequest)
+		if errors.Is(err, errFrame) {
+			s.refuse(c, err)
+			return
+		}
+		if err != nil { // the peer left, or was too slow
+			s.Log.Debug("connection ended", "err", err)
+			return
+		}
+		q, err := decodeRequest(frame)
+		if err != nil {
+			s.refuse(c, err)
+			return
+		}
+		p := s.answer(ctx, q)
+		body := p.encode()
+		secret.Wipe(p.shared)
+		err = writeFrame(c, body)
+		secret.Wipe(body)
+		if err != nil {
+			s.Log.Debug("connection ended", "err", err)
+			return
+		}
+	}
+}
+
+func (s *Server) refuse(c net.Conn, err error) {
+	s.Log.Warn("refused a request", "err", err)
+	bad := hsm.Errorf(hsm.ErrInput, "", "refused: %w", err)
+	if err := writeFrame(c, errorReply(opHello, bad).encode()); err != nil {
+		s.Log.Debug("connection ended", "err", err)
+	}
+}
+
+func (s *Server) answer(ctx context.Context, q request) reply {
+	p := reply{op: q.op}
+	var err error
+	switch q.op {
+	case opHello:
+		p.id, err = s.identity(ctx)
+	case opSign:
+		p.sig, err = s.Device.Sign(ctx, q.role, q.st)
+	case opExchange:
+		var peer *ecdh.PublicKey
+		if peer, err = ecdh.P256().NewPublicKey(q.peer); err != nil {
+			err = hsm.Errorf(hsm.ErrInput, "", "point: %w", err)
+			break
+		}
+		p.shared, err = s.Device.Exchange(ctx, peer)
+		if err == nil && len(p.shared) != secretSize {
+			err = hsm.Errorf(hsm.ErrDevice, "", "device returned a shared secret of %d bytes, want %d", len(p.shared), secretSize)
+		}
+	}
+	if err != nil {
+		s.Log.Warn("device refused", "operation", uint8(q.op), "err", err)
+		return errorReply(q.op, err)
+	}
+	return p
+}
+
+func (s *Server) identity(ctx context.Context) (identity, error) {
+	d := identity{info: s.Device.Info()}
+	i := &d.info
+	for _, text := range []*string{&i.Vendor, &i.Model, &i.Firmware, &i.Serial, &i.Label} {
+		*text = cut(*text, maxLabel)
+	}
+	seal, err := s.Device.SealKey(ctx)
+	if err != nil {
+		return identity{}, err
+	}
+	d.seal = seal.Bytes()
+	for _, role := range hsm.Roles() {
+		k, err := s.Device.Public(ctx, role)
+		if err != nil {
+			return identity{}, err
+		}
+		d.keys = append(d.keys, k)
+	}
+	return d, nil
+}
