@@ -42,8 +42,8 @@ func (d *Decision) Encode() []byte {
 	writeIDs(w, d.Parties)
 	return w.Fixed(d.R0Hash[:]).Uint64(d.GovernanceSeq).Fixed(d.GovernanceHead[:]).Fixed(d.PolicyRoot[:]).
 		Fixed(d.RosterRoot[:]).Fixed(d.LedgerHead[:]).Uint64(d.Time).Bool(d.Allow).
-		String(wire.CleanText(d.Rule, maxName)).String(wire.CleanText(d.Detail, maxText)).
-		String(wire.CleanText(d.Fix, maxText)).String(wire.CleanText(d.Code, maxName)).Bytes()
+		String(wire.CleanText(d.Rule, maxName)).String(Clip(d.Detail)).
+		String(Clip(d.Fix)).String(wire.CleanText(d.Code, maxName)).Bytes()
 }
 
 // DecodeDecision is the inverse of Encode. It decodes neither the bundle nor the

@@ -74,6 +74,10 @@ func DecodeEntry(b []byte) (*Entry, error) {
 	return e, nil
 }
 
+// Clip makes an explanation fit for the records of this package. Their encoders do
+// it by themselves.
+func Clip(s string) string { return wire.CleanText(s, maxText) }
+
 func writeIDs(w *wire.Writer, ids []uint16) {
 	w.Count(len(ids))
 	for _, id := range ids {

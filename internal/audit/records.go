@@ -134,7 +134,7 @@ type Outcome struct {
 
 // Encode is the canonical encoding.
 func (o *Outcome) Encode() []byte {
-	w := wire.NewWriter(outcomeVersion).Fixed(o.Attempt[:]).Fixed(o.Request[:]).String(o.Stage).String(wire.CleanText(o.Detail, maxText))
+	w := wire.NewWriter(outcomeVersion).Fixed(o.Attempt[:]).Fixed(o.Request[:]).String(o.Stage).String(Clip(o.Detail))
 	writeIDs(w, o.Culprits)
 	w.Count(len(o.Witnessed))
 	for i := range o.Witnessed {
@@ -188,7 +188,7 @@ type Incident struct {
 // Encode is the canonical encoding.
 func (i *Incident) Encode() []byte {
 	return wire.NewWriter(incidentVersion).Uint16(i.Peer).String(wire.CleanText(i.Class, maxName)).String(wire.CleanText(i.Step, maxName)).
-		String(wire.CleanText(i.Detail, maxText)).Var(i.Evidence).Bytes()
+		String(Clip(i.Detail)).Var(i.Evidence).Bytes()
 }
 
 // DecodeIncident is the inverse of Encode.
