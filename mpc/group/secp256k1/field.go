@@ -5,168 +5,166 @@ import (
 	"math/bits"
 )
 
-// fe is an element of F_p, p = 2^256 - 2^32 - 977, in radix 2^52.
-//
-// Limbs are loose: fe has "magnitude" m when every limb is at most
-// m * 2^52 * 16/15. Additions do not carry; they add magnitudes. mul and sqr
-// accept operands whose magnitudes multiply to at most maxProduct and return
-// magnitude 1. The magnitudes are tracked by hand in comments and by the
-// bounds test.
-type fe struct {
-	l0, l1, l2, l3, l4 uint64
-}
+// fe is an element of F_p, p = 2^256 - foldC, as four limbs of 64 bits, least
+// significant first. Any number below 2^256 stands for its class: only canon,
+// and what calls it, distinguishes a number from its remainder.
+type fe [4]uint64
 
-const (
-	mask52 = 1<<52 - 1
-	mask48 = 1<<48 - 1
-
-	// foldC is 2^256 mod p; foldR is 2^260 mod p, what a carry out of the
-	// fifth limb is worth.
-	foldC = 1<<32 + 977
-	foldR = foldC << 4
-
-	// The limbs of 16p = 2^260 - foldR, all of them close to 2^52, so that
-	// k*16p - a has no negative limb when a has a magnitude below k*15/16.
-	p16Low  = 1<<52 - foldR
-	p16High = mask52
-)
+// foldC is 2^256 mod p: what a carry out of the highest limb is worth.
+const foldC = 1<<32 + 977
 
 var (
 	feZero = fe{}
-	feOne  = fe{l0: 1}
+	feOne  = fe{1}
 )
-
-// maxProduct bounds the product of the magnitudes of two factors: beyond it
-// the carry out of the highest column would not fit in 64 bits.
-const maxProduct = 780
-
-// mulAcc returns (hi, lo) + a*b.
-func mulAcc(hi, lo, a, b uint64) (uint64, uint64) {
-	h, l := bits.Mul64(a, b)
-	lo, c := bits.Add64(lo, l, 0)
-	hi, _ = bits.Add64(hi, h, c)
-	return hi, lo
-}
-
-// shr52 returns (hi, lo) >> 52.
-func shr52(hi, lo uint64) (uint64, uint64) {
-	return hi >> 52, hi<<12 | lo>>52
-}
 
 // mul sets z = a*b.
 func (z *fe) mul(a, b *fe) {
-	a0, a1, a2, a3, a4 := a.l0, a.l1, a.l2, a.l3, a.l4
-	b0, b1, b2, b3, b4 := b.l0, b.l1, b.l2, b.l3, b.l4
+	a0, a1, a2, a3 := a[0], a[1], a[2], a[3]
+	b0 := b[0]
+	h0, w0 := bits.Mul64(a0, b0)
+	h1, l1 := bits.Mul64(a1, b0)
+	h2, l2 := bits.Mul64(a2, b0)
+	h3, l3 := bits.Mul64(a3, b0)
+	w1, c := bits.Add64(l1, h0, 0)
+	w2, c := bits.Add64(l2, h1, c)
+	w3, c := bits.Add64(l3, h2, c)
+	w4, _ := bits.Add64(h3, 0, c)
 
-	// Columns 5..8, worth 2^260 * 2^(52 i), carried into h0..h4.
-	hi, lo := bits.Mul64(a1, b4)
-	hi, lo = mulAcc(hi, lo, a2, b3)
-	hi, lo = mulAcc(hi, lo, a3, b2)
-	hi, lo = mulAcc(hi, lo, a4, b1)
-	h0 := lo & mask52
-	hi, lo = shr52(hi, lo)
-	hi, lo = mulAcc(hi, lo, a2, b4)
-	hi, lo = mulAcc(hi, lo, a3, b3)
-	hi, lo = mulAcc(hi, lo, a4, b2)
-	h1 := lo & mask52
-	hi, lo = shr52(hi, lo)
-	hi, lo = mulAcc(hi, lo, a3, b4)
-	hi, lo = mulAcc(hi, lo, a4, b3)
-	h2 := lo & mask52
-	hi, lo = shr52(hi, lo)
-	hi, lo = mulAcc(hi, lo, a4, b4)
-	h3 := lo & mask52
-	_, h4 := shr52(hi, lo)
+	b0 = b[1]
+	h0, l0 := bits.Mul64(a0, b0)
+	h1, l1 = bits.Mul64(a1, b0)
+	h2, l2 = bits.Mul64(a2, b0)
+	h3, l3 = bits.Mul64(a3, b0)
+	l1, c = bits.Add64(l1, h0, 0)
+	l2, c = bits.Add64(l2, h1, c)
+	l3, c = bits.Add64(l3, h2, c)
+	h3, _ = bits.Add64(h3, 0, c)
+	w1, c = bits.Add64(w1, l0, 0)
+	w2, c = bits.Add64(w2, l1, c)
+	w3, c = bits.Add64(w3, l2, c)
+	w4, c = bits.Add64(w4, l3, c)
+	w5, _ := bits.Add64(h3, 0, c)
 
-	// Columns 0..4, with foldR * h_i added in.
-	hi, lo = bits.Mul64(h0, foldR)
-	hi, lo = mulAcc(hi, lo, a0, b0)
-	r0 := lo & mask52
-	hi, lo = shr52(hi, lo)
-	hi, lo = mulAcc(hi, lo, h1, foldR)
-	hi, lo = mulAcc(hi, lo, a0, b1)
-	hi, lo = mulAcc(hi, lo, a1, b0)
-	r1 := lo & mask52
-	hi, lo = shr52(hi, lo)
-	hi, lo = mulAcc(hi, lo, h2, foldR)
-	hi, lo = mulAcc(hi, lo, a0, b2)
-	hi, lo = mulAcc(hi, lo, a1, b1)
-	hi, lo = mulAcc(hi, lo, a2, b0)
-	z.l2 = lo & mask52
-	hi, lo = shr52(hi, lo)
-	hi, lo = mulAcc(hi, lo, h3, foldR)
-	hi, lo = mulAcc(hi, lo, a0, b3)
-	hi, lo = mulAcc(hi, lo, a1, b2)
-	hi, lo = mulAcc(hi, lo, a2, b1)
-	hi, lo = mulAcc(hi, lo, a3, b0)
-	z.l3 = lo & mask52
-	hi, lo = shr52(hi, lo)
-	hi, lo = mulAcc(hi, lo, h4, foldR)
-	hi, lo = mulAcc(hi, lo, a0, b4)
-	hi, lo = mulAcc(hi, lo, a1, b3)
-	hi, lo = mulAcc(hi, lo, a2, b2)
-	hi, lo = mulAcc(hi, lo, a3, b1)
-	hi, lo = mulAcc(hi, lo, a4, b0)
-	z.l4 = lo & mask52
-	_, lo = shr52(hi, lo)
-	hi, lo = bits.Mul64(lo, foldR)
-	lo, c := bits.Add64(lo, r0, 0)
-	hi += c
-	z.l0 = lo & mask52
-	_, lo = shr52(hi, lo)
-	z.l1 = r1 + lo
+	b0 = b[2]
+	h0, l0 = bits.Mul64(a0, b0)
+	h1, l1 = bits.Mul64(a1, b0)
+	h2, l2 = bits.Mul64(a2, b0)
+	h3, l3 = bits.Mul64(a3, b0)
+	l1, c = bits.Add64(l1, h0, 0)
+	l2, c = bits.Add64(l2, h1, c)
+	l3, c = bits.Add64(l3, h2, c)
+	h3, _ = bits.Add64(h3, 0, c)
+	w2, c = bits.Add64(w2, l0, 0)
+	w3, c = bits.Add64(w3, l1, c)
+	w4, c = bits.Add64(w4, l2, c)
+	w5, c = bits.Add64(w5, l3, c)
+	w6, _ := bits.Add64(h3, 0, c)
+
+	b0 = b[3]
+	h0, l0 = bits.Mul64(a0, b0)
+	h1, l1 = bits.Mul64(a1, b0)
+	h2, l2 = bits.Mul64(a2, b0)
+	h3, l3 = bits.Mul64(a3, b0)
+	l1, c = bits.Add64(l1, h0, 0)
+	l2, c = bits.Add64(l2, h1, c)
+	l3, c = bits.Add64(l3, h2, c)
+	h3, _ = bits.Add64(h3, 0, c)
+	w3, c = bits.Add64(w3, l0, 0)
+	w4, c = bits.Add64(w4, l1, c)
+	w5, c = bits.Add64(w5, l2, c)
+	w6, c = bits.Add64(w6, l3, c)
+	w7, _ := bits.Add64(h3, 0, c)
+
+	// Fold the high half: w = w[0:4] + foldC*w[4:8], h3 below 2^34.
+	h0, l0 = bits.Mul64(w4, foldC)
+	h1, l1 = bits.Mul64(w5, foldC)
+	h2, l2 = bits.Mul64(w6, foldC)
+	h3, l3 = bits.Mul64(w7, foldC)
+	l1, c = bits.Add64(l1, h0, 0)
+	l2, c = bits.Add64(l2, h1, c)
+	l3, c = bits.Add64(l3, h2, c)
+	h3, _ = bits.Add64(h3, 0, c)
+	w0, c = bits.Add64(w0, l0, 0)
+	w1, c = bits.Add64(w1, l1, c)
+	w2, c = bits.Add64(w2, l2, c)
+	w3, c = bits.Add64(w3, l3, c)
+	h3, _ = bits.Add64(h3, 0, c)
+	// Fold h3, below 2^67 in all. If that carries, what is left is below 2^67
+	// too, and folding the carry reaches no further than the second limb.
+	h0, l0 = bits.Mul64(h3, foldC)
+	w0, c = bits.Add64(w0, l0, 0)
+	w1, c = bits.Add64(w1, h0, c)
+	w2, c = bits.Add64(w2, 0, c)
+	w3, c = bits.Add64(w3, 0, c)
+	z[0], c = bits.Add64(w0, -c&foldC, 0)
+	z[1] = w1 + c
+	z[2] = w2
+	z[3] = w3
 }
 
 // sqr sets z = a^2.
 func (z *fe) sqr(a *fe) {
-	a0, a1, a2, a3, a4 := a.l0, a.l1, a.l2, a.l3, a.l4
-	d0, d1, d2, d3 := a0*2, a1*2, a2*2, a3*2
+	a0, a1, a2, a3 := a[0], a[1], a[2], a[3]
+	w2, w1 := bits.Mul64(a0, a1)
+	h2, l2 := bits.Mul64(a0, a2)
+	h3, l3 := bits.Mul64(a0, a3)
+	w2, c := bits.Add64(w2, l2, 0)
+	w3, c := bits.Add64(l3, h2, c)
+	w4, _ := bits.Add64(h3, 0, c)
+	h0, l0 := bits.Mul64(a1, a2)
+	h1, l1 := bits.Mul64(a1, a3)
+	h2, l2 = bits.Mul64(a2, a3)
+	l1, c = bits.Add64(l1, h0, 0)
+	l2, c = bits.Add64(l2, h1, c)
+	w6, _ := bits.Add64(h2, 0, c)
+	w3, c = bits.Add64(w3, l0, 0)
+	w4, c = bits.Add64(w4, l1, c)
+	w5, c := bits.Add64(l2, 0, c)
+	w6, _ = bits.Add64(w6, 0, c)
 
-	hi, lo := bits.Mul64(d1, a4)
-	hi, lo = mulAcc(hi, lo, d2, a3)
-	h0 := lo & mask52
-	hi, lo = shr52(hi, lo)
-	hi, lo = mulAcc(hi, lo, d2, a4)
-	hi, lo = mulAcc(hi, lo, a3, a3)
-	h1 := lo & mask52
-	hi, lo = shr52(hi, lo)
-	hi, lo = mulAcc(hi, lo, d3, a4)
-	h2 := lo & mask52
-	hi, lo = shr52(hi, lo)
-	hi, lo = mulAcc(hi, lo, a4, a4)
-	h3 := lo & mask52
-	_, h4 := shr52(hi, lo)
+	w1, c = bits.Add64(w1, w1, 0)
+	w2, c = bits.Add64(w2, w2, c)
+	w3, c = bits.Add64(w3, w3, c)
+	w4, c = bits.Add64(w4, w4, c)
+	w5, c = bits.Add64(w5, w5, c)
+	w6, c = bits.Add64(w6, w6, c)
+	w7, _ := bits.Add64(0, 0, c)
 
-	hi, lo = bits.Mul64(h0, foldR)
-	hi, lo = mulAcc(hi, lo, a0, a0)
-	r0 := lo & mask52
-	hi, lo = shr52(hi, lo)
-	hi, lo = mulAcc(hi, lo, h1, foldR)
-	hi, lo = mulAcc(hi, lo, d0, a1)
-	r1 := lo & mask52
-	hi, lo = shr52(hi, lo)
-	hi, lo = mulAcc(hi, lo, h2, foldR)
-	hi, lo = mulAcc(hi, lo, d0, a2)
-	hi, lo = mulAcc(hi, lo, a1, a1)
-	z.l2 = lo & mask52
-	hi, lo = shr52(hi, lo)
-	hi, lo = mulAcc(hi, lo, h3, foldR)
-	hi, lo = mulAcc(hi, lo, d0, a3)
-	hi, lo = mulAcc(hi, lo, d1, a2)
-	z.l3 = lo & mask52
-	hi, lo = shr52(hi, lo)
-	hi, lo = mulAcc(hi, lo, h4, foldR)
-	hi, lo = mulAcc(hi, lo, d0, a4)
-	hi, lo = mulAcc(hi, lo, d1, a3)
-	hi, lo = mulAcc(hi, lo, a2, a2)
-	z.l4 = lo & mask52
-	_, lo = shr52(hi, lo)
-	hi, lo = bits.Mul64(lo, foldR)
-	lo, c := bits.Add64(lo, r0, 0)
-	hi += c
-	z.l0 = lo & mask52
-	_, lo = shr52(hi, lo)
-	z.l1 = r1 + lo
+	h0, w0 := bits.Mul64(a0, a0)
+	h1, l1 = bits.Mul64(a1, a1)
+	h2, l2 = bits.Mul64(a2, a2)
+	h3, l3 = bits.Mul64(a3, a3)
+	w1, c = bits.Add64(w1, h0, 0)
+	w2, c = bits.Add64(w2, l1, c)
+	w3, c = bits.Add64(w3, h1, c)
+	w4, c = bits.Add64(w4, l2, c)
+	w5, c = bits.Add64(w5, h2, c)
+	w6, c = bits.Add64(w6, l3, c)
+	w7, _ = bits.Add64(w7, h3, c)
+
+	h0, l0 = bits.Mul64(w4, foldC)
+	h1, l1 = bits.Mul64(w5, foldC)
+	h2, l2 = bits.Mul64(w6, foldC)
+	h3, l3 = bits.Mul64(w7, foldC)
+	l1, c = bits.Add64(l1, h0, 0)
+	l2, c = bits.Add64(l2, h1, c)
+	l3, c = bits.Add64(l3, h2, c)
+	h3, _ = bits.Add64(h3, 0, c)
+	w0, c = bits.Add64(w0, l0, 0)
+	w1, c = bits.Add64(w1, l1, c)
+	w2, c = bits.Add64(w2, l2, c)
+	w3, c = bits.Add64(w3, l3, c)
+	h3, _ = bits.Add64(h3, 0, c)
+	h0, l0 = bits.Mul64(h3, foldC)
+	w0, c = bits.Add64(w0, l0, 0)
+	w1, c = bits.Add64(w1, h0, c)
+	w2, c = bits.Add64(w2, 0, c)
+	w3, c = bits.Add64(w3, 0, c)
+	z[0], c = bits.Add64(w0, -c&foldC, 0)
+	z[1] = w1 + c
+	z[2] = w2
+	z[3] = w3
 }
 
 // sqrN sets z = a^(2^n), n >= 1.
@@ -177,97 +175,104 @@ func (z *fe) sqrN(a *fe, n int) {
 	}
 }
 
-// add sets z = a + b; magnitudes add up.
+// add sets z = a + b.
 func (z *fe) add(a, b *fe) {
-	z.l0 = a.l0 + b.l0
-	z.l1 = a.l1 + b.l1
-	z.l2 = a.l2 + b.l2
-	z.l3 = a.l3 + b.l3
-	z.l4 = a.l4 + b.l4
+	w0, c := bits.Add64(a[0], b[0], 0)
+	w1, c := bits.Add64(a[1], b[1], c)
+	w2, c := bits.Add64(a[2], b[2], c)
+	w3, c := bits.Add64(a[3], b[3], c)
+	w0, c = bits.Add64(w0, -c&foldC, 0)
+	w1, c = bits.Add64(w1, 0, c)
+	w2, c = bits.Add64(w2, 0, c)
+	w3, c = bits.Add64(w3, 0, c)
+	// After a second carry w0 is below foldC.
+	z[0] = w0 + -c&foldC
+	z[1] = w1
+	z[2] = w2
+	z[3] = w3
 }
 
-// sub sets z = a + k*16p - b. b must have a magnitude of at most k*15/16; the
-// result has that of a plus k.
-func (z *fe) sub(a, b *fe, k uint64) {
-	z.l0 = a.l0 + k*p16Low - b.l0
-	z.l1 = a.l1 + k*p16High - b.l1
-	z.l2 = a.l2 + k*p16High - b.l2
-	z.l3 = a.l3 + k*p16High - b.l3
-	z.l4 = a.l4 + k*p16High - b.l4
+// sub sets z = a - b.
+func (z *fe) sub(a, b *fe) {
+	w0, c := bits.Sub64(a[0], b[0], 0)
+	w1, c := bits.Sub64(a[1], b[1], c)
+	w2, c := bits.Sub64(a[2], b[2], c)
+	w3, c := bits.Sub64(a[3], b[3], c)
+	w0, c = bits.Sub64(w0, -c&foldC, 0)
+	w1, c = bits.Sub64(w1, 0, c)
+	w2, c = bits.Sub64(w2, 0, c)
+	w3, c = bits.Sub64(w3, 0, c)
+	// After a second borrow w0 is at least 2^64 - foldC.
+	z[0] = w0 - -c&foldC
+	z[1] = w1
+	z[2] = w2
+	z[3] = w3
 }
 
-// mulSmall sets z = a*k; the magnitude is multiplied by k.
+// neg sets z = -a.
+func (z *fe) neg(a *fe) { z.sub(&feZero, a) }
+
+// mulSmall sets z = a*k, k below 2^16.
 func (z *fe) mulSmall(a *fe, k uint64) {
-	z.l0 = a.l0 * k
-	z.l1 = a.l1 * k
-	z.l2 = a.l2 * k
-	z.l3 = a.l3 * k
-	z.l4 = a.l4 * k
-}
-
-// carry brings z down to magnitude 1 without making it canonical.
-func (z *fe) carry() {
-	c := z.l4 >> 52
-	l0 := z.l0 + c*foldR
-	l1 := z.l1 + l0>>52
-	l2 := z.l2 + l1>>52
-	l3 := z.l3 + l2>>52
-	z.l0 = l0 & mask52
-	z.l1 = l1 & mask52
-	z.l2 = l2 & mask52
-	z.l3 = l3 & mask52
-	z.l4 = z.l4&mask52 + l3>>52
+	h0, l0 := bits.Mul64(a[0], k)
+	h1, l1 := bits.Mul64(a[1], k)
+	h2, l2 := bits.Mul64(a[2], k)
+	h3, l3 := bits.Mul64(a[3], k)
+	l1, c := bits.Add64(l1, h0, 0)
+	l2, c = bits.Add64(l2, h1, c)
+	l3, c = bits.Add64(l3, h2, c)
+	h3, _ = bits.Add64(h3, 0, c)
+	w0, c := bits.Add64(l0, h3*foldC, 0)
+	w1, c := bits.Add64(l1, 0, c)
+	w2, c := bits.Add64(l2, 0, c)
+	w3, c := bits.Add64(l3, 0, c)
+	z[0] = w0 + -c&foldC
+	z[1] = w1
+	z[2] = w2
+	z[3] = w3
 }
 
 // canon reduces z to its only representative below p.
 func (z *fe) canon() {
-	// After this pass z < 2^256 + 2^231.
-	c := z.l4 >> 48
-	l0 := z.l0 + c*foldC
-	l1 := z.l1 + l0>>52
-	l2 := z.l2 + l1>>52
-	l3 := z.l3 + l2>>52
-	l4 := z.l4&mask48 + l3>>52
-	l0 &= mask52
-	l1 &= mask52
-	l2 &= mask52
-	l3 &= mask52
-
-	// z >= p exactly when z + foldC carries out of bit 256.
-	t0 := l0 + foldC
-	t1 := l1 + t0>>52
-	t2 := l2 + t1>>52
-	t3 := l3 + t2>>52
-	t4 := l4 + t3>>52
-	m := -(t4 >> 48)
-	z.l0 = l0 ^ m&(l0^t0&mask52)
-	z.l1 = l1 ^ m&(l1^t1&mask52)
-	z.l2 = l2 ^ m&(l2^t2&mask52)
-	z.l3 = l3 ^ m&(l3^t3&mask52)
-	z.l4 = l4 ^ m&(l4^t4&mask48)
+	// z >= p exactly when z + foldC carries.
+	t0, c := bits.Add64(z[0], foldC, 0)
+	t1, c := bits.Add64(z[1], 0, c)
+	t2, c := bits.Add64(z[2], 0, c)
+	t3, c := bits.Add64(z[3], 0, c)
+	m := -c
+	z[0] ^= m & (z[0] ^ t0)
+	z[1] ^= m & (z[1] ^ t1)
+	z[2] ^= m & (z[2] ^ t2)
+	z[3] ^= m & (z[3] ^ t3)
 }
 
 // sel sets z = a if m is all ones, b if m is zero.
 func (z *fe) sel(a, b *fe, m uint64) {
-	z.l0 = b.l0 ^ m&(a.l0^b.l0)
-	z.l1 = b.l1 ^ m&(a.l1^b.l1)
-	z.l2 = b.l2 ^ m&(a.l2^b.l2)
-	z.l3 = b.l3 ^ m&(a.l3^b.l3)
-	z.l4 = b.l4 ^ m&(a.l4^b.l4)
+	z[0] = b[0] ^ m&(a[0]^b[0])
+	z[1] = b[1] ^ m&(a[1]^b[1])
+	z[2] = b[2] ^ m&(a[2]^b[2])
+	z[3] = b[3] ^ m&(a[3]^b[3])
+}
+
+// condNeg sets z = -a if m is all ones, a if m is zero.
+func (z *fe) condNeg(a *fe, m uint64) {
+	var n fe
+	n.neg(a)
+	z.sel(&n, a, m)
 }
 
 // isZeroMask returns all ones if a = 0 mod p, else zero.
 func (a *fe) isZeroMask() uint64 {
 	t := *a
 	t.canon()
-	return zeroMask(t.l0 | t.l1 | t.l2 | t.l3 | t.l4)
+	return zeroMask(t[0] | t[1] | t[2] | t[3])
 }
 
 // isOdd returns the lowest bit of the canonical value: sgn0 of RFC 9380.
 func (a *fe) isOdd() uint64 {
 	t := *a
 	t.canon()
-	return t.l0 & 1
+	return t[0] & 1
 }
 
 // zeroMask returns all ones if v is zero, else zero.
@@ -275,58 +280,30 @@ func zeroMask(v uint64) uint64 {
 	return (v|-v)>>63 - 1
 }
 
-// fromLimbs sets z to the 256-bit number v, little-endian limbs of 64 bits,
-// without reducing it.
-func (z *fe) fromLimbs(v *[4]uint64) {
-	z.l0 = v[0] & mask52
-	z.l1 = (v[0]>>52 | v[1]<<12) & mask52
-	z.l2 = (v[1]>>40 | v[2]<<24) & mask52
-	z.l3 = (v[2]>>28 | v[3]<<36) & mask52
-	z.l4 = v[3] >> 16
-}
-
-// limbs returns the canonical value as four limbs of 64 bits.
-func (a *fe) limbs() [4]uint64 {
-	t := *a
-	t.canon()
-	return [4]uint64{
-		t.l0 | t.l1<<52,
-		t.l1>>12 | t.l2<<40,
-		t.l2>>24 | t.l3<<28,
-		t.l3>>36 | t.l4<<16,
-	}
-}
-
 // setBytes sets z to the 32 big-endian bytes of b and returns all ones if they
 // are below p, else zero.
 func (z *fe) setBytes(b *[32]byte) uint64 {
-	v := limbsFromBytes(b)
-	z.fromLimbs(&v)
-	_, c := bits.Add64(v[0], foldC, 0)
-	_, c = bits.Add64(v[1], 0, c)
-	_, c = bits.Add64(v[2], 0, c)
-	_, c = bits.Add64(v[3], 0, c)
+	*z = limbsFromBytes(b)
+	_, c := bits.Add64(z[0], foldC, 0)
+	_, c = bits.Add64(z[1], 0, c)
+	_, c = bits.Add64(z[2], 0, c)
+	_, c = bits.Add64(z[3], 0, c)
 	return c - 1
 }
 
 // setWide sets z to the 48 big-endian bytes of b, mod p.
 func (z *fe) setWide(b *[48]byte) {
-	var hi, lo [32]byte
-	copy(hi[8:], b[:24])
-	copy(lo[8:], b[24:])
-	var h, l fe
-	h.setBytes(&hi)
-	l.setBytes(&lo)
-	// 2^192 = 2^36 * 2^156.
-	shift := fe{l3: 1 << 36}
-	h.mul(&h, &shift)
-	z.add(&h, &l)
-	z.carry()
+	h := fe{binary.BigEndian.Uint64(b[8:16]), binary.BigEndian.Uint64(b[0:8])}
+	h.mul(&h, &fe{foldC})
+	z.setBytes((*[32]byte)(b[16:]))
+	z.add(z, &h)
 }
 
+// bytes returns the canonical value as 32 big-endian bytes.
 func (a *fe) bytes() [32]byte {
-	v := a.limbs()
-	return limbsToBytes(&v)
+	t := *a
+	t.canon()
+	return limbsToBytes((*[4]uint64)(&t))
 }
 
 func limbsFromBytes(b *[32]byte) [4]uint64 {
@@ -403,7 +380,7 @@ func (z *fe) sqrt(a *fe) uint64 {
 	t.mul(&t, &x2)
 	t.sqrN(&t, 2)
 	check.sqr(&t)
-	check.sub(&check, &x1, 8)
+	check.sub(&check, &x1)
 	*z = t
 	return check.isZeroMask()
 }

@@ -8,32 +8,32 @@ import (
 // The curve E': y^2 = x^3 + A'x + B', 3-isogenous to secp256k1, and the
 // constants of RFC 9380, section 8.7 and appendix E.1.
 var (
-	ssA  = fe{0x447c01a444533, 0x63cb6f0e5d405, 0xf5d272e953d3, 0x1adca08a5558f, 0x3f8731abdd66}
-	ssB  = fe{l0: 1771}
-	ssC2 = fe{0x729c8303c4a59, 0xa74789dd286, 0xf842afeec184f, 0x13e57ad13fb38, 0x31fdf3027240} // sqrt(-Z) = sqrt(11)
+	ssA  = fe{0x405447c01a444533, 0xe953d363cb6f0e5d, 0xa08a5558f0f5d272, 0x3f8731abdd661adc}
+	ssB  = fe{1771}
+	ssC2 = fe{0x286729c8303c4a59, 0xec184f00a74789dd, 0x7ad13fb38f842afe, 0x31fdf302724013e5} // sqrt(-Z) = sqrt(11)
 
 	isoXNum = [4]fe{
-		{0x8e38daaaaa8c7, 0x38e38e38e38e3, 0xe38e38e38e38e, 0x8e38e38e38e38, 0x8e38e38e38e3},
-		{0xf1044f17c6581, 0xfc0bf63b92dff, 0x7fd44c5d595d2, 0x21d5b9f315cea, 0x7d3d4c80bc3},
-		{0xbd0b53d9dd262, 0x44037c40314ec, 0xa25caece45061, 0x34e6e2a413dec, 0x534c328d23f2},
-		{0x8e38daaaaa88c, 0x38e38e38e38e3, 0xe38e38e38e38e, 0x8e38e38e38e38, 0x8e38e38e38e3},
+		{0x8e38e38daaaaa8c7, 0x38e38e38e38e38e3, 0xe38e38e38e38e38e, 0x8e38e38e38e38e38},
+		{0xdfff1044f17c6581, 0xd595d2fc0bf63b92, 0xb9f315cea7fd44c5, 0x07d3d4c80bc321d5},
+		{0x4ecbd0b53d9dd262, 0xe4506144037c4031, 0xe2a413deca25caec, 0x534c328d23f234e6},
+		{0x8e38e38daaaaa88c, 0x38e38e38e38e38e3, 0xe38e38e38e38e38e, 0x8e38e38e38e38e38},
 	}
 	isoXDen = [3]fe{
-		{0x6b745781eb49b, 0x9542f8487d9fe, 0x7b640dd86cd40, 0x918a9ca34ccbb, 0xd35771193d94},
-		{0xa56612a8c6d14, 0x641f5e41bbc52, 0xb54225406d36b, 0xdc1df7c4b2d51, 0xedadc6f64383},
-		{l0: 1},
+		{0x9fe6b745781eb49b, 0x86cd409542f8487d, 0x9ca34ccbb7b640dd, 0xd35771193d94918a},
+		{0xc52a56612a8c6d14, 0x06d36b641f5e41bb, 0xf7c4b2d51b542254, 0xedadc6f64383dc1d},
+		{1},
 	}
 	isoYNum = [4]fe{
-		{0xf684b8e38e23c, 0xda12f684bda12, 0x684bda12f684b, 0xa12f684bda12f, 0x4bda12f684bd},
-		{0xc90fc201d71a3, 0x46d686da6fdff, 0x2a0a6d5647ab0, 0x7c0fa9d0a54b1, 0xc75e0c32d5cb},
-		{0x5e85a9ecee931, 0xa201be2018a76, 0x512e576722830, 0x1a73715209ef6, 0x29a6194691f9},
-		{0xda12f38e38d84, 0x684bda12f684b, 0xa12f684bda12f, 0x84bda12f684bd, 0x2f684bda12f6},
+		{0xa12f684b8e38e23c, 0x2f684bda12f684bd, 0x684bda12f684bda1, 0x4bda12f684bda12f},
+		{0xdffc90fc201d71a3, 0x647ab046d686da6f, 0xa9d0a54b12a0a6d5, 0xc75e0c32d5cb7c0f},
+		{0xa765e85a9ecee931, 0x722830a201be2018, 0x715209ef6512e576, 0x29a6194691f91a73},
+		{0x84bda12f38e38d84, 0xbda12f684bda12f6, 0xa12f684bda12f684, 0x2f684bda12f684bd},
 	}
 	isoYDen = [4]fe{
-		{0xffffefffff93b, 0xfffffffffffff, 0xfffffffffffff, 0xfffffffffffff, 0xffffffffffff},
-		{0x425d2685c2573, 0xbfc8e8d978dfb, 0x722c2989467c1, 0xb49fd5e9e6632, 0x7a06534bb8bd},
-		{0xf8192bfd2a76f, 0x162f0d6299a7b, 0x8fe337e0a3d21, 0xca2cf3a70c3fa, 0x6484aa716545},
-		{l0: 1},
+		{0xfffffffefffff93b, 0xffffffffffffffff, 0xffffffffffffffff, 0xffffffffffffffff},
+		{0xdfb425d2685c2573, 0x9467c1bfc8e8d978, 0xd5e9e6632722c298, 0x7a06534bb8bdb49f},
+		{0xa7bf8192bfd2a76f, 0x0a3d21162f0d6299, 0xf3a70c3fa8fe337e, 0x6484aa716545ca2c},
+		{1},
 	}
 )
 
@@ -99,19 +99,17 @@ func mapToCurve(p *proj, u *fe) {
 	// t1 = Z u^2, Z = -11
 	t1.sqr(u)
 	t1.mulSmall(&t1, 11)
-	t1.sub(&feZero, &t1, 12)
-	t1.carry()
+	t1.neg(&t1)
 	t2.sqr(&t1)
-	t2.add(&t2, &t1) // Z^2 u^4 + Z u^2, 2
+	t2.add(&t2, &t1) // Z^2 u^4 + Z u^2
 	// n1 = B (t2 + 1), d = -A t2, or Z A if t2 = 0.
 	n1 = t2
-	n1.l0++
+	n1.add(&n1, &feOne)
 	n1.mul(&n1, &ssB)
 	s.mulSmall(&ssA, 11)
-	s.sub(&feZero, &s, 12)
-	s.carry() // Z A
+	s.neg(&s) // Z A
 	d.mul(&ssA, &t2)
-	d.sub(&feZero, &d, 2)
+	d.neg(&d)
 	d.sel(&s, &d, t2.isZeroMask())
 	// gx/gd = n1^3/d^3 + A n1/d + B
 	gx.sqr(&n1)
@@ -130,8 +128,7 @@ func mapToCurve(p *proj, u *fe) {
 	n1.sel(&n1, &n2, square)
 	y.sel(&y1, &y, square)
 	// The sign of y is that of u.
-	s.sub(&feZero, &y, 2)
-	y.sel(&s, &y, -(u.isOdd() ^ y.isOdd()))
+	y.condNeg(&y, -(u.isOdd() ^ y.isOdd()))
 	isogeny(p, &n1, &d, &y)
 }
 
@@ -147,7 +144,7 @@ func sqrtRatio(y, u, v *fe) uint64 {
 	y2.mul(&y1, &ssC2)
 	t1.sqr(&y1)
 	t1.mul(&t1, v)
-	t1.sub(&t1, u, 3)
+	t1.sub(&t1, u)
 	square := t1.isZeroMask()
 	y.sel(&y1, &y2, square)
 	return square
@@ -170,7 +167,7 @@ func isogeny(p *proj, n, d, y *fe) {
 		t.mul(&k[2], &n2d)
 		z.add(z, &t)
 		t.mul(&k[3], &n3)
-		z.add(z, &t) // 4
+		z.add(z, &t)
 	}
 	cubic(&xn, &isoXNum)
 	cubic(&yn, &isoYNum)
@@ -178,7 +175,7 @@ func isogeny(p *proj, n, d, y *fe) {
 	xd.mul(&isoXDen[0], &d3)
 	t.mul(&isoXDen[1], &nd2)
 	xd.add(&xd, &t)
-	xd.add(&xd, &n2d) // 3
+	xd.add(&xd, &n2d)
 	yn.mul(&yn, y)
 	p.x.mul(&xn, &yd)
 	p.y.mul(&yn, &xd)

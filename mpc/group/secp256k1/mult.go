@@ -7,7 +7,7 @@ import (
 
 // The endomorphism phi(x, y) = (beta x, y) is multiplication by lambda.
 var (
-	beta      = fe{0x96c28719501ee, 0x7512f58995c13, 0xc3434e99cf049, 0x7106e64479ea, 0x7ae96a2b657c}
+	beta      = fe{0xc1396c28719501ee, 0x9cf0497512f58995, 0x6e64479eac3434e9, 0x7ae96a2b657c0710}
 	negLambda = Scalar{[4]uint64{0xe0cfc810b51283cf, 0xa880b9fc8ec739c2, 0x5ad9e3fd77ed9ba4, 0xac9c52b33fa3cf1f}}
 
 	// A short basis (a1, b1), (a2, b2) of the lattice of (x, y) with
@@ -102,33 +102,27 @@ func (t *varTab) lookup(p *proj, d8 uint8, neg uint64) {
 	for i := range t {
 		m := zeroMask(abs ^ uint64(i+1))
 		q := &t[i]
-		p.x.l0 |= m & q.x.l0
-		p.x.l1 |= m & q.x.l1
-		p.x.l2 |= m & q.x.l2
-		p.x.l3 |= m & q.x.l3
-		p.x.l4 |= m & q.x.l4
-		p.y.l0 |= m & q.y.l0
-		p.y.l1 |= m & q.y.l1
-		p.y.l2 |= m & q.y.l2
-		p.y.l3 |= m & q.y.l3
-		p.y.l4 |= m & q.y.l4
-		p.z.l0 |= m & q.z.l0
-		p.z.l1 |= m & q.z.l1
-		p.z.l2 |= m & q.z.l2
-		p.z.l3 |= m & q.z.l3
-		p.z.l4 |= m & q.z.l4
+		p.x[0] |= m & q.x[0]
+		p.x[1] |= m & q.x[1]
+		p.x[2] |= m & q.x[2]
+		p.x[3] |= m & q.x[3]
+		p.y[0] |= m & q.y[0]
+		p.y[1] |= m & q.y[1]
+		p.y[2] |= m & q.y[2]
+		p.y[3] |= m & q.y[3]
+		p.z[0] |= m & q.z[0]
+		p.z[1] |= m & q.z[1]
+		p.z[2] |= m & q.z[2]
+		p.z[3] |= m & q.z[3]
 	}
-	p.y.l0 |= zeroMask(abs) & 1 // digit 0: the identity
-	var n fe
-	n.sub(&feZero, &p.y, 3) // y of the table is a sum or product: 2 at most
-	p.y.sel(&n, &p.y, s^neg)
+	p.y[0] |= zeroMask(abs) & 1 // digit 0: the identity
+	p.y.condNeg(&p.y, s^neg)
 }
 
 // ScalarMult sets p = k*q in constant time.
 func (p *Point) ScalarMult(k *Scalar, q *Point) *Point {
 	var t1, t2 varTab
 	v := q.load()
-	v.y.carry()
 	t1.init(&v)
 	for i := range t1 {
 		t2[i] = t1[i]
@@ -159,12 +153,9 @@ const (
 	baseOdd    = 1 << (baseWindow - 1)
 )
 
-// baseEntry is an affine point, packed in limbs of 64 bits.
-type baseEntry [8]uint64
-
 // baseTable holds, for each digit position i, the odd multiples
 // (2j+1) * 32^i * G. It is computed once, from public data.
-var baseTable = sync.OnceValue(func() *[baseDigits][baseOdd]baseEntry {
+var baseTable = sync.OnceValue(func() *[baseDigits][baseOdd]affinePoint {
 	pts := make([]proj, baseDigits*baseOdd)
 	g := Generator().v
 	for i := range baseDigits {
@@ -186,17 +177,14 @@ var baseTable = sync.OnceValue(func() *[baseDigits][baseOdd]baseEntry {
 		acc.mul(&acc, &pts[i].z)
 	}
 	acc.invert(&acc)
-	t := new([baseDigits][baseOdd]baseEntry)
+	t := new([baseDigits][baseOdd]affinePoint)
 	for i := len(pts) - 1; i >= 0; i-- {
 		var zi, x, y fe
 		zi.mul(&acc, &prefix[i])
 		acc.mul(&acc, &pts[i].z)
 		x.mul(&pts[i].x, &zi)
 		y.mul(&pts[i].y, &zi)
-		xl, yl := x.limbs(), y.limbs()
-		e := &t[i/baseOdd][i%baseOdd]
-		copy(e[:4], xl[:])
-		copy(e[4:], yl[:])
+		t[i/baseOdd][i%baseOdd] = affinePoint{x, y}
 	}
 	return t
 })
@@ -209,27 +197,23 @@ var (
 
 // lookupBase sets p to the multiple of the odd digit 2v - 31. It reads the
 // whole row.
-func lookupBase(p *affinePoint, row *[baseOdd]baseEntry, v uint64) {
+func lookupBase(p *affinePoint, row *[baseOdd]affinePoint, v uint64) {
 	neg := v>>4 - 1 // all ones for v < 16
 	idx := (v ^ neg) & 15
-	var r baseEntry
+	*p = affinePoint{}
 	for j := range row {
 		m := zeroMask(idx ^ uint64(j))
 		e := &row[j]
-		r[0] |= m & e[0]
-		r[1] |= m & e[1]
-		r[2] |= m & e[2]
-		r[3] |= m & e[3]
-		r[4] |= m & e[4]
-		r[5] |= m & e[5]
-		r[6] |= m & e[6]
-		r[7] |= m & e[7]
+		p.x[0] |= m & e.x[0]
+		p.x[1] |= m & e.x[1]
+		p.x[2] |= m & e.x[2]
+		p.x[3] |= m & e.x[3]
+		p.y[0] |= m & e.y[0]
+		p.y[1] |= m & e.y[1]
+		p.y[2] |= m & e.y[2]
+		p.y[3] |= m & e.y[3]
 	}
-	p.x.fromLimbs((*[4]uint64)(r[:4]))
-	p.y.fromLimbs((*[4]uint64)(r[4:]))
-	var n fe
-	n.sub(&feZero, &p.y, 2)
-	p.y.sel(&n, &p.y, neg)
+	p.y.condNeg(&p.y, neg)
 }
 
 // ScalarBaseMult sets p = k*G in constant time.
@@ -274,7 +258,6 @@ func (p *Point) MultiScalarMultVartime(ks []*Scalar, ps []*Point) *Point {
 	nafs := make([][vartimeBits]int8, n)
 	for i := range ks {
 		v := ps[i].load()
-		v.y.carry()
 		k1, k2 := splitGLV(ks[i])
 		tabs[2*i].init(&v)
 		for j := range tabs[2*i] {
@@ -301,7 +284,7 @@ func (p *Point) MultiScalarMultVartime(ks []*Scalar, ps []*Point) *Point {
 				continue
 			}
 			e := tabs[i][-d/2]
-			e.y.sub(&feZero, &e.y, 3)
+			e.y.neg(&e.y)
 			acc.add(&acc, &e)
 		}
 	}

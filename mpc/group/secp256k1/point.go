@@ -24,8 +24,8 @@ var (
 
 // generator, as affine coordinates.
 var (
-	generatorX = fe{0x2815b16f81798, 0xdb2dce28d959f, 0xe870b07029bfc, 0xbbac55a06295c, 0x79be667ef9dc}
-	generatorY = fe{0x7d08ffb10d4b8, 0x48a68554199c4, 0xe1108a8fd17b4, 0xc4655da4fbfc0, 0x483ada7726a3}
+	generatorX = fe{0x59f2815b16f81798, 0x029bfcdb2dce28d9, 0x55a06295ce870b07, 0x79be667ef9dcbbac}
+	generatorY = fe{0x9c47d08ffb10d4b8, 0xfd17b448a6855419, 0x5da4fbfc0e1108a8, 0x483ada7726a3c465}
 )
 
 // NewPoint returns a new point, the identity.
@@ -51,15 +51,14 @@ func (p *Point) SetIdentity() *Point {
 // load returns the coordinates of p, with the zero value read as the identity.
 func (p *Point) load() proj {
 	v := p.v
-	v.y.l0 |= zeroMask(v.y.l0|v.y.l1|v.y.l2|v.y.l3|v.y.l4|v.z.l0|v.z.l1|v.z.l2|v.z.l3|v.z.l4) & 1
+	v.y[0] |= zeroMask(v.y[0]|v.y[1]|v.y[2]|v.y[3]|v.z[0]|v.z[1]|v.z[2]|v.z[3]) & 1
 	return v
 }
 
 // Negate sets p = -a.
 func (p *Point) Negate(a *Point) *Point {
 	v := a.load()
-	v.y.sub(&feZero, &v.y, 5)
-	v.y.carry()
+	v.y.neg(&v.y)
 	p.v = v
 	return p
 }
@@ -74,8 +73,7 @@ func (p *Point) Add(a, b *Point) *Point {
 // Sub sets p = a - b.
 func (p *Point) Sub(a, b *Point) *Point {
 	va, vb := a.load(), b.load()
-	vb.y.sub(&feZero, &vb.y, 5)
-	vb.y.carry()
+	vb.y.neg(&vb.y)
 	p.v.add(&va, &vb)
 	return p
 }
@@ -101,11 +99,11 @@ func (p *Point) Equal(a *Point) int {
 	var l, r fe
 	l.mul(&vp.x, &va.z)
 	r.mul(&va.x, &vp.z)
-	l.sub(&l, &r, 2)
+	l.sub(&l, &r)
 	m := l.isZeroMask()
 	l.mul(&vp.y, &va.z)
 	r.mul(&va.y, &vp.z)
-	l.sub(&l, &r, 2)
+	l.sub(&l, &r)
 	return int(m & l.isZeroMask() & 1)
 }
 
@@ -130,14 +128,12 @@ func (p *Point) SetBytes(b []byte) error {
 	}
 	t.sqr(&x)
 	t.mul(&t, &x)
-	t.l0 += 7
+	t.add(&t, &fe{7})
 	if y.sqrt(&t) == 0 {
 		return errPointNotCurve
 	}
-	t.sub(&feZero, &y, 2)
 	// y is never 0: the group has no point of order 2.
-	y.sel(&t, &y, -(y.isOdd() ^ uint64(b[0]&1)))
-	y.carry()
+	y.condNeg(&y, -(y.isOdd() ^ uint64(b[0]&1)))
 	p.v = proj{x: x, y: y, z: feOne}
 	return nil
 }

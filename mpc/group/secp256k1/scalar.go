@@ -250,7 +250,7 @@ func mul512(w *[8]uint64, a, b *[4]uint64) {
 	l1, c = bits.Add64(l1, h0, 0)
 	l2, c = bits.Add64(l2, h1, c)
 	l3, c = bits.Add64(l3, h2, c)
-	h3 += c
+	h3, _ = bits.Add64(h3, 0, c)
 	w1, c = bits.Add64(w1, l0, 0)
 	w2, c = bits.Add64(w2, l1, c)
 	w3, c = bits.Add64(w3, l2, c)
@@ -265,7 +265,7 @@ func mul512(w *[8]uint64, a, b *[4]uint64) {
 	l1, c = bits.Add64(l1, h0, 0)
 	l2, c = bits.Add64(l2, h1, c)
 	l3, c = bits.Add64(l3, h2, c)
-	h3 += c
+	h3, _ = bits.Add64(h3, 0, c)
 	w2, c = bits.Add64(w2, l0, 0)
 	w3, c = bits.Add64(w3, l1, c)
 	w4, c = bits.Add64(w4, l2, c)
@@ -280,7 +280,7 @@ func mul512(w *[8]uint64, a, b *[4]uint64) {
 	l1, c = bits.Add64(l1, h0, 0)
 	l2, c = bits.Add64(l2, h1, c)
 	l3, c = bits.Add64(l3, h2, c)
-	h3 += c
+	h3, _ = bits.Add64(h3, 0, c)
 	w3, c = bits.Add64(w3, l0, 0)
 	w4, c = bits.Add64(w4, l1, c)
 	w5, c = bits.Add64(w5, l2, c)
@@ -302,7 +302,7 @@ func reduce512(r *[4]uint64, w *[8]uint64) {
 	l1, c := bits.Add64(l1, h0, 0)
 	l2, c = bits.Add64(l2, h1, c)
 	l3, c = bits.Add64(l3, h2, c)
-	h3 += c
+	h3, _ = bits.Add64(h3, 0, c)
 	t0, c := bits.Add64(w[0], l0, 0)
 	t1, c := bits.Add64(w[1], l1, c)
 	t2, c := bits.Add64(w[2], l2, c)
@@ -316,7 +316,7 @@ func reduce512(r *[4]uint64, w *[8]uint64) {
 	l1, c = bits.Add64(l1, h0, 0)
 	l2, c = bits.Add64(l2, h1, c)
 	l3, c = bits.Add64(l3, h2, c)
-	h3 += c
+	h3, _ = bits.Add64(h3, 0, c)
 	t1, c = bits.Add64(t1, l0, 0)
 	t2, c = bits.Add64(t2, l1, c)
 	t3, c = bits.Add64(t3, l2, c)
