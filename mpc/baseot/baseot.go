@@ -189,3 +189,6 @@ func (inst *Instance) key(i uint16, c uint8, y *[elementSize]byte, t *Pair, p *[
 	clear(h[:])
 	return k
 }
+
+// Y returns the encoding of Bob's public key of this run.
+func (s *Sender) Y() [elementSize]byte { return s.enc }
