@@ -130,7 +130,7 @@ func codecs(t testing.TB) []codec {
 		{"signed checkpoint", c.Checkpoint.Encode(), recode(DecodeSignedCheckpoint)},
 		{"certificate", c.Encode(), recode(DecodeCertificate)},
 		{"boot", (&Boot{1, 2, "coffer 1", "SoftHSM"}).Encode(), recode(DecodeBoot)},
-		{"key", (&KeyEntry{"main", []byte("cert"), []byte("order")}).Encode(), recode(DecodeKeyEntry)},
+		{"key", (&KeyEntry{fill(1), "main", []byte("cert"), []byte("order")}).Encode(), recode(DecodeKeyEntry)},
 		{"receipt", (&Receipt{[16]byte{1}, fill(1), fill(2), []byte("tx"), []chain.Signature{{R: fill(3), S: fill(4), RecoveryID: 1}}, [33]byte{2}, "0xab"}).Encode(), recode(DecodeReceipt)},
 		{"outcome", (&Outcome{[16]byte{1}, fill(1), StageAborted, "why", []uint16{2, 3}, []SignedCheckpoint{c.Checkpoint}}).Encode(), recode(DecodeOutcome)},
 		{"incident", (&Incident{2, "attributed", "round 2", "bad", []byte("e")}).Encode(), recode(DecodeIncident)},

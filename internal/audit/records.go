@@ -51,19 +51,21 @@ func DecodeBoot(b []byte) (*Boot, error) {
 // KeyEntry says that a key came about: the certificate of its generation with
 // the signatures of all n parties, and the order that an admin signed.
 type KeyEntry struct {
-	Name        string // wallet
-	Certificate []byte // dkg.Certificate; the key id follows from it
-	Order       []byte // governance.KeygenOrder
+	Key         [32]byte // key id
+	Name        string   // wallet
+	Certificate []byte   // dkg.Certificate
+	Order       []byte   // governance.KeygenOrder
 }
 
 // Encode is the canonical encoding.
 func (k *KeyEntry) Encode() []byte {
-	return wire.NewWriter(keyVersion).String(wire.CleanText(k.Name, maxName)).Var(k.Certificate).Var(k.Order).Bytes()
+	return wire.NewWriter(keyVersion).Fixed(k.Key[:]).String(wire.CleanText(k.Name, maxName)).Var(k.Certificate).Var(k.Order).Bytes()
 }
 
 // DecodeKeyEntry is the inverse of Encode.
 func DecodeKeyEntry(b []byte) (*KeyEntry, error) {
 	r, k := wire.NewReader(b, keyVersion), new(KeyEntry)
+	r.Into("key", k.Key[:])
 	k.Name, k.Certificate, k.Order = r.Text("name", maxName), r.Var("certificate", maxBlob), r.Var("order", maxBlob)
 	if err := r.Done(); err != nil {
 		return nil, fmt.Errorf("couldn't decode key entry: %w", err)
