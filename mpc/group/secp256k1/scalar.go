@@ -387,7 +387,7 @@ func (s *Scalar) Select(a, b *Scalar, cond int) *Scalar {
 
 // Equal returns 1 if s = a, else 0, in constant time.
 func (s *Scalar) Equal(a *Scalar) int {
-	d := s.n[0] ^ a.n[0] | s.n[1] ^ a.n[1] | s.n[2] ^ a.n[2] | s.n[3] ^ a.n[3]
+	d := (s.n[0] ^ a.n[0]) | (s.n[1] ^ a.n[1]) | (s.n[2] ^ a.n[2]) | (s.n[3] ^ a.n[3])
 	return int(zeroMask(d) & 1)
 }
 

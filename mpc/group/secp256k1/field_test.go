@@ -1,0 +1,160 @@
+package secp256k1
+
+import (
+	"math/big"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// feOf returns v, below 2^256, as it is: not reduced.
+func feOf(v *big.Int) fe {
+	b := bytes32(v)
+	return fe(limbsFromBytes(&b))
+}
+
+// rawBig returns the number that a holds, not reduced.
+func rawBig(a *fe) *big.Int {
+	b := limbsToBytes((*[4]uint64)(a))
+	return new(big.Int).SetBytes(b[:])
+}
+
+func bigFe(a *fe) *big.Int {
+	b := a.bytes()
+	return new(big.Int).SetBytes(b[:])
+}
+
+func modP(v *big.Int) *big.Int { return new(big.Int).Mod(v, bigP) }
+
+func TestFieldArithmeticAgainstBig(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		x, y := genWord().Draw(t, "x"), genWord().Draw(t, "y")
+		a, b := feOf(x), feOf(y)
+		n := func() *big.Int { return new(big.Int) }
+		for _, c := range []struct {
+			op   string
+			f    func(z, a, b *fe)
+			want *big.Int
+		}{
+			{"mul", func(z, a, b *fe) { z.mul(a, b) }, n().Mul(x, y)},
+			{"sqr", func(z, a, _ *fe) { z.sqr(a) }, n().Mul(x, x)},
+			{"add", func(z, a, b *fe) { z.add(a, b) }, n().Add(x, y)},
+			{"sub", func(z, a, b *fe) { z.sub(a, b) }, n().Sub(x, y)},
+			{"neg", func(z, a, _ *fe) { z.neg(a) }, n().Neg(x)},
+			{"mulSmall 21", func(z, a, _ *fe) { z.mulSmall(a, 21) }, n().Mul(x, big.NewInt(21))},
+			{"mulSmall max", func(z, a, _ *fe) { z.mulSmall(a, 1<<16-1) }, n().Mul(x, big.NewInt(1<<16-1))},
+			{"condNeg 1", func(z, a, _ *fe) { z.condNeg(a, ^uint64(0)) }, n().Neg(x)},
+			{"condNeg 0", func(z, a, _ *fe) { z.condNeg(a, 0) }, x},
+			{"sel 1", func(z, a, b *fe) { z.sel(a, b, ^uint64(0)) }, x},
+			{"sel 0", func(z, a, b *fe) { z.sel(a, b, 0) }, y},
+			{"sqrN", func(z, a, _ *fe) { z.sqrN(a, 3) }, n().Exp(x, big.NewInt(8), bigP)},
+		} {
+			// The receiver may be either operand.
+			var z fe
+			za, zb := a, b
+			c.f(&z, &a, &b)
+			c.f(&za, &za, &b)
+			c.f(&zb, &a, &zb)
+			for i, got := range []*fe{&z, &za, &zb} {
+				if bigFe(got).Cmp(modP(c.want)) != 0 {
+					t.Fatalf("%s (aliasing %d) of %x, %x = %x, want %x", c.op, i, x, y, bigFe(got), modP(c.want))
+				}
+			}
+		}
+		xr := modP(x)
+		if got, want := a.isZeroMask(), xr.Sign() == 0; (got == ^uint64(0)) != want || (got == 0) == want {
+			t.Fatalf("isZeroMask of %x = %x", x, got)
+		}
+		if got := a.isOdd(); got != uint64(xr.Bit(0)) {
+			t.Fatalf("isOdd of %x = %d", x, got)
+		}
+		z := a
+		z.canon()
+		if rawBig(&z).Cmp(xr) != 0 {
+			t.Fatalf("canon of %x = %x", x, rawBig(&z))
+		}
+	})
+}
+
+func TestFieldPowersAgainstBig(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		x := genWord().Draw(t, "x")
+		a := feOf(x)
+		var z fe
+		z.invert(&a)
+		if want := new(big.Int).Exp(x, new(big.Int).Sub(bigP, big.NewInt(2)), bigP); bigFe(&z).Cmp(want) != 0 {
+			t.Fatalf("1/%x = %x, want %x", x, bigFe(&z), want)
+		}
+		z.powP34(&a)
+		if want := new(big.Int).Exp(x, new(big.Int).Rsh(bigP, 2), bigP); bigFe(&z).Cmp(want) != 0 {
+			t.Fatalf("%x^((p-3)/4) = %x, want %x", x, bigFe(&z), want)
+		}
+		isSquare := big.Jacobi(modP(x), bigP) >= 0
+		ok := z.sqrt(&a)
+		if (ok == ^uint64(0)) != isSquare || (ok == 0) == isSquare {
+			t.Fatalf("sqrt of %x: mask %x, want square %v", x, ok, isSquare)
+		}
+		if isSquare {
+			z.sqr(&z)
+			if bigFe(&z).Cmp(modP(x)) != 0 {
+				t.Fatalf("sqrt(%x)^2 = %x", x, bigFe(&z))
+			}
+		}
+	})
+}
+
+// The last fold of a product carries only when the remainder is tiny: random
+// operands never get there, so the operands are made from the remainder.
+func TestFieldLastFoldCarries(t *testing.T) {
+	fold := big.NewInt(foldC)
+	carried := 0
+	for j := int64(0); j < 8; j++ {
+		for s := int64(0); s < 20; s++ {
+			v := new(big.Int).Lsh(big.NewInt(j), 64)
+			v.Add(v, big.NewInt(s*(foldC/19))).Add(v, big.NewInt(s&1))
+			for seed := int64(1); seed < 20; seed++ {
+				x := new(big.Int).Exp(big.NewInt(seed+1), big.NewInt(1009), bigP)
+				y := new(big.Int).ModInverse(x, bigP)
+				y.Mul(y, v).Mod(y, bigP)
+				a, b := feOf(x), feOf(y)
+				var z fe
+				z.mul(&a, &b)
+				if bigFe(&z).Cmp(v) != 0 {
+					t.Fatalf("%x * %x = %x, want %x", x, y, bigFe(&z), v)
+				}
+				// Count the cases where adding foldC carries out of limb 0.
+				w := new(big.Int).Sub(v, fold)
+				if w.Sign() > 0 && w.And(w, new(big.Int).SetUint64(1<<64-1)).Uint64() >= 1<<64-foldC {
+					carried++
+				}
+			}
+			root := new(big.Int).ModSqrt(v, bigP)
+			if root == nil {
+				continue
+			}
+			a := feOf(root)
+			a.sqr(&a)
+			if bigFe(&a).Cmp(v) != 0 {
+				t.Fatalf("%x^2 = %x, want %x", root, bigFe(&a), v)
+			}
+		}
+	}
+	if carried == 0 {
+		t.Fatal("no case carries: the test tests nothing")
+	}
+}
+
+func TestFieldSetWide(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		hi, lo := genWord().Draw(t, "hi"), genWord().Draw(t, "lo")
+		v := new(big.Int).Rsh(hi, 128)
+		v.Lsh(v, 256).Or(v, lo)
+		var b [48]byte
+		v.FillBytes(b[:])
+		var z fe
+		z.setWide(&b)
+		if bigFe(&z).Cmp(modP(v)) != 0 {
+			t.Fatalf("%x mod p = %x, want %x", v, bigFe(&z), modP(v))
+		}
+	})
+}
