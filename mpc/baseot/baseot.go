@@ -33,7 +33,9 @@ func (inst *Instance) bytes() []byte {
 	return append(b, transcript.Uint16(uint16(inst.Receiver))...)
 }
 
-// SenderOutput is Bob's: both seeds of every OT. Secret, in memory only.
+// SenderOutput is Bob's: both seeds of every OT. Secret, in memory only. A struct
+// that keeps one in an unexported field holds a pointer, since fmt reads such
+// fields without asking their methods; so for ReceiverOutput.
 type SenderOutput struct {
 	K0, K1 [N][SeedSize]byte
 }

@@ -68,12 +68,12 @@ func drawElement(rand io.Reader) (*ristretto255.Element, error) {
 // test can see that the count is the same for every choice.
 type hasher struct {
 	dst    []byte // the prefix and the instance; room for index and choice
-	sha    sha512Pair
+	xmd    expander
 	counts [2]int
 }
 
-// sha512Pair keeps expand_message_xmd's buffers off the heap of every call.
-type sha512Pair struct{ buf [512]byte }
+// expander keeps the buffer of expand_message_xmd off the heap of every call.
+type expander struct{ buf [512]byte }
 
 func newHasher(inst *Instance) *hasher {
 	dst := make([]byte, 0, 128)
@@ -86,7 +86,7 @@ func newHasher(inst *Instance) *hasher {
 func (h *hasher) uniform(i uint16, c uint8, p *[elementSize]byte) [64]byte {
 	h.counts[c]++ // c is a constant at both callers, never a secret
 	dst := append(h.dst, byte(i>>8), byte(i), c)
-	return h.sha.expand(p[:], dst)
+	return h.xmd.expand(p[:], dst)
 }
 
 // point returns H(i, c, p) for a public choice c.
@@ -109,7 +109,7 @@ func (h *hasher) pointSecret(i uint16, c int, p *[elementSize]byte) *ristretto25
 
 // expand is expand_message_xmd of RFC 9380 §5.3.1 with SHA-512 and an output of
 // 64 bytes, that is ell = 1: b_1 alone.
-func (s *sha512Pair) expand(msg, dst []byte) [64]byte {
+func (s *expander) expand(msg, dst []byte) [64]byte {
 	if len(dst) > 255 {
 		panic("baseot: DST above 255 bytes") // its length is a constant of this package
 	}

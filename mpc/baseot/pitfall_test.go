@@ -1,0 +1,317 @@
+package baseot
+
+import (
+	"bytes"
+	"crypto/rand"
+	"crypto/sha3"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"testing"
+
+	"github.com/gtank/ristretto255"
+)
+
+// stream is SHAKE256(seed) as an endless reader, as in the vectors.
+func stream(seed string) io.Reader {
+	h := sha3.NewSHAKE256()
+	h.Write([]byte(seed))
+	return h
+}
+
+// Identical pairs for all indices give distinct keys.
+func TestPitfall08_KeyBindsIndex(t *testing.T) {
+	s, m1, err := Start(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, m2, err := Receive(rand.Reader, testInstance, m1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range m2.T {
+		m2.T[i] = m2.T[0]
+	}
+	out, err := s.Finish(testInstance, m2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[[SeedSize]byte]string{}
+	for i := range N {
+		for c, k := range [][SeedSize]byte{out.K0[i], out.K1[i]} {
+			name := fmt.Sprintf("(%d, %d)", i, c)
+			if other, ok := seen[k]; ok {
+				t.Fatalf("keys %s and %s are equal", name, other)
+			}
+			seen[k] = name
+		}
+	}
+	// The index stands in the hash to the group and again in the key itself.
+	var y, p [elementSize]byte
+	if testInstance.key(3, 1, &y, &m2.T[0], &p) == testInstance.key(4, 1, &y, &m2.T[0], &p) {
+		t.Error("RO(bot) does not take the index")
+	}
+	if testInstance.key(3, 0, &y, &m2.T[0], &p) == testInstance.key(3, 1, &y, &m2.T[0], &p) {
+		t.Error("RO(bot) does not take the choice")
+	}
+	h := newHasher(&testInstance)
+	if h.uniform(3, 1, &p) == h.uniform(4, 1, &p) {
+		t.Error("the hash to the group does not take the index")
+	}
+	if h.uniform(3, 0, &p) == h.uniform(3, 1, &p) {
+		t.Error("the hash to the group does not take the choice")
+	}
+}
+
+// Messages that are moved to another session, pair or direction give other keys.
+func TestPitfall09_KeyBindsSessionPairAndDirection(t *testing.T) {
+	_, m1, err := Start(stream("bob"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	alice, m2, err := Receive(rand.Reader, testInstance, m1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	others := map[string]func(*Instance){
+		"session":   func(i *Instance) { i.PSID[31] ^= 1 },
+		"sender":    func(i *Instance) { i.Sender = 7 },
+		"receiver":  func(i *Instance) { i.Receiver = 7 },
+		"direction": func(i *Instance) { i.Sender, i.Receiver = i.Receiver, i.Sender },
+	}
+	var y, p [elementSize]byte
+	for name, change := range others {
+		inst := testInstance
+		change(&inst)
+		bob, _, err := Start(stream("bob"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := bob.Finish(inst, m2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range N {
+			if out.K0[i] == alice.K[i] || out.K1[i] == alice.K[i] {
+				t.Errorf("another %s: key %d is the same", name, i)
+			}
+		}
+		if inst.key(0, 0, &y, &m2.T[0], &p) == testInstance.key(0, 0, &y, &m2.T[0], &p) {
+			t.Errorf("another %s: RO(bot) is the same", name)
+		}
+		if newHasher(&inst).uniform(0, 0, &p) == newHasher(&testInstance).uniform(0, 0, &p) {
+			t.Errorf("another %s: the hash to the group is the same", name)
+		}
+	}
+}
+
+// countingReader hands out fixed choices and counts what is drawn.
+type countingReader struct {
+	delta byte
+	n     int
+	r     io.Reader
+}
+
+func (c *countingReader) Read(b []byte) (int, error) {
+	defer func() { c.n += len(b) }()
+	if c.n == 0 {
+		for i := range b {
+			b[i] = c.delta
+		}
+		return len(b), nil
+	}
+	return c.r.Read(b)
+}
+
+// Alice's work is the same for every choice: both hashes are evaluated for every
+// OT, and as much is drawn and allocated.
+func TestPitfall10_EqualWorkPerChoice(t *testing.T) {
+	y := ristretto255.NewElement().Base()
+	for c := range 2 {
+		h := newHasher(&testInstance)
+		for i := range uint16(N) {
+			if _, err := receiveOne(rand.Reader, h, i, c, y, new(Pair)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if h.counts != [2]int{N, N} {
+			t.Errorf("choice %d: H_0 and H_1 were evaluated %v times, want %d each", c, h.counts, N)
+		}
+	}
+	_, m1, err := Start(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var drawn [2]int
+	var allocs [2]float64
+	for k, delta := range []byte{0x00, 0xff} {
+		allocs[k] = testing.AllocsPerRun(1, func() {
+			r := &countingReader{delta: delta, r: stream("alice")}
+			if _, _, err := Receive(r, testInstance, m1); err != nil {
+				t.Fatal(err)
+			}
+			drawn[k] = r.n
+		})
+	}
+	if drawn[0] != drawn[1] || drawn[0] != 16+N*128 {
+		t.Errorf("drawn bytes differ by choice: %v, want %d", drawn, 16+N*128)
+	}
+	if allocs[0] != allocs[1] {
+		t.Errorf("allocations differ by choice: %v", allocs)
+	}
+}
+
+// The element that Alice did not choose is the map of fresh bytes, whose
+// logarithm nobody knows, not a multiple that she computed.
+func TestPitfall11_OtherElementIsObliviouslySampled(t *testing.T) {
+	_, m1, err := Start(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	alice, m2, err := Receive(stream("alice"), testInstance, m1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := stream("alice")
+	read := func(n int) []byte {
+		b := make([]byte, n)
+		if _, err := io.ReadFull(r, b); err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	if !bytes.Equal(read(16), alice.Delta[:]) {
+		t.Fatal("the correlation is not the first draw")
+	}
+	for i := range N {
+		u, z := read(64), read(64)
+		c := alice.Delta[i/8] >> (i % 8) & 1
+		other := m2.T[i][1-c]
+		if want := encode(ristretto255.NewElement().FromUniformBytes(u)); other != want {
+			t.Fatalf("OT %d: the unchosen element is not MAP of the bytes drawn", i)
+		}
+		for name, b := range map[string][]byte{"u": u, "z": z} {
+			k := ristretto255.NewScalar().FromUniformBytes(b)
+			if other == encode(ristretto255.NewElement().ScalarBaseMult(k)) {
+				t.Fatalf("OT %d: the unchosen element is %s·G", i, name)
+			}
+		}
+	}
+}
+
+// badElements are what RFC 9496 refuses (its appendix A.2 has more of each
+// kind), and the identity.
+var badElements = map[string]string{
+	"identity":         "0000000000000000000000000000000000000000000000000000000000000000",
+	"not below p":      "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+	"all ones":         "ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+	"one, negative":    "0100000000000000000000000000000000000000000000000000000000000000",
+	"minus one":        "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+	"bit 255 set":      "0200000000000000000000000000000000000000000000000000000000000080",
+	"non-square":       "26948d35ca62e643e26a83177332e6b6afeb9d08e4268b650f1f5bbd8d81d371",
+	"another negative": "ed57ffd8c914fb201471d1c3d245ce3c746fcbe63a3679d51b6a516ebebe0e20",
+}
+
+func bad(t *testing.T, s string) (b [elementSize]byte) {
+	t.Helper()
+	if n, err := hex.Decode(b[:], []byte(s)); err != nil || n != elementSize {
+		t.Fatalf("bad test element %q", s)
+	}
+	return b
+}
+
+// Every field that is an element refuses the identity and every encoding that is
+// not canonical.
+func TestPitfall12_InvalidElements(t *testing.T) {
+	s, m1, err := Start(stream("bob"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Destroy()
+	_, m2, err := Receive(rand.Reader, testInstance, m1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	finish := func(m *Message2) error {
+		bob, _, err := Start(stream("bob"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = bob.Finish(testInstance, m)
+		return err
+	}
+	if err := finish(m2); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range badElements {
+		e := bad(t, text)
+		want := errElement
+		if name == "identity" {
+			want = errIdentity
+		}
+		if _, _, err := Receive(rand.Reader, testInstance, &Message1{Y: e}); !errors.Is(err, want) {
+			t.Errorf("Y %s: got %v, want %v", name, err, want)
+		}
+		b, _ := (&Message1{Y: e}).MarshalBinary()
+		if err := new(Message1).UnmarshalBinary(b); !errors.Is(err, want) {
+			t.Errorf("Y %s on the wire: got %v, want %v", name, err, want)
+		}
+		for _, i := range []int{0, 1, 64, N - 1} {
+			for c := range 2 {
+				m := *m2
+				m.T[i][c] = e
+				if err := finish(&m); !errors.Is(err, want) {
+					t.Errorf("T_%d,%d %s: got %v, want %v", i, c, name, err, want)
+				}
+			}
+		}
+	}
+}
+
+// E_c = T_c + H(T_{1−c}) = O would give Alice a key that she knows without z.
+func TestPitfall12_IdentityAfterHash(t *testing.T) {
+	_, m1, err := Start(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, m2, err := Receive(rand.Reader, testInstance, m1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for c := range 2 {
+		m := *m2
+		h := newHasher(&testInstance).point(5, uint8(c), &m.T[5][1-c])
+		m.T[5][c] = encode(ristretto255.NewElement().Negate(h))
+		bob, _, err := Start(rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := bob.Finish(testInstance, &m); !errors.Is(err, errIdentity) {
+			t.Errorf("E_%d = O: got %v, want %v", c, err, errIdentity)
+		}
+	}
+}
+
+// Two runs have two correlations, and a finished or destroyed sender is dead.
+func TestPitfall07_FreshCorrelation(t *testing.T) {
+	_, a := run(t, testInstance)
+	_, b := run(t, testInstance)
+	if a.Delta == b.Delta {
+		t.Error("two runs have the same correlation")
+	}
+	s, m1, err := Start(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, m2, err := Receive(rand.Reader, testInstance, m1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Finish(testInstance, m2); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Finish(testInstance, m2); !errors.Is(err, errUsed) {
+		t.Errorf("second Finish with the same y: got %v, want %v", err, errUsed)
+	}
+}
