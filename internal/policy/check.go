@@ -378,8 +378,15 @@ func (d *Document) checkLimits(at string, c *Condition) error {
 		if i > 0 && cmp.Compare(c.Limits[i-1].Asset, l.Asset) >= 0 {
 			return invalid(at, "asset %s comes after %s: want one limit an asset, sorted", l.Asset, c.Limits[i-1].Asset)
 		}
-		if _, ns, _, _ := chain.ParseAsset(l.Asset); c.Op == MaxFeeAtMost && ns != nativeNamespace {
+		if c.Op != MaxFeeAtMost {
+			continue
+		}
+		id, ns, _, _ := chain.ParseAsset(l.Asset)
+		if ns != nativeNamespace {
 			return invalid(at, "fees are paid in the native asset of a chain (…/%s:…), not in %s", nativeNamespace, l.Asset)
+		}
+		if i > 0 && strings.HasPrefix(c.Limits[i-1].Asset, id+"/") {
+			return invalid(at, "two limits of fees on %s, want one", id)
 		}
 	}
 	return nil

@@ -17,34 +17,35 @@ type Input struct {
 
 // Decision is the answer, with its reason in people's units.
 type Decision struct {
-	Allow   bool
-	Pending bool   // not yet: only approvals or a risk verdict are missing
-	Code    string // one of the codes below
-	Rule    string // the guard or rule that decided; empty when none did
-	Detail  string // why, with the values
-	Fix     string // what would pass
+	Allow   bool   `json:"allow"`
+	Pending bool   `json:"pending"` // not yet: only approvals or a risk verdict are missing
+	Code    string `json:"code"`    // one of the codes below
+	Rule    string `json:"rule"`    // the guard or rule that decided; empty when none did
+	Detail  string `json:"detail"`  // why, with the values
+	Fix     string `json:"fix"`     // what would pass
 	// Missing is what people still have to approve, when Pending.
-	Missing []Missing
+	Missing []Missing `json:"missing,omitempty"`
 }
 
-// Missing is a number of approvals and who could give them.
+// Missing is a number of approvals, beyond those given, and who could give them.
 type Missing struct {
-	Requirement          // how many are still missing
-	From        []string // principals whose approval would count
+	Requirement
+	From []string `json:"from"` // principals whose approval would count
 }
 
 // The codes of a Decision.
 const (
-	CodeAllow     = "policy.allow"
-	CodeInput     = "policy.input"     // the caller handed over nothing to decide about
-	CodeEffects   = "policy.effects"   // what was decoded is not what was requested
-	CodeUndecoded = "policy.undecoded" // not everything was understood
-	CodeGuard     = "policy.guard"
-	CodeRule      = "policy.rule"      // a rule says deny
-	CodeDefault   = "policy.default"   // no rule matches
-	CodeDenied    = "policy.denied"    // somebody whose approval counts said no
-	CodeApprovals = "policy.approvals" // pending: approvals
-	CodeRisk      = "policy.risk"      // pending: a risk verdict
+	CodeAllow      = "policy.allow"
+	CodeInput      = "policy.input"     // the caller handed over nothing to decide about
+	CodeEffects    = "policy.effects"   // what was decoded is not what was requested
+	CodeUndecoded  = "policy.undecoded" // not everything was understood
+	CodeGuard      = "policy.guard"
+	CodeRule       = "policy.rule"       // a rule says deny
+	CodeDefault    = "policy.default"    // no rule matches
+	CodeDenied     = "policy.denied"     // somebody whose approval counts said no
+	CodeUnmeetable = "policy.unmeetable" // not even everyone who is left could approve it
+	CodeApprovals  = "policy.approvals"  // pending: approvals
+	CodeRisk       = "policy.risk"       // pending: a risk verdict
 )
 
 // Refusal is the decision as an error; nil when it allows.

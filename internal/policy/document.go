@@ -63,8 +63,8 @@ type Verdict struct {
 
 // Requirement is a number of approvals from a group.
 type Requirement struct {
-	Group string
-	Count uint8
+	Group string `json:"group"`
+	Count uint8  `json:"count"`
 }
 
 // Op is what a Condition tests.

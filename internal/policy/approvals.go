@@ -1,0 +1,164 @@
+package policy
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/cofferhq/coffer/internal/identity"
+)
+
+// tally is how the approvals stand to a verdict's requirements.
+type tally struct {
+	given   [][]string // by requirement: whose approval counts for it
+	missing []Missing
+	never   bool // not even everyone who is left could meet the requirements
+}
+
+// count assigns approvers to requirements. Everyone counts once, for one of the
+// groups that they are in, however many keys they hold; the assignment is the
+// largest possible.
+func (e *evaluation) count(v *Verdict) tally {
+	var pool []string
+	for _, who := range e.in.Verified.Approvers {
+		if !e.excluded(v, who) && !slices.Contains(pool, who) {
+			pool = append(pool, who)
+		}
+	}
+	t := tally{given: e.assign(v.Require, pool)}
+	for i, q := range v.Require {
+		if n := int(q.Count) - len(t.given[i]); n > 0 {
+			t.missing = append(t.missing, Missing{Requirement{q.Group, uint8(n)}, e.left(v, q.Group, pool)})
+		}
+	}
+	everyone := slices.Clone(pool)
+	for _, q := range v.Require {
+		everyone = append(everyone, e.left(v, q.Group, everyone)...)
+	}
+	for i, who := range e.assign(v.Require, everyone) {
+		t.never = t.never || len(who) < int(v.Require[i].Count)
+	}
+	return t
+}
+
+func (e *evaluation) excluded(v *Verdict, who string) bool {
+	return v.InitiatorExcluded && who == e.in.Verified.Initiator
+}
+
+// left are the persons of a group who could still approve.
+func (e *evaluation) left(v *Verdict, group string, approved []string) []string {
+	var out []string
+	for _, who := range e.roster.Members(group) {
+		p, ok := e.roster.Principal(who)
+		if ok && p.Kind == identity.Person && !e.excluded(v, who) && !slices.Contains(approved, who) {
+			out = append(out, who)
+		}
+	}
+	return out
+}
+
+// assign gives every place of every requirement to at most one of the people and
+// every one of the people at most one place, as many as possible (augmenting
+// paths). There are at most MaxRequirements·maxCount places.
+func (e *evaluation) assign(require []Requirement, people []string) [][]string {
+	var place []int // the requirement of each place
+	for i, q := range require {
+		for range q.Count {
+			place = append(place, i)
+		}
+	}
+	holder := make([]int, len(people)) // the place that each holds, or -1
+	for i := range holder {
+		holder[i] = -1
+	}
+	var fill func(p int, seen []bool) bool
+	fill = func(p int, seen []bool) bool {
+		for i, who := range people {
+			if seen[i] || !e.roster.InGroup(who, require[place[p]].Group) {
+				continue
+			}
+			seen[i] = true
+			if holder[i] < 0 || fill(holder[i], seen) {
+				holder[i] = p
+				return true
+			}
+		}
+		return false
+	}
+	for p := range place {
+		fill(p, make([]bool, len(people)))
+	}
+	given := make([][]string, len(require))
+	for i, p := range holder {
+		if p >= 0 {
+			given[place[p]] = append(given[place[p]], people[i])
+		}
+	}
+	return given
+}
+
+// require decides a matching rule that asks for approvals.
+func (e *evaluation) require(r *Rule, t *Trace) Decision {
+	for _, q := range r.Then.Require {
+		for _, who := range e.in.Verified.Denials {
+			if e.roster.InGroup(who, q.Group) {
+				return Decision{
+					Code: CodeDenied, Detail: fmt.Sprintf("rule %s: %s of %s denied this request", r.Name, who, q.Group),
+					Fix: "a new request that " + who + " does not deny",
+				}
+			}
+		}
+	}
+	if len(r.Then.Require) == 0 { // never of a checked document; nobody to ask is not nobody needed
+		return Decision{Code: CodeRule, Detail: fmt.Sprintf("rule %s requires approvals of no group", r.Name)}
+	}
+	n := e.count(&r.Then)
+	detail := fmt.Sprintf("rule %s needs %s", r.Name, e.standing(r, n.given))
+	if len(n.missing) == 0 {
+		return Decision{Allow: true, Code: CodeAllow, Detail: detail + ": " + t.When.Detail}
+	}
+	if n.never {
+		return Decision{Code: CodeUnmeetable, Detail: detail + ", and there are not enough others whose approval counts", Fix: "a request by another initiator, or larger groups"}
+	}
+	var fixes []string
+	for _, m := range n.missing {
+		more := ""
+		if g := n.given[slices.IndexFunc(r.Then.Require, func(q Requirement) bool { return q.Group == m.Group })]; len(g) > 0 {
+			more = "more "
+		}
+		fixes = append(fixes, fmt.Sprintf("%s (%s)", approvals(int(m.Count), more, m.Group), orList(m.From)))
+	}
+	return Decision{Pending: true, Code: CodeApprovals, Detail: detail, Fix: strings.Join(fixes, " and "), Missing: n.missing}
+}
+
+// standing is "2 approvals from treasurers, 1 given (bob)", and whose approval is
+// there but does not count.
+func (e *evaluation) standing(r *Rule, given [][]string) string {
+	var parts, counted []string
+	for i, q := range r.Then.Require {
+		s := approvals(int(q.Count), "", q.Group) + ", none given"
+		if len(given[i]) > 0 {
+			s = fmt.Sprintf("%s, %d given (%s)", approvals(int(q.Count), "", q.Group), len(given[i]), strings.Join(given[i], ", "))
+		}
+		parts, counted = append(parts, s), append(counted, given[i]...)
+	}
+	s := strings.Join(parts, " and ")
+	var not []string
+	for _, who := range e.in.Verified.Approvers {
+		switch {
+		case e.excluded(&r.Then, who):
+			not = append(not, who+" proposed it")
+		case !slices.Contains(counted, who):
+			not = append(not, who+" is in none of these groups, or counts already")
+		}
+	}
+	for _, x := range e.in.Verified.Ignored {
+		if p, ok := e.roster.Principal(x.Principal); ok && p.Kind == identity.Person {
+			not = append(not, x.Principal+": "+x.Why)
+		}
+	}
+	if len(not) > 0 {
+		s += fmt.Sprintf(", not counted: %s", strings.Join(not, "; "))
+	}
+	return s
+}
