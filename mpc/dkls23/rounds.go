@@ -183,12 +183,25 @@ func (s *Session) Round2(r1, private map[mpc.ID][]byte, attachment []byte) (broa
 		return nil, nil, err
 	}
 	defer func() { s.end(err) }()
-	// h₀ of all peers is equal before the first OT check: Open.
+	messages, err := s.receive1(r1, private)
+	if err != nil {
+		return nil, nil, err
+	}
+	s.hear(1, r1)
+	if err := s.multiplicand(); err != nil {
+		return nil, nil, err
+	}
+	return s.multiply(messages, attachment)
+}
+
+// receive1 takes the peers' R1. h₀ of all peers is equal before any of their
+// extensions is looked at: Open.
+func (s *Session) receive1(r1, private map[mpc.ID][]byte) (map[mpc.ID]*vole.Message1, error) {
 	in, err := session.Open(step2, s.peers,
 		session.Box{Messages: r1, Want: s.want(1, session.Broadcast), Echo: &s.echo[0]},
 		session.Box{Messages: private, Want: s.want(1, s.self)})
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	messages := make(map[mpc.ID]*vole.Message1, len(s.peers))
 	faults := make(map[mpc.ID]error)
@@ -200,27 +213,25 @@ func (s *Session) Round2(r1, private map[mpc.ID][]byte, attachment []byte) (broa
 		}
 		faults[id] = err
 	}
-	if err := session.Blame(step2, s.peers, faults); err != nil {
-		return nil, nil, err
-	}
-	s.hear(1, r1)
+	return messages, session.Blame(step2, s.peers, faults)
+}
 
-	// skᵢ = λᵢ·sᵢ + ζᵢ
+// multiplicand computes skᵢ = λᵢ·sᵢ + ζᵢ and pkᵢ.
+func (s *Session) multiplicand() error {
 	lambda, err := sharing.Lagrange(s.cfg.Signers, s.self)
 	if err != nil {
-		return nil, nil, session.Benign(step2, err)
+		return session.Benign(step2, err)
 	}
 	share, zeta := s.cfg.Key.Share(), s.zeroShare()
-	s.sk.Mul(lambda, share)
-	s.sk.Add(&s.sk, zeta)
+	s.sk.MulAdd(lambda, share, zeta)
 	share.Destroy()
 	zeta.Destroy()
-	return s.multiply(messages, attachment)
+	s.public = secp256k1.NewPoint().ScalarBaseMult(&s.sk)
+	return nil
 }
 
 // multiply answers every peer's extension as Alice and makes R2.
 func (s *Session) multiply(messages map[mpc.ID]*vole.Message1, attachment []byte) ([]byte, map[mpc.ID][]byte, error) {
-	s.public = secp256k1.NewPoint().ScalarBaseMult(&s.sk)
 	points := []*secp256k1.Point{s.point, s.public}
 	answers := make([][]byte, len(s.peers))
 	for i, j := range s.peers {

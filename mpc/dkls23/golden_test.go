@@ -1,0 +1,105 @@
+package dkls23_test
+
+import (
+	"testing"
+
+	"github.com/cofferhq/coffer/mpc"
+	"github.com/cofferhq/coffer/mpc/dkg"
+	"github.com/cofferhq/coffer/mpc/dkls23"
+	"github.com/cofferhq/coffer/mpc/group/secp256k1"
+	"github.com/cofferhq/coffer/mpc/internal/mpctest"
+	"github.com/cofferhq/coffer/mpc/pair"
+)
+
+// vector is a whole signature; docs/spec/dkls23.md says how to reproduce it.
+type vector struct {
+	Suite       string                            `json:"suite"`
+	Randomness  string                            `json:"randomness"`
+	Label       string                            `json:"label"`
+	Signers     []mpc.ID                          `json:"signers"`
+	KeyShares   map[mpc.ID]mpctest.Hex            `json:"key_shares"`
+	Setups      map[mpc.ID]setupVector            `json:"pair_setups"`
+	AttemptID   mpctest.Hex                       `json:"attempt_id"`
+	RequestHash mpctest.Hex                       `json:"request_hash"`
+	MessageHash mpctest.Hex                       `json:"message_hash"`
+	Tweak       mpctest.Hex                       `json:"tweak"`
+	Purpose     string                            `json:"purpose"`
+	Attachment  string                            `json:"attachment"`
+	SID         mpctest.Hex                       `json:"sid"`
+	Echo        [3]mpctest.Hex                    `json:"echo"`
+	Broadcast   [3]map[mpc.ID]mpctest.Hex         `json:"broadcast"`
+	Private1    map[mpc.ID]map[mpc.ID]mpctest.Hex `json:"private1"`
+	Private2    map[mpc.ID]map[mpc.ID]mpctest.Hex `json:"private2"`
+	Final       map[mpc.ID]mpctest.Hex            `json:"final_shares"`
+	ChildKey    mpctest.Hex                       `json:"child_key"`
+	Signature   mpctest.Hex                       `json:"signature_r_s_recid"`
+}
+
+// setupVector is one signer's setup with the other: 128 seeds of 16 bytes each.
+type setupVector struct {
+	Peer       mpc.ID      `json:"peer"`
+	BobK0      mpctest.Hex `json:"bob_k0"`
+	BobK1      mpctest.Hex `json:"bob_k1"`
+	AliceDelta mpctest.Hex `json:"alice_delta"`
+	AliceK     mpctest.Hex `json:"alice_k"`
+	Hash       mpctest.Hex `json:"hash"`
+}
+
+func newSetupVector(s *pair.Setup) setupVector {
+	v := setupVector{Peer: s.Peer, AliceDelta: s.Alice.Delta[:], Hash: s.Hash[:]}
+	for i := range s.Bob.K0 {
+		v.BobK0 = append(v.BobK0, s.Bob.K0[i][:]...)
+		v.BobK1 = append(v.BobK1, s.Bob.K1[i][:]...)
+		v.AliceK = append(v.AliceK, s.Alice.K[i][:]...)
+	}
+	return v
+}
+
+func TestGolden(t *testing.T) {
+	const label = "golden/sign"
+	c := newCluster(t, "golden", 3, 2)
+	signers := []mpc.ID{1, 3}
+	tweak := secp256k1.NewScalar().SetUint64(0x1234567890)
+	s, err := mpctest.NewSign(label, c.keys, c.setups, signers, func(cfg *dkls23.Config) { cfg.Tweak = tweak })
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg, eps := s.Configs[1], tweak.Bytes()
+	v := vector{
+		Suite:       dkg.Suite,
+		Randomness:  `signer i reads SHAKE256("coffer/test/" || label || "/" || i), i in decimal`,
+		Label:       label,
+		Signers:     signers,
+		KeyShares:   make(map[mpc.ID]mpctest.Hex),
+		Setups:      make(map[mpc.ID]setupVector),
+		AttemptID:   cfg.AttemptID[:],
+		RequestHash: cfg.RequestHash[:],
+		MessageHash: cfg.MessageHash[:],
+		Tweak:       eps[:],
+		Purpose:     cfg.Purpose,
+		Attachment:  `"attachment " || r || " of " || i, round and signer in decimal`,
+		Final:       make(map[mpc.ID]mpctest.Hex),
+	}
+	for i, id := range signers {
+		v.KeyShares[id] = c.keys[id].Encode()
+		v.Setups[id] = newSetupVector(c.setups[id][signers[1-i]])
+	}
+	sig := mustSign(t, s)
+	sid := s.Sessions[1].SID()
+	v.SID = sid[:]
+	for r := range 3 {
+		h := s.Sessions[1].Echo(r)
+		v.Echo[r] = h[:]
+		v.Broadcast[r] = mpctest.HexMap(s.Broadcast[r])
+	}
+	v.Private1, v.Private2 = mpctest.HexPrivate(s.Private[1]), mpctest.HexPrivate(s.Private[2])
+	for _, id := range signers {
+		v.Final[id], err = s.Final[id].MarshalBinary()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	child, raw := s.Child(), sig.Bytes()
+	v.ChildKey, v.Signature = child[:], raw[:]
+	mpctest.Golden(t, "testdata/"+dkg.Suite+"-sign-2of3.json", v)
+}
