@@ -1,0 +1,239 @@
+package otext
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"math"
+	"testing"
+
+	"github.com/cofferhq/coffer/mpc/baseot"
+	"github.com/cofferhq/coffer/mpc/transcript"
+)
+
+// χ depends on every byte of U, and so the check fails when one is flipped, in
+// rows that Alice uses (Δ_i = 1) and in those that she does not.
+func TestPitfall13_ChiCoversAllOfU(t *testing.T) {
+	rand := stream(13)
+	s, r := dealt(rand)
+	dsid := [32]byte{13}
+	_, m, err := Receive(rand, s, dsid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	base := *newHash(&dsid, &m.U)
+	for i := range m.U {
+		for k := range m.U[i] {
+			m.U[i][k] ^= 1
+			if *newHash(&dsid, &m.U) == base {
+				t.Fatalf("row %d, byte %d: χ is the same", i, k)
+			}
+			if k == i%rowSize || i == 3 {
+				if _, err := Send(r, dsid, m); !errors.Is(err, ErrCheck) {
+					t.Errorf("row %d, byte %d: got %v, want ErrCheck", i, k, err)
+				}
+			}
+			m.U[i][k] ^= 1
+		}
+	}
+	if _, err := Send(r, dsid, m); err != nil {
+		t.Fatal(err)
+	}
+	other := [32]byte{14}
+	if *newHash(&other, &m.U) == base {
+		t.Error("χ does not depend on dsid")
+	}
+}
+
+// X and TH are checked in every bit.
+func TestPitfall14_EveryBitOfTheCheck(t *testing.T) {
+	rand := stream(15)
+	s, r := dealt(rand)
+	_, m, err := Receive(rand, s, [32]byte{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range 8 * (len(m.X) + len(m.TH)) {
+		x := *m
+		if n < 128 {
+			x.X[n/8] ^= 1 << (n % 8)
+		} else {
+			x.TH[(n-128)/8] ^= 1 << (n % 8)
+		}
+		if _, err := Send(r, [32]byte{}, &x); !errors.Is(err, ErrCheck) {
+			t.Errorf("bit %d: got %v, want ErrCheck", n, err)
+		}
+	}
+}
+
+// cheat is a Bob who uses x ⊕ e in some rows and guesses that Δ is guess there.
+// He makes the best message for his guess.
+func cheat(rand io.Reader, seeds *baseot.SenderOutput, dsid [32]byte, rows map[int]int, e *row) *Message {
+	var xb [rowSize]byte
+	if _, err := io.ReadFull(rand, xb[:]); err != nil {
+		panic(err)
+	}
+	var x row
+	x.setBytes(&xb)
+	m := new(Message)
+	var t [Rows]row
+	g := newPRG(&dsid)
+	for i := range Rows {
+		var u row
+		g.expand(&t[i], &seeds.K0[i])
+		g.expand(&u, &seeds.K1[i])
+		u.xor(&t[i])
+		u.xor(&x)
+		if _, ok := rows[i]; ok {
+			u.xor(e)
+		}
+		u.bytes(&m.U[i])
+	}
+	h := newHash(&dsid, &m.U)
+	h.of(&x).appendTo(m.X[:0])
+	var hashes []byte
+	for i := range t {
+		v := h.of(&t[i])
+		if guess, ok := rows[i]; ok && guess == 1 {
+			// Alice's h(Q_i) ⊕ X will be h(T_i) ⊕ h(e).
+			w := h.of(e)
+			v.lo ^= w.lo
+			v.hi ^= w.hi
+		}
+		hashes = v.appendTo(hashes)
+	}
+	m.TH = transcript.Sum(transcript.TagT, dsid[:], hashes)
+	return m
+}
+
+// A cheat in one row passes exactly if the guess of Δ_i is right: one bit leaks
+// with probability one half, which is why a failure must end the pair.
+func TestPitfall14_RankOneCheat(t *testing.T) {
+	rand := stream(14)
+	e := &row{0: 1 << 5}
+	passed := 0
+	for n := range 300 {
+		s, r := dealt(rand)
+		i, guess, dsid := n%Rows, n/Rows%2, [32]byte{byte(n), byte(n >> 8)}
+		m := cheat(rand, s, dsid, map[int]int{i: guess}, e)
+		_, err := Send(r, dsid, m)
+		if right := bit(r.Delta[:], i) == guess; right != (err == nil) {
+			t.Fatalf("run %d: guess right is %v, Send gave %v", n, right, err)
+		}
+		if err == nil {
+			passed++
+		} else if !errors.Is(err, ErrCheck) {
+			t.Fatalf("run %d: got %v, want ErrCheck", n, err)
+		}
+	}
+	if passed < 110 || passed > 190 {
+		t.Errorf("%d of 300 passed", passed)
+	}
+}
+
+// A cheat in c rows passes only if all c guesses are right: rate 2^−c.
+func TestPitfall14_MultiRowCheatRate(t *testing.T) {
+	rand := stream(16)
+	const runs = 200
+	for c := 2; c <= 4; c++ {
+		e := new(row) // any column
+		e[c] = 1 << 60
+		passed := 0
+		for n := range runs {
+			s, r := dealt(rand)
+			rows, right := map[int]int{}, true
+			for k := range c {
+				rows[31*k+5] = k % 2
+				right = right && bit(r.Delta[:], 31*k+5) == k%2
+			}
+			dsid := [32]byte{byte(n), byte(c)}
+			_, err := Send(r, dsid, cheat(rand, s, dsid, rows, e))
+			if right != (err == nil) {
+				t.Fatalf("%d rows, run %d: all guesses right is %v, Send gave %v", c, n, right, err)
+			}
+			if err == nil {
+				passed++
+			}
+		}
+		want := runs / math.Pow(2, float64(c))
+		if d := math.Abs(float64(passed) - want); d > 4.5*math.Sqrt(want) {
+			t.Errorf("%d rows: %d of %d passed, want about %.0f", c, passed, runs, want)
+		}
+	}
+}
+
+// A cheat in the last, short block and in the tail is seen too: h has no blind
+// spot. Every single column is tried.
+func TestPitfall14_EveryColumnIsChecked(t *testing.T) {
+	rand := stream(17)
+	s, r := dealt(rand)
+	row1 := -1
+	for i := range Rows {
+		if bit(r.Delta[:], i) == 1 {
+			row1 = i
+			break
+		}
+	}
+	for j := range Columns + Tail {
+		e := new(row)
+		e[j/64] = 1 << (j % 64)
+		dsid := [32]byte{byte(j), byte(j >> 8)}
+		if _, err := Send(r, dsid, cheat(rand, s, dsid, map[int]int{row1: 0}, e)); !errors.Is(err, ErrCheck) {
+			t.Fatalf("column %d: got %v, want ErrCheck", j, err)
+		}
+	}
+}
+
+// The same choices twice: the tail is fresh, so that X says nothing of them.
+func TestPitfall17_FreshTail(t *testing.T) {
+	s, r := dealt(stream(18))
+	beta := bytes.Repeat([]byte{0xa5}, Columns/8)
+	var x [2][16]byte
+	for k := range x {
+		tail := stream(uint64(100 + k))
+		out, m, err := Receive(io.MultiReader(bytes.NewReader(beta), tail), s, [32]byte{17})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(out.Beta[:], beta) {
+			t.Fatal("the choices are not the first draw")
+		}
+		if _, err := Send(r, [32]byte{17}, m); err != nil {
+			t.Fatal(err)
+		}
+		x[k] = m.X
+	}
+	if x[0] == x[1] {
+		t.Error("same choices, same X: the tail was used twice")
+	}
+	if _, _, err := Receive(bytes.NewReader(beta), s, [32]byte{17}); err == nil {
+		t.Error("Receive without randomness for the tail")
+	}
+}
+
+// The expansion depends on dsid: a second session does not repeat a row.
+func TestPRGBindsDSID(t *testing.T) {
+	s, _ := dealt(stream(19))
+	var a, b row
+	newPRG(&[32]byte{1}).expand(&a, &s.K0[0])
+	newPRG(&[32]byte{2}).expand(&b, &s.K0[0])
+	for i := range a {
+		if a[i] == b[i] {
+			t.Errorf("word %d is equal under two dsids", i)
+		}
+	}
+}
+
+func FuzzDecodeMessage(f *testing.F) {
+	f.Add(make([]byte, MessageSize))
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var m Message
+		if m.UnmarshalBinary(b) != nil {
+			return
+		}
+		if got, _ := m.AppendBinary(nil); !bytes.Equal(got, b) {
+			t.Fatal("decoded and encoded differ")
+		}
+	})
+}
