@@ -83,6 +83,8 @@ func (t *coefficients) combine(s *secp256k1.Scalar, k int, v *[slots]secp256k1.S
 // checksum hashes m_{j,k} for μ.
 type checksum struct{ buf []byte }
 
+func newChecksum() *checksum { return &checksum{buf: make([]byte, 0, xi*rho*32)} }
+
 func (c *checksum) add(m *secp256k1.Scalar) {
 	b := m.Bytes()
 	c.buf = append(c.buf, b[:]...)

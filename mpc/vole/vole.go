@@ -65,43 +65,54 @@ func (r *Receiver) Finish(m *Message2) (d [ell]secp256k1.Scalar, err error) {
 		return d, errFinished
 	}
 	defer func() { r.out.Destroy(); r.out = nil }()
-	var v [slots]secp256k1.Scalar
-	var etas [rho]secp256k1.Scalar
-	for k := range etas {
-		if err := etas[k].SetBytes(m.Eta[k][:]); err != nil {
-			return d, fmt.Errorf("VOLE message 2: eta %d: %w", k, err)
-		}
-	}
-	theta, pads := newTheta(&r.dsid, &m.A), newPadder(&r.dsid)
+	theta, pads, sum := newTheta(&r.dsid, &m.A), newPadder(&r.dsid), newChecksum()
 	defer pads.destroy()
-	sum := checksum{buf: make([]byte, 0, xi*rho*32)}
-	cols := newColumns()
-	defer cols.destroy()
-	zero, a := secp256k1.NewScalar(), secp256k1.NewScalar()
-	for j := range xi {
-		beta := choice(&r.out.Beta, j)
-		pads.expand(&v, uint32(j), &r.out.T[j]) // γ_j
-		for s := range v {
-			// d_{j,s} = γ_{j,s} + β_j·Ã_{j,s}
-			if err := a.SetBytes(m.cell(j, s)); err != nil {
-				return d, fmt.Errorf("VOLE message 2: cell %d,%d: %w", j, s, err)
-			}
-			v[s].Add(&v[s], a.Select(a, zero, beta))
-		}
-		for k := range rho {
-			// m'_{j,k} = d_{j,ℓ+k} + Σ θ_{k,w}·d_{j,w} − β_j·η_k
-			theta.combine(&v[ell+k], k, &v)
-			v[ell+k].Sub(&v[ell+k], a.Select(&etas[k], zero, beta))
-			sum.add(&v[ell+k])
-		}
-		cols.set(j, &v)
+	cols, err := columnsOf(r.out, m, theta, pads, sum)
+	if err != nil {
+		return d, fmt.Errorf("VOLE message 2: %w", err)
 	}
+	defer cols.destroy()
 	mu := sum.mu(&r.dsid)
 	if subtle.ConstantTimeCompare(mu[:], m.Mu[:]) != 1 {
 		return d, ErrCheck
 	}
 	cols.products(&d)
 	return d, nil
+}
+
+// columnsOf computes every d_{j,s} and m'_{j,k}; its errors are of form only.
+func columnsOf(out *otext.ReceiverOutput, m *Message2, theta *coefficients, pads *padder, sum *checksum) (*columns, error) {
+	var v [slots]secp256k1.Scalar
+	var eta [rho]secp256k1.Scalar
+	for k := range eta {
+		if err := eta[k].SetBytes(m.Eta[k][:]); err != nil {
+			return nil, fmt.Errorf("eta %d: %w", k, err)
+		}
+	}
+	cols := newColumns()
+	var zero, a secp256k1.Scalar
+	for j := range xi {
+		beta := choice(&out.Beta, j)
+		pads.expand(&v, uint32(j), &out.T[j]) // γ_j
+		for s := range v {
+			if err := a.SetBytes(m.cell(j, s)); err != nil {
+				cols.destroy()
+				return nil, fmt.Errorf("cell %d,%d: %w", j, s, err)
+			}
+			// d_{j,s} = γ_{j,s} + β_j·Ã_{j,s}
+			v[s].Add(&v[s], a.Select(&a, &zero, beta))
+		}
+		for k := range rho {
+			// m'_{j,k} = d_{j,ℓ+k} + Σ θ_{k,w}·d_{j,w} − β_j·η_k
+			theta.combine(&v[ell+k], k, &v)
+			v[ell+k].Sub(&v[ell+k], a.Select(&eta[k], &zero, beta))
+			sum.add(&v[ell+k])
+		}
+		cols.set(j, &v)
+	}
+	clear(v[:])
+	a.Destroy()
+	return cols, nil
 }
 
 // Send is Alice: it checks Bob's message and answers it for her inputs a. seeds
@@ -123,11 +134,23 @@ func Send(rand io.Reader, seeds *baseot.ReceiverOutput, dsid [32]byte, m1 *Messa
 	defer in.destroy()
 
 	m2 = new(Message2)
-	pads := newPadder(&dsid)
+	alpha := cells(m2, q, seeds, &dsid, in)
+	defer clear(alpha)
+	cols := seal(m2, &dsid, alpha, in)
+	defer cols.destroy()
+	cols.products(&c)
+	for w := range c {
+		c[w].Negate(&c[w]) // c_w = −Σ g_j·α⁰_{j,w}
+	}
+	return c, m2, nil
+}
+
+// cells fills in Ã and returns all α⁰.
+func cells(m2 *Message2, q *otext.SenderOutput, seeds *baseot.ReceiverOutput, dsid *[32]byte, in *inputs) [][slots]secp256k1.Scalar {
+	pads := newPadder(dsid)
 	defer pads.destroy()
 	alpha := make([][slots]secp256k1.Scalar, xi) // α⁰
-	defer clear(alpha)
-	var one [slots]secp256k1.Scalar // α¹
+	var one [slots]secp256k1.Scalar              // α¹
 	for j := range xi {
 		x := q.Q[j]
 		pads.expand(&alpha[j], uint32(j), &x)
@@ -141,29 +164,29 @@ func Send(rand io.Reader, seeds *baseot.ReceiverOutput, dsid [32]byte, m1 *Messa
 		}
 	}
 	clear(one[:])
-	theta := newTheta(&dsid, &m2.A)
+	return alpha
+}
+
+// seal fills in η and μ for the Ã that stands in m2. It uses up the check slots
+// of alpha.
+func seal(m2 *Message2, dsid *[32]byte, alpha [][slots]secp256k1.Scalar, in *inputs) *columns {
+	theta, sum, cols := newTheta(dsid, &m2.A), newChecksum(), newColumns()
 	for k := range rho {
 		// η_k = â_k + Σ θ_{k,w}·a_w
 		var eta secp256k1.Scalar
 		theta.combine(&eta, k, (*[slots]secp256k1.Scalar)(in))
 		m2.Eta[k] = eta.Bytes()
 	}
-	cols := newColumns()
-	defer cols.destroy()
-	sum := checksum{buf: make([]byte, 0, xi*rho*32)}
 	for j := range alpha {
 		for k := range rho {
+			// m_{j,k} = α⁰_{j,ℓ+k} + Σ θ_{k,w}·α⁰_{j,w}
 			theta.combine(&alpha[j][ell+k], k, &alpha[j])
 			sum.add(&alpha[j][ell+k])
 		}
 		cols.set(j, &alpha[j])
 	}
-	m2.Mu = sum.mu(&dsid)
-	cols.products(&c)
-	for w := range c {
-		c[w].Negate(&c[w]) // c_w = −Σ g_j·α⁰_{j,w}
-	}
-	return c, m2, nil
+	m2.Mu = sum.mu(dsid)
+	return cols
 }
 
 // inputs are a_0, a_1 and the fresh â_0, â_1.
