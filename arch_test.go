@@ -1,0 +1,235 @@
+package coffer_test
+
+import (
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// The architecture as data. Do not change this data to fix a build: change it
+// with a reason, in one step, together with ARCHITECTURE.md.
+
+const module = "github.com/cofferhq/coffer"
+
+// layers lists every package of the module, lowest first. A package may import
+// only packages of layers below its own.
+var layers = [][]string{
+	{"internal/wire", "internal/secret", "mpc/group/secp256k1", "mpc/group/ristretto255"},
+	{"mpc", "mpc/transcript", "internal/signature"},
+	{"mpc/sharing", "mpc/baseot", "mpc/ecdsa", "mpc/internal/session", "internal/chain", "internal/refusal", "internal/hsm"},
+	{"mpc/dkg", "mpc/otext", "internal/chain/evm", "internal/chain/amount", "internal/request"},
+	{"mpc/vole", "internal/identity"},
+	{"mpc/pair", "internal/policy", "internal/audit"},
+	{"mpc/dkls23", "internal/governance"},
+	{"internal/cluster"},
+	{"internal/vault"},
+	{"internal/verify", "internal/sim"},
+	// Outside the vault's boundary.
+	{"internal/hsm/device", "internal/hsm/pkcs11uri", "internal/audit/logfile", "internal/vaultlink", "internal/transport"},
+}
+
+// boundary are the packages that run inside a vault and decide. They do no I/O,
+// read no clock and start no goroutine.
+var boundary = []string{
+	"internal/wire", "internal/secret", "internal/signature", "internal/refusal", "internal/chain", "internal/chain/evm",
+	"internal/request", "internal/identity", "internal/policy", "internal/governance", "internal/audit", "internal/cluster",
+	"internal/vault",
+	"mpc", "mpc/transcript", "mpc/group/secp256k1", "mpc/group/ristretto255", "mpc/sharing", "mpc/ecdsa", "mpc/internal/session",
+	"mpc/baseot", "mpc/otext", "mpc/vole", "mpc/pair", "mpc/dkg", "mpc/dkls23",
+}
+
+// allowed are the imports from outside the module that a boundary package may
+// name directly.
+var allowed = []string{
+	"bytes", "cmp", "errors", "fmt", "io", "maps", "math", "math/bits", "slices", "sort", "strconv", "strings", "unicode", "unicode/utf8",
+	"sync", "runtime", "embed", "time",
+	"crypto/aes", "crypto/cipher", "crypto/ecdh", "crypto/ecdsa", "crypto/ed25519", "crypto/elliptic", "crypto/hkdf", "crypto/sha256", "crypto/sha3", "crypto/sha512", "crypto/subtle",
+	"encoding/base64", "encoding/binary", "encoding/hex", "encoding/json", "math/big",
+	"filippo.io/edwards25519", "filippo.io/edwards25519/field", "github.com/gtank/ristretto255",
+	"github.com/decred/dcrd/dcrec/secp256k1/v4", "github.com/decred/dcrd/dcrec/secp256k1/v4/ecdsa",
+	"github.com/holiman/uint256", "golang.org/x/crypto/chacha20poly1305", "golang.org/x/crypto/sha3", "golang.org/x/mod/sumdb/tlog",
+}
+
+// portImports are the exceptions: the HSM port takes contexts, and the vault
+// names its roles.
+var portImports = map[string][]string{}
+
+// forbiddenCalls are what package time still offers and a boundary must not use.
+var forbiddenCalls = []string{"Now", "Since", "Until", "Sleep", "After", "AfterFunc", "Tick", "NewTimer", "NewTicker"}
+
+type sourceFile struct {
+	pkg  string // path within the module
+	name string
+	ast  *ast.File
+	fset *token.FileSet
+}
+
+func load(t *testing.T, root string) []sourceFile {
+	t.Helper()
+	var files []sourceFile
+	err := filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, _ := filepath.Rel(root, p)
+		rel = filepath.ToSlash(rel)
+		if d.IsDir() {
+			base := d.Name()
+			if rel != "." && (strings.HasPrefix(base, ".") || base == "testdata" || base == "node_modules" || rel == "e2e") {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		if !strings.HasSuffix(rel, ".go") || strings.HasSuffix(rel, "_test.go") {
+			return nil
+		}
+		fset := token.NewFileSet()
+		f, err := parser.ParseFile(fset, p, nil, parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		if !ignored(f) {
+			files = append(files, sourceFile{path.Dir(rel), rel, f, fset})
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+// ignored says that a file is a program of its own (go:build ignore).
+func ignored(f *ast.File) bool {
+	for _, c := range f.Comments {
+		if c.Pos() < f.Package && strings.Contains(c.Text(), "") {
+			for _, l := range c.List {
+				if strings.TrimSpace(l.Text) == "//go:build ignore" {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+func check(files []sourceFile) []string {
+	level := map[string]int{}
+	for i, l := range layers {
+		for _, p := range l {
+			level[p] = i
+		}
+	}
+	var faults []string
+	fault := func(f sourceFile, pos token.Pos, format string, args ...any) {
+		faults = append(faults, fmt.Sprintf("%s:%d: %s", f.name, f.fset.Position(pos).Line, fmt.Sprintf(format, args...)))
+	}
+	for _, f := range files {
+		own, known := level[f.pkg]
+		if !known {
+			fault(f, f.ast.Package, "package %s stands in no layer of arch_test.go", f.pkg)
+			continue
+		}
+		inside := slices.Contains(boundary, f.pkg)
+		for _, spec := range f.ast.Imports {
+			p, _ := strconv.Unquote(spec.Path.Value)
+			if in, ok := strings.CutPrefix(p, module+"/"); ok {
+				other, known := level[in]
+				if known && other >= own {
+					fault(f, spec.Pos(), "%s (layer %d) imports %s (layer %d): imports go strictly downward", f.pkg, own, in, other)
+				}
+				if inside && !slices.Contains(boundary, in) && in != "internal/hsm" {
+					fault(f, spec.Pos(), "%s is inside the boundary and imports %s, which is not", f.pkg, in)
+				}
+				continue
+			}
+			if inside && !slices.Contains(allowed, p) && !slices.Contains(portImports[f.pkg], p) {
+				fault(f, spec.Pos(), "%s is inside the boundary and imports %s, which is not on the list", f.pkg, p)
+			}
+		}
+		if inside {
+			checkStatements(f, fault)
+		}
+	}
+	return faults
+}
+
+func checkStatements(f sourceFile, fault func(sourceFile, token.Pos, string, ...any)) {
+	timeName := ""
+	for _, spec := range f.ast.Imports {
+		if spec.Path.Value == `"time"` {
+			timeName = "time"
+			if spec.Name != nil {
+				timeName = spec.Name.Name
+			}
+		}
+	}
+	ast.Inspect(f.ast, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.GoStmt:
+			fault(f, n.Pos(), "a goroutine inside the boundary")
+		case *ast.SelectorExpr:
+			if x, ok := n.X.(*ast.Ident); ok && timeName != "" && x.Name == timeName && slices.Contains(forbiddenCalls, n.Sel.Name) {
+				fault(f, n.Pos(), "time.%s inside the boundary: time is an input", n.Sel.Name)
+			}
+		}
+		return true
+	})
+}
+
+func TestArchitecture(t *testing.T) {
+	files := load(t, ".")
+	for _, f := range check(files) {
+		t.Error(f)
+	}
+	have := map[string]bool{}
+	for _, f := range files {
+		have[f.pkg] = true
+	}
+	for _, l := range layers {
+		for _, p := range l {
+			if !have[p] {
+				t.Errorf("layers name %s, which does not exist", p)
+			}
+		}
+	}
+}
+
+// TestArchitectureFindsViolations plants one violation of each kind.
+func TestArchitectureFindsViolations(t *testing.T) {
+	for name, c := range map[string]struct{ pkg, src, want string }{
+		"clock":       {"internal/policy", "package policy\nimport \"time\"\nvar t = time.Now()\n", "time.Now"},
+		"renamed":     {"internal/policy", "package policy\nimport clock \"time\"\nvar t = clock.Since\n", "time.Since"},
+		"goroutine":   {"internal/vault", "package vault\nfunc f() { go f() }\n", "goroutine"},
+		"file":        {"mpc/dkg", "package dkg\nimport _ \"os\"\n", "imports os"},
+		"upward":      {"internal/policy", "package policy\nimport _ \"" + module + "/internal/vault\"\n", "strictly downward"},
+		"escape":      {"internal/vault", "package vault\nimport _ \"" + module + "/internal/hsm/device\"\n", "is not"},
+		"unplaced":    {"internal/surprise", "package surprise\n", "no layer"},
+		"unsafe":      {"internal/secret", "package secret\nimport _ \"unsafe\"\n", "imports unsafe"},
+		"third party": {"internal/vault", "package vault\nimport _ \"github.com/nats-io/nats.go\"\n", "not on the list"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			at := filepath.Join(dir, filepath.FromSlash(c.pkg))
+			if err := os.MkdirAll(at, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(at, "planted.go"), []byte(c.src), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			faults := check(load(t, dir))
+			if len(faults) == 0 || !strings.Contains(strings.Join(faults, "\n"), c.want) {
+				t.Errorf("faults %q, want one about %q", faults, c.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,323 @@
+package vault
+
+import (
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"io"
+	"sort"
+	"strings"
+
+	"golang.org/x/crypto/chacha20poly1305"
+
+	"github.com/cofferhq/coffer/internal/audit"
+	"github.com/cofferhq/coffer/internal/governance"
+	"github.com/cofferhq/coffer/internal/hsm"
+	"github.com/cofferhq/coffer/internal/secret"
+	"github.com/cofferhq/coffer/internal/signature"
+	"github.com/cofferhq/coffer/mpc"
+)
+
+// Version is the software's, logged at every start.
+const Version = "coffer-vault/1"
+
+func newSecret(b []byte) secret.Bytes { return secret.New(b) }
+
+func (v *Vault) draw(b []byte) error {
+	if _, err := io.ReadFull(v.rand, b); err != nil {
+		return fmt.Errorf("couldn't draw %d random bytes: %w", len(b), err)
+	}
+	return nil
+}
+
+// clusterID is the genesis hash.
+func (v *Vault) clusterID() [32]byte {
+	if v.gov == nil {
+		return [32]byte{}
+	}
+	return v.gov.Cluster
+}
+
+func (v *Vault) rootAAD() []byte { return []byte(fmt.Sprintf("coffer/vault-root/v1/%d", v.cfg.ID)) }
+
+// start begins with the root key: the device opens the sealed one, or seals a
+// new one on an empty disk.
+func (v *Vault) start(loaded Loaded) error {
+	if v.cfg.ID == 0 {
+		return errors.New("vault id 0: ids start at 1")
+	}
+	var root []byte
+	for _, r := range loaded.Records {
+		if r.Name == recordRoot {
+			root = r.Value
+		}
+	}
+	if root != nil {
+		v.ask(DeviceCommand{Kind: DeviceUnseal, Data: root, AAD: v.rootAAD()}, func(res DeviceResult) error {
+			if res.Err != "" {
+				return fmt.Errorf("this disk does not open: the device refuses its root key: %s", res.Err)
+			}
+			return v.open(res.Data, loaded)
+		})
+		return nil
+	}
+	if len(loaded.Records) > 0 || len(loaded.Entries) > 0 {
+		return errors.New("the root key's record is missing, other records are there: the node's disk was changed; restore the whole directory")
+	}
+	if v.cfg.Genesis != nil {
+		return errors.New("this vault has no keys yet: enrol it first (coffer vault --enrol), then start it with the genesis that names it")
+	}
+	key := make([]byte, chacha20poly1305.KeySize)
+	if err := v.draw(key); err != nil {
+		return err
+	}
+	fresh := secret.New(key)
+	v.ask(DeviceCommand{Kind: DeviceSeal, Data: fresh.Reveal(), AAD: v.rootAAD()}, func(res DeviceResult) error {
+		if res.Err != "" {
+			return fmt.Errorf("couldn't seal the root key: %s", res.Err)
+		}
+		return v.enrolFresh(fresh, res.Data)
+	})
+	return nil
+}
+
+// enrolFresh writes the first records of a new vault.
+func (v *Vault) enrolFresh(root secret.Bytes, sealed []byte) error {
+	defer root.Destroy()
+	var err error
+	if v.store, err = newStore(v.cfg.ID, root, v.rand); err != nil {
+		return err
+	}
+	seed := make([]byte, ed25519.SeedSize)
+	if err := v.draw(seed); err != nil {
+		return err
+	}
+	v.logKey = ed25519.NewKeyFromSeed(seed)
+	v.store.raw(recordRoot, sealed)
+	err = v.store.put(recordLogKey, seed)
+	secret.Wipe(seed)
+	if err != nil {
+		return err
+	}
+	return v.enrol()
+}
+
+// open reads the disk under the root key.
+func (v *Vault) open(rootKey []byte, loaded Loaded) error {
+	root := secret.New(rootKey)
+	defer root.Destroy()
+	if root.Len() != chacha20poly1305.KeySize {
+		return fmt.Errorf("root key of %d bytes, want %d", root.Len(), chacha20poly1305.KeySize)
+	}
+	var err error
+	if v.store, err = newStore(v.cfg.ID, root, v.rand); err != nil {
+		return err
+	}
+	records, m, err := v.store.load(loaded)
+	if err != nil {
+		return err
+	}
+	seed := records[recordLogKey]
+	if len(seed) != ed25519.SeedSize {
+		return errors.New("the log key's record is missing or has another length")
+	}
+	v.logKey = ed25519.NewKeyFromSeed(seed)
+	secret.Wipe(seed)
+	if v.cfg.Genesis == nil {
+		if _, ok := records[recordGenesis]; ok {
+			return errors.New("this vault belongs to a cluster already: start it with its genesis file")
+		}
+		return v.enrol()
+	}
+	if err := v.join(records); err != nil {
+		return err
+	}
+	if err := v.loadLog(m, loaded); err != nil {
+		return err
+	}
+	if err := v.loadLedgers(m, records); err != nil {
+		return err
+	}
+	if err := v.loadKeys(records); err != nil {
+		return err
+	}
+	v.loadQuarantine(records)
+	return v.run(m)
+}
+
+// enrol has the device sign the vault's card.
+func (v *Vault) enrol() error {
+	v.phase = phaseEnrol
+	e := &governance.Enrolment{Vault: governance.Vault{
+		ID: uint16(v.cfg.ID), Name: v.cfg.Name, Identity: v.cfg.Identity, Decision: v.cfg.Decision,
+		Log:    signature.PublicKey{Algorithm: signature.Ed25519, Key: string(v.logKey.Public().(ed25519.PublicKey))},
+		Vendor: v.cfg.Info.Vendor, Model: v.cfg.Info.Model,
+	}}
+	st := e.Vault.Statement()
+	d := st.Digest()
+	e.Log = signature.Signature{Algorithm: signature.Ed25519, Bytes: ed25519.Sign(v.logKey, d[:])}
+	v.askRole(hsm.RoleIdentity, st, func(sig signature.Signature) {
+		e.Identity = sig
+		v.askRole(hsm.RoleDecision, st, func(sig signature.Signature) {
+			e.Decision = sig
+			v.card = e.Encode()
+		})
+	})
+	return nil
+}
+
+// askRole has the device sign; a refusal of the device stops the start.
+func (v *Vault) askRole(role hsm.Role, st signature.Statement, then func(signature.Signature)) {
+	v.ask(DeviceCommand{Kind: DeviceSign, Role: role, Statement: st}, func(res DeviceResult) error {
+		if res.Err != "" {
+			return fmt.Errorf("the device does not sign with its %v key: %s", role, res.Err)
+		}
+		then(res.Signature)
+		return nil
+	})
+}
+
+func (v *Vault) askIdentity(st signature.Statement, then func(signature.Signature)) {
+	v.askRole(hsm.RoleIdentity, st, then)
+}
+
+// join pins the genesis on the first start and replays the changes since.
+func (v *Vault) join(records map[string][]byte) error {
+	state, err := governance.Start(v.cfg.Genesis)
+	if err != nil {
+		return fmt.Errorf("genesis: %w", err)
+	}
+	hash := state.Cluster
+	if pinned, ok := records[recordGenesis]; ok && string(pinned) != string(hash[:]) {
+		return fmt.Errorf("this vault belongs to cluster %x, the genesis file is of cluster %x", pinned[:min(8, len(pinned))], hash[:8])
+	}
+	own, ok := state.Genesis.Vault(uint16(v.cfg.ID))
+	if !ok {
+		return fmt.Errorf("the genesis does not name vault %d", v.cfg.ID)
+	}
+	if own.Identity != v.cfg.Identity || own.Decision != v.cfg.Decision {
+		return fmt.Errorf("the genesis names another device for vault %d: its identity is %s, this device's is %s", v.cfg.ID, own.Identity.Fingerprint(), v.cfg.Identity.Fingerprint())
+	}
+	if own.Log.Key != string(v.logKey.Public().(ed25519.PublicKey)) {
+		return fmt.Errorf("the genesis names another log key for vault %d: it was made from another enrolment", v.cfg.ID)
+	}
+	var names []string
+	for n := range records {
+		if strings.HasPrefix(n, recordChange) {
+			names = append(names, n)
+		}
+	}
+	sort.Strings(names)
+	for _, n := range names {
+		c, err := governance.DecodeSignedChange(records[n])
+		if err != nil {
+			return fmt.Errorf("record %s: %w", n, err)
+		}
+		if state, err = state.Apply(c); err != nil {
+			return fmt.Errorf("record %s: %w", n, err)
+		}
+	}
+	v.gov = state
+	for _, g := range state.Genesis.Enrolments {
+		g := g.Vault
+		id := mpc.ID(g.ID)
+		v.ledgers[id] = &ledger{party: id}
+		if id != v.cfg.ID {
+			v.peers[id] = &peer{id: id, name: g.Name, identity: g.Identity, decision: g.Decision, log: g.Log}
+		}
+	}
+	return nil
+}
+
+func (v *Vault) loadLog(m *manifest, loaded Loaded) error {
+	if uint64(len(loaded.Entries)) < m.LogSize {
+		return fmt.Errorf("the log has %d entries, the vault wrote %d: the node's disk was changed", len(loaded.Entries), m.LogSize)
+	}
+	v.log = audit.Load(loaded.Entries[:m.LogSize])
+	if v.log.Root() != m.LogRoot {
+		return fmt.Errorf("the log's root is not the one that the vault wrote, at %d entries: the node's disk was changed", m.LogSize)
+	}
+	if len(loaded.Entries) > int(m.LogSize) {
+		return fmt.Errorf("the log has %d entries, the vault wrote %d", len(loaded.Entries), m.LogSize)
+	}
+	if len(loaded.Checkpoint) > 0 {
+		cp, err := audit.DecodeSignedCheckpoint(loaded.Checkpoint)
+		if err != nil {
+			return fmt.Errorf("the newest checkpoint: %w", err)
+		}
+		if root, err := v.log.RootAt(cp.Size); err != nil || root != cp.Root {
+			return errors.New("the newest checkpoint on the node's disk is not of this log")
+		}
+		v.checkpoint = cp
+	}
+	return nil
+}
+
+func (v *Vault) loadLedgers(m *manifest, records map[string][]byte) error {
+	var names []string
+	for n := range records {
+		if strings.HasPrefix(n, recordLedger) {
+			names = append(names, n)
+		}
+	}
+	sort.Strings(names)
+	for _, n := range names {
+		var party mpc.ID
+		var seq uint64
+		if _, err := fmt.Sscanf(n, recordLedger+"%d/%016x", &party, &seq); err != nil || v.ledgers[party] == nil {
+			return fmt.Errorf("record %s has no ledger's name", n)
+		}
+		e, err := decodeEvent(records[n])
+		if err != nil {
+			return fmt.Errorf("record %s: %w", n, err)
+		}
+		if h := v.ledgers[party].append(records[n]); h.Seq != seq {
+			return fmt.Errorf("record %s: event %d expected: the node's disk was changed", n, h.Seq)
+		}
+		v.index.add(party, e)
+	}
+	heads := v.heads()
+	ok := len(heads) == len(m.Ledgers) || len(m.Ledgers) == 0
+	for i := range m.Ledgers {
+		ok = ok && m.Ledgers[i] == heads[i]
+	}
+	if !ok || len(m.Ledgers) == 0 && len(names) > 0 {
+		return errors.New("the ledgers on the node's disk are not those of the manifest: events were removed, or older ones brought back")
+	}
+	return nil
+}
+
+// run enters service.
+func (v *Vault) run(m *manifest) error {
+	first := v.log.Size() == 0
+	v.phase = phaseRunning
+	v.boot = m.Boot + 1
+	v.store.dirty = true // the new boot counter is durable before the hello leaves
+	if first {
+		hash := v.clusterID()
+		if err := v.store.put(recordGenesis, hash[:]); err != nil {
+			return err
+		}
+		v.appendLog(audit.KindGenesis, v.cfg.Genesis.Encode())
+	}
+	b := audit.Boot{Vault: uint16(v.cfg.ID), Counter: v.boot, Software: Version, Device: v.cfg.Info.Vendor + " " + v.cfg.Info.Model}
+	v.appendLog(audit.KindBoot, b.Encode())
+	v.releaseAbandoned()
+	v.signCheckpoint()
+	return v.makeHello()
+}
+
+// releaseAbandoned gives back what the last start had reserved: its sessions
+// lived in memory only, so a share that was not authorised will never leave.
+func (v *Vault) releaseAbandoned() {
+	var as [][16]byte
+	for a, x := range v.index.byAttempt {
+		if x.parties[v.cfg.ID] == statusReserved {
+			as = append(as, a)
+		}
+	}
+	sort.Slice(as, func(i, j int) bool { return string(as[i][:]) < string(as[j][:]) })
+	for _, a := range as {
+		v.record(&event{Kind: eventRelease, Attempt: a})
+	}
+}

@@ -1,0 +1,267 @@
+package vault
+
+import (
+	"errors"
+	"fmt"
+	"sort"
+
+	"github.com/cofferhq/coffer/internal/audit"
+	"github.com/cofferhq/coffer/internal/chain"
+	"github.com/cofferhq/coffer/internal/cluster"
+	"github.com/cofferhq/coffer/internal/governance"
+	"github.com/cofferhq/coffer/internal/hsm"
+	"github.com/cofferhq/coffer/internal/refusal"
+	"github.com/cofferhq/coffer/mpc"
+	"github.com/cofferhq/coffer/mpc/dkg"
+	"github.com/cofferhq/coffer/mpc/ecdsa"
+)
+
+const roleIdentity = hsm.RoleIdentity
+
+// command answers the coordinator. It has no authority: each handler checks the
+// signatures that justify what is asked.
+func (v *Vault) command(in *Command) {
+	c, err := cluster.DecodeCommand(in.Body)
+	switch {
+	case err != nil:
+		v.refuse(in.ID, refusal.New("command.encoding", "", err.Error(), "a canonical command"))
+	case c.Kind == cluster.CommandStatus:
+		v.reply(in.ID, cluster.Reply{Outcome: cluster.OutcomeDone, Body: v.status().Encode()})
+	case v.phase != phaseRunning || v.hello == nil:
+		v.reply(in.ID, abortReply(benign("start", errors.New("the vault is still starting, or waits for its genesis"))))
+	case c.Kind == cluster.CommandChange:
+		v.change(in.ID, c)
+	case c.Kind == cluster.CommandKeygen:
+		v.keygen(in.ID, c)
+	case c.Kind == cluster.CommandSign:
+		v.sign(in.ID, c)
+	case c.Kind == cluster.CommandReceipt:
+		v.receipt(in.ID, c)
+	case c.Kind == cluster.CommandAbandon:
+		v.abandon(in.ID, c)
+	}
+}
+
+func (v *Vault) refuse(id uint64, r *refusal.Refusal) {
+	v.reply(id, cluster.Reply{Outcome: cluster.OutcomeRefused, Refusal: r.Encode()})
+}
+
+func abortReply(a *mpc.Abort) cluster.Reply {
+	return cluster.Reply{Outcome: cluster.OutcomeAborted, Class: uint8(a.Class), Culprits: fromIDs(a.Culprits), Detail: audit.Clip(a.Step + ": " + a.Err.Error())}
+}
+
+func failed(err error) cluster.Reply {
+	return cluster.Reply{Outcome: cluster.OutcomeFailed, Detail: audit.Clip(err.Error())}
+}
+
+// blame logs what a protocol run found out about a peer, and halts the pair
+// where a consistency check failed.
+func (v *Vault) blame(a *mpc.Abort) {
+	v.blameFor(a, [32]byte{}, 0)
+}
+
+func (v *Vault) blameFor(a *mpc.Abort, key [32]byte, epoch uint32) {
+	switch a.Class {
+	case mpc.Quarantine:
+		for _, id := range a.Culprits {
+			v.quarantine(id, key, epoch, a.Step)
+		}
+	case mpc.Attributed:
+		for _, id := range a.Culprits {
+			if p := v.peers[id]; p != nil {
+				v.incident(p, a.Class.String(), a.Step, a.Err.Error(), nil)
+			}
+		}
+	case mpc.Unattributed:
+		v.note("unattributed abort: do not try the same signers again", "step", a.Step, "error", a.Err.Error())
+	}
+}
+
+func (v *Vault) status() *cluster.Status {
+	s := &cluster.Status{
+		Vault: uint16(v.cfg.ID), Name: v.cfg.Name, Vendor: v.cfg.Info.Vendor, Model: v.cfg.Info.Model,
+		Identity: v.cfg.Identity.Bytes(), Boot: v.boot, Clock: v.now, Cluster: v.clusterID(),
+		Sessions: uint32(len(v.signs) + len(v.keygens)),
+	}
+	if v.phase != phaseRunning {
+		return s
+	}
+	s.GovernanceSeq, s.GovernanceHead = v.gov.Seq, v.gov.Head
+	s.LogSize, s.LogRoot = v.log.Size(), v.log.Root()
+	for _, id := range sortedIDs(v.peers) {
+		p := v.peers[id]
+		s.Peers = append(s.Peers, cluster.PeerStatus{Vault: uint16(id), Connected: p.confirmed, Ready: p.setup != nil, Quarantined: p.quarantined})
+	}
+	for _, k := range v.sortedKeys() {
+		s.Keys = append(s.Keys, cluster.KeyStatus{
+			ID: k.id, Name: k.name, Purpose: k.cert.Purpose, PublicKey: k.publicKey(),
+			Threshold: uint16(k.cert.Threshold), Parties: fromIDs(k.cert.Parties), Epoch: k.epoch(),
+		})
+	}
+	return s
+}
+
+// change applies a change of policy or roster that the admin quorum signed.
+func (v *Vault) change(id uint64, c *cluster.Command) {
+	signed, err := governance.DecodeSignedChange(c.Body)
+	if err != nil {
+		v.refuse(id, refusal.New("change.encoding", "", err.Error(), "a canonical signed change"))
+		return
+	}
+	if signed.Change.Seq == v.gov.Seq && signed.Change.Hash() == v.gov.Head {
+		v.reply(id, cluster.Reply{Outcome: cluster.OutcomeDone})
+		return
+	}
+	next, err := v.gov.Apply(signed)
+	if err != nil {
+		v.refuse(id, refusal.As(err))
+		return
+	}
+	if err := v.store.put(fmt.Sprintf("%s%016x", recordChange, next.Seq), c.Body); err != nil {
+		v.reply(id, failed(err))
+		return
+	}
+	v.gov = next
+	v.appendLog(audit.KindChange, c.Body)
+	v.covered(func(_ *audit.SignedCheckpoint, err error) {
+		if err != nil {
+			v.reply(id, failed(err))
+			return
+		}
+		v.reply(id, cluster.Reply{Outcome: cluster.OutcomeDone})
+	})
+}
+
+// receipt logs a signature that came about, once this vault has verified it
+// against what it was asked to sign.
+func (v *Vault) receipt(id uint64, c *cluster.Command) {
+	x, err := audit.DecodeReceipt(c.Body)
+	if err != nil {
+		v.refuse(id, refusal.New("receipt.encoding", "", err.Error(), "a canonical receipt"))
+		return
+	}
+	a := v.index.byAttempt[x.Attempt]
+	k := v.keys[x.Key]
+	if a == nil || k == nil || a.parties[v.cfg.ID] != statusFinal || a.reserve.Request != x.Request || a.reserve.Key != x.Key {
+		v.refuse(id, refusal.New("receipt.attempt", "", "this vault gave no share for that attempt of that request", "the receipt of an attempt that this vault took part in"))
+		return
+	}
+	if len(x.Signatures) != 1 || string(x.PublicKey[:]) != string(k.publicKey()) {
+		v.refuse(id, refusal.New("receipt.signature", "", fmt.Sprintf("%d signatures, or another public key", len(x.Signatures)), "one signature under the wallet's key"))
+		return
+	}
+	if err := verifyECDSA(x.PublicKey, a.reserve.Digest, x.Signatures[0]); err != nil {
+		v.refuse(id, refusal.New("receipt.signature", "", err.Error(), "a signature that verifies over what this vault signed"))
+		return
+	}
+	if v.receipts[x.Attempt] {
+		v.reply(id, cluster.Reply{Outcome: cluster.OutcomeDone})
+		return
+	}
+	v.receipts[x.Attempt] = true
+	v.appendLog(audit.KindReceipt, c.Body)
+	v.covered(func(_ *audit.SignedCheckpoint, err error) {
+		if err != nil {
+			v.reply(id, failed(err))
+			return
+		}
+		v.reply(id, cluster.Reply{Outcome: cluster.OutcomeDone})
+	})
+}
+
+// abandon ends an attempt that cannot finish, so that its reservation is
+// released at once.
+func (v *Vault) abandon(id uint64, c *cluster.Command) {
+	if s := v.signs[c.Attempt]; s != nil {
+		v.abortSign(s, benign("sign", errors.New("abandoned by the coordinator")))
+	}
+	if s := v.keygens[c.Attempt]; s != nil {
+		v.abortKeygen(s, benign("keygen", errors.New("abandoned by the coordinator")))
+	}
+	v.reply(id, cluster.Reply{Outcome: cluster.OutcomeDone})
+}
+
+// pendingKey is a share whose certificate lacks signatures: this vault may have
+// missed them when it, or a peer, went down in the last round.
+type pendingKey struct {
+	order []byte
+	share *dkg.KeyShare
+	cert  *dkg.Certificate
+}
+
+// completePending activates a pending key with the certificate that the
+// coordinator brings from a vault which has all signatures.
+func (v *Vault) completePending(id uint64, c *cluster.Command) bool {
+	p := v.pending[c.Attempt]
+	if p == nil || len(c.Unsigned) == 0 {
+		return false
+	}
+	cert, err := dkg.DecodeCertificate(c.Unsigned)
+	if err == nil && cert.Digest() != p.cert.Digest() {
+		err = errors.New("it is not the certificate of this vault's share")
+	}
+	if err == nil {
+		err = cert.Complete(v.verifyCertificate)
+	}
+	if err != nil {
+		v.refuse(id, refusal.New("keygen.certificate", "", err.Error(), "the certificate that all parties signed"))
+		return true
+	}
+	o, err := governance.DecodeKeygenOrder(p.order)
+	if err != nil {
+		v.reply(id, failed(err))
+		return true
+	}
+	delete(v.pending, c.Attempt)
+	v.activate(id, c.Attempt, p.order, o.Name, p.share, cert)
+	return true
+}
+
+// earlyFrame came before the command that it belongs to.
+type earlyFrame struct {
+	at   uint64
+	from mpc.ID
+	in   *inner
+}
+
+// Bounds of what waits: a session's worth for a few sessions a peer.
+const maxEarly = 256
+
+func (v *Vault) keepEarly(p *peer, in *inner) {
+	if _, ended := v.index.byAttempt[in.Attempt]; ended && v.index.byAttempt[in.Attempt].parties[v.cfg.ID] != 0 {
+		return
+	}
+	if len(v.early) < maxEarly {
+		v.early = append(v.early, earlyFrame{v.now, p.id, in})
+	}
+}
+
+func (v *Vault) replayEarly(kind uint8, attempt [16]byte) {
+	var mine []earlyFrame
+	kept := v.early[:0]
+	for _, f := range v.early {
+		if f.in.Kind == kind && f.in.Attempt == attempt {
+			mine = append(mine, f)
+		} else {
+			kept = append(kept, f)
+		}
+	}
+	v.early = kept
+	for _, f := range mine {
+		v.onInner(v.peers[f.from], f.in)
+	}
+}
+
+// sortedKeys lists the keys by name.
+func (v *Vault) sortedKeys() []*key {
+	ks := make([]*key, 0, len(v.keys))
+	for _, k := range v.keys {
+		ks = append(ks, k)
+	}
+	sort.Slice(ks, func(i, j int) bool { return ks[i].name < ks[j].name })
+	return ks
+}
+
+func verifyECDSA(publicKey [33]byte, digest [32]byte, sig chain.Signature) error {
+	return ecdsa.Verify(publicKey, digest, &ecdsa.Signature{R: sig.R, S: sig.S, RecoveryID: sig.RecoveryID})
+}

@@ -1,0 +1,366 @@
+package vault
+
+import (
+	"fmt"
+	"sort"
+
+	"github.com/cofferhq/coffer/internal/wire"
+	"github.com/cofferhq/coffer/mpc"
+)
+
+// A ledger is what one party has promised: a hash chain of events. Every vault
+// keeps its own, and a copy of each peer's as far as it knows it. The union
+// answers which versions of a request may already exist (ARCHITECTURE.md §2, §5;
+// docs/spec/ledger.md). Spending limits will be counted over the same events.
+
+type eventKind uint8
+
+const (
+	eventReserve eventKind = 1 // this party takes part in an attempt at a signature
+	eventRelease eventKind = 2 // this party has not sent its final share of the attempt, and never will
+	eventFinal   eventKind = 3 // this party may have sent its final share
+)
+
+// event is one entry of a ledger. Reserve carries all fields, the others only
+// Kind, Time and Attempt.
+type event struct {
+	Kind    eventKind
+	Time    uint64
+	Attempt [16]byte
+
+	Request [32]byte
+	Key     [32]byte
+	Parties []mpc.ID
+	Policy  [32]byte // policy root
+	Digest  [32]byte // what is to be signed
+	Slots   []string // what it uses up on its chain
+	Expires uint64   // of the request: no version of it can be signed later
+}
+
+const eventVersion = 1
+
+// Bounds of an event.
+const (
+	maxSlots    = 64
+	maxSlotText = 256
+)
+
+func (e *event) encode() []byte {
+	w := wire.NewWriter(eventVersion).Uint8(uint8(e.Kind)).Uint64(e.Time).Fixed(e.Attempt[:])
+	if e.Kind != eventReserve {
+		return w.Bytes()
+	}
+	w.Fixed(e.Request[:]).Fixed(e.Key[:])
+	writeParties(w, e.Parties)
+	w.Fixed(e.Policy[:]).Fixed(e.Digest[:]).Count(len(e.Slots))
+	for _, s := range e.Slots {
+		w.String(s)
+	}
+	return w.Uint64(e.Expires).Bytes()
+}
+
+func decodeEvent(b []byte) (*event, error) {
+	r := wire.NewReader(b, eventVersion)
+	e := &event{Kind: eventKind(r.Uint8("kind")), Time: r.Uint64("time")}
+	r.Into("attempt", e.Attempt[:])
+	switch e.Kind {
+	case eventRelease, eventFinal:
+	case eventReserve:
+		r.Into("request", e.Request[:])
+		r.Into("key", e.Key[:])
+		e.Parties = readParties(r, "parties")
+		r.Into("policy", e.Policy[:])
+		r.Into("digest", e.Digest[:])
+		for range r.Count("slots", maxSlots, 4) {
+			e.Slots = append(e.Slots, r.String("slot", maxSlotText))
+		}
+		e.Expires = r.Uint64("expires")
+	default:
+		r.Failf("kind: unknown event %d, want 1 to 3", e.Kind)
+	}
+	if err := r.Done(); err != nil {
+		return nil, fmt.Errorf("couldn't decode ledger event: %w", err)
+	}
+	return e, nil
+}
+
+func writeParties(w *wire.Writer, ids []mpc.ID) {
+	w.Count(len(ids))
+	for _, id := range ids {
+		w.Uint16(uint16(id))
+	}
+}
+
+// readParties reads a sorted list of ids without zero and without repetition.
+func readParties(r *wire.Reader, field string) []mpc.ID {
+	var ids []mpc.ID
+	for range r.Count(field, mpc.MaxParties, 2) {
+		id := mpc.ID(r.Uint16(field))
+		if n := len(ids); r.Err() == nil && (id == 0 || n > 0 && ids[n-1] >= id) {
+			r.Failf("%s: ids must be above 0, sorted and unique; got %d", field, id)
+			return nil
+		}
+		ids = append(ids, id)
+	}
+	return ids
+}
+
+// ledgerHead names a party's ledger up to an event.
+type ledgerHead struct {
+	Party mpc.ID
+	Seq   uint64 // number of events
+	Hash  [32]byte
+}
+
+func writeHeads(w *wire.Writer, hs []ledgerHead) {
+	w.Count(len(hs))
+	for _, h := range hs {
+		w.Uint16(uint16(h.Party)).Uint64(h.Seq).Fixed(h.Hash[:])
+	}
+}
+
+func readHeads(r *wire.Reader) []ledgerHead {
+	var hs []ledgerHead
+	for range r.Count("heads", mpc.MaxParties, 42) {
+		h := ledgerHead{Party: mpc.ID(r.Uint16("party")), Seq: r.Uint64("seq")}
+		r.Into("hash", h.Hash[:])
+		if n := len(hs); r.Err() == nil && (h.Party == 0 || n > 0 && hs[n-1].Party >= h.Party) {
+			r.Failf("heads: parties must be above 0, sorted and unique; got %d", h.Party)
+			return nil
+		}
+		hs = append(hs, h)
+	}
+	return hs
+}
+
+// ledger is a party's chain as this vault knows it. Encoded events stay in
+// memory: they are what a peer that lags behind is sent.
+type ledger struct {
+	party  mpc.ID
+	events [][]byte
+	hashes [][32]byte // hashes[i] is the head after i+1 events
+}
+
+var emptyLedger [32]byte
+
+func (l *ledger) head() ledgerHead {
+	h := ledgerHead{Party: l.party, Seq: uint64(len(l.events))}
+	if n := len(l.hashes); n > 0 {
+		h.Hash = l.hashes[n-1]
+	}
+	return h
+}
+
+// hashAt is the head after seq events.
+func (l *ledger) hashAt(seq uint64) ([32]byte, bool) {
+	switch {
+	case seq == 0:
+		return emptyLedger, true
+	case seq <= uint64(len(l.hashes)):
+		return l.hashes[seq-1], true
+	}
+	return [32]byte{}, false
+}
+
+func (l *ledger) append(encoded []byte) ledgerHead {
+	prev := l.head()
+	h := wire.Hash("coffer/ledger/v1", wire.NewWriter(1).Uint16(uint16(l.party)).Uint64(prev.Seq).Bytes(), prev.Hash[:], encoded)
+	l.events = append(l.events, encoded)
+	l.hashes = append(l.hashes, h)
+	return l.head()
+}
+
+// maxDelta bounds the events of one delta; a peer that lags further catches up
+// over several.
+const maxDelta = 256
+
+// delta is a stretch of a party's ledger, from a head that the receiver stated.
+type delta struct {
+	From   uint64
+	Events [][]byte
+	Head   ledgerHead // the sender's head, which may lie beyond the events
+}
+
+const deltaVersion = 1
+
+func (d *delta) encode() []byte {
+	w := wire.NewWriter(deltaVersion).Uint64(d.From).Count(len(d.Events))
+	for _, e := range d.Events {
+		w.Var(e)
+	}
+	writeHeads(w, []ledgerHead{d.Head})
+	return w.Bytes()
+}
+
+func decodeDelta(b []byte) (*delta, error) {
+	r := wire.NewReader(b, deltaVersion)
+	d := &delta{From: r.Uint64("from")}
+	for range r.Count("events", maxDelta, 4) {
+		d.Events = append(d.Events, r.Var("event", 32<<10))
+	}
+	hs := readHeads(r)
+	if r.Err() == nil && len(hs) != 1 {
+		r.Failf("head: %d given, want 1", len(hs))
+	}
+	if err := r.Done(); err != nil {
+		return nil, fmt.Errorf("couldn't decode ledger delta: %w", err)
+	}
+	d.Head = hs[0]
+	return d, nil
+}
+
+func (l *ledger) deltaFrom(seq uint64) *delta {
+	d := &delta{From: min(seq, uint64(len(l.events))), Head: l.head()}
+	d.Events = l.events[d.From:min(uint64(len(l.events)), d.From+maxDelta)]
+	return d
+}
+
+// record appends an event to this vault's own ledger, durably before anything
+// that follows from it leaves.
+func (v *Vault) record(e *event) {
+	e.Time = v.now
+	v.appendEvent(v.cfg.ID, e, e.encode())
+}
+
+func (v *Vault) appendEvent(party mpc.ID, e *event, encoded []byte) {
+	l := v.ledgers[party]
+	seq := l.append(encoded).Seq
+	if err := v.store.put(fmt.Sprintf("%s%d/%016x", recordLedger, party, seq), encoded); err != nil {
+		panic("vault: randomness ended: " + err.Error())
+	}
+	v.index.add(party, e)
+}
+
+// adopt takes over what a peer says happened in its ledger. A gap is no fault,
+// it only needs more; another history than the one known is a fork.
+func (v *Vault) adopt(party mpc.ID, d *delta) error {
+	l := v.ledgers[party]
+	have := l.head()
+	if d.Head.Party != party {
+		return fmt.Errorf("delta of vault %d's ledger names vault %d", party, d.Head.Party)
+	}
+	if d.From > have.Seq {
+		return fmt.Errorf("delta of vault %d's ledger starts after event %d, known are %d: a gap", party, d.From, have.Seq)
+	}
+	for i, enc := range d.Events {
+		seq := d.From + uint64(i)
+		if seq < have.Seq {
+			if string(l.events[seq]) != string(enc) {
+				return &forkError{party, seq}
+			}
+			continue
+		}
+		e, err := decodeEvent(enc)
+		if err != nil {
+			return err
+		}
+		v.appendEvent(party, e, enc)
+	}
+	if known, ok := l.hashAt(d.Head.Seq); ok && known != d.Head.Hash {
+		return &forkError{party, d.Head.Seq}
+	}
+	return nil
+}
+
+// forkError: two histories of one ledger.
+type forkError struct {
+	party mpc.ID
+	seq   uint64
+}
+
+func (e *forkError) Error() string {
+	return fmt.Sprintf("vault %d's ledger forks at event %d: two different histories are known", e.party, e.seq)
+}
+
+func (v *Vault) heads() []ledgerHead {
+	var hs []ledgerHead
+	for _, id := range sortedIDs(v.ledgers) {
+		hs = append(hs, v.ledgers[id].head())
+	}
+	return hs
+}
+
+// requestIndex is the union of all ledgers, by request.
+type requestIndex struct {
+	byRequest map[[32]byte][]*attempt
+	byAttempt map[[16]byte]*attempt
+}
+
+// attempt is what all ledgers say of one attempt.
+type attempt struct {
+	reserve  event             // as the first party to tell reserved it
+	parties  map[mpc.ID]status // by who wrote it
+	released bool              // some party never sends its share: the attempt is dead
+}
+
+type status uint8
+
+const (
+	statusReserved status = iota + 1
+	statusReleased
+	statusFinal
+)
+
+func newRequestIndex() *requestIndex {
+	return &requestIndex{map[[32]byte][]*attempt{}, map[[16]byte]*attempt{}}
+}
+
+func (x *requestIndex) add(party mpc.ID, e *event) {
+	a := x.byAttempt[e.Attempt]
+	switch e.Kind {
+	case eventReserve:
+		if a == nil {
+			a = &attempt{reserve: *e, parties: map[mpc.ID]status{}}
+			x.byAttempt[e.Attempt] = a
+			x.byRequest[e.Request] = append(x.byRequest[e.Request], a)
+		}
+		a.parties[party] = statusReserved
+	case eventRelease:
+		if a != nil && a.parties[party] == statusReserved {
+			a.parties[party] = statusReleased
+			// All t parties' shares are needed, so one release ends the attempt.
+			a.released = true
+		}
+	case eventFinal:
+		if a != nil && a.parties[party] == statusReserved {
+			a.parties[party] = statusFinal
+		}
+	}
+}
+
+// live are the attempts at a request that may yet become, or became, a
+// signature, sorted by time.
+func (x *requestIndex) live(request [32]byte) []*attempt {
+	var out []*attempt
+	for _, a := range x.byRequest[request] {
+		if !a.released {
+			out = append(out, a)
+		}
+	}
+	sort.SliceStable(out, func(i, j int) bool { return out[i].reserve.Time < out[j].reserve.Time })
+	return out
+}
+
+// conflicting says whether a version with these slots excludes every live
+// version of the request: the chain can then take one of them only. It returns
+// the first that it does not exclude.
+func (x *requestIndex) conflicting(request, digest [32]byte, slots []string, except [16]byte) *attempt {
+	for _, a := range x.live(request) {
+		if a.reserve.Attempt == except || a.reserve.Digest == digest || shares(a.reserve.Slots, slots) {
+			continue
+		}
+		return a
+	}
+	return nil
+}
+
+func shares(a, b []string) bool {
+	for _, x := range a {
+		for _, y := range b {
+			if x == y {
+				return true
+			}
+		}
+	}
+	return false
+}

@@ -1,0 +1,181 @@
+package vault
+
+import (
+	"crypto/ed25519"
+	"errors"
+	"sort"
+	"strings"
+
+	"github.com/cofferhq/coffer/internal/audit"
+	"github.com/cofferhq/coffer/internal/hsm"
+	"github.com/cofferhq/coffer/internal/signature"
+	"github.com/cofferhq/coffer/internal/wire"
+	"github.com/cofferhq/coffer/mpc"
+)
+
+// appendLog writes an entry. It is durable when this Step's Ready is.
+func (v *Vault) appendLog(kind audit.Kind, body []byte) uint64 {
+	return v.appendEntry(&audit.Entry{Time: v.now, Kind: kind, Body: body})
+}
+
+// appendDecision writes a decision under the time at which it was made, which
+// may be some rounds ago: the entry that its certificate proves is made from the
+// Decision alone.
+func (v *Vault) appendDecision(d *audit.Decision) uint64 { return v.appendEntry(d.Entry()) }
+
+func (v *Vault) appendEntry(entry *audit.Entry) uint64 {
+	e := entry.Encode()
+	v.out.Entries = append(v.out.Entries, e)
+	v.store.dirty = true // the manifest names the log's size and root
+	return v.log.Append(e)
+}
+
+// checkpointWaiter goes on once a signed checkpoint covers the log up to size.
+type checkpointWaiter struct {
+	size uint64
+	then func(*audit.SignedCheckpoint, error)
+}
+
+// covered runs then once the HSM has signed a checkpoint over all that is in the
+// log now. One signature serves everything that was appended before it.
+func (v *Vault) covered(then func(*audit.SignedCheckpoint, error)) {
+	v.waiters = append(v.waiters, checkpointWaiter{v.log.Size(), then})
+	if !v.signing {
+		v.signCheckpoint()
+	}
+}
+
+func (v *Vault) checkpointSize() uint64 {
+	if v.checkpoint == nil {
+		return 0
+	}
+	return v.checkpoint.Size
+}
+
+func (v *Vault) signCheckpoint() {
+	v.signing = true
+	cp := audit.Checkpoint{
+		Cluster: v.clusterID(), Vault: uint16(v.cfg.ID), Size: v.log.Size(), Root: v.log.Root(),
+		Ledger: v.ledgers[v.cfg.ID].head().Hash, Quarantine: v.quarantineHead(), Boot: v.boot, Time: v.now,
+	}
+	v.ask(DeviceCommand{Kind: DeviceSign, Role: hsm.RoleDecision, Statement: cp.Statement()}, func(res DeviceResult) error {
+		v.signing = false
+		if res.Err != "" {
+			v.checkpointFailed(errors.New("the device does not sign the checkpoint: " + res.Err))
+			return nil
+		}
+		v.checkpointSigned(&audit.SignedCheckpoint{
+			Checkpoint: cp, HSM: res.Signature,
+			Log: signature.Signature{Algorithm: signature.Ed25519, Bytes: ed25519.Sign(v.logKey, []byte(cp.Text()))},
+		})
+		return nil
+	})
+}
+
+func (v *Vault) checkpointSigned(cp *audit.SignedCheckpoint) {
+	v.checkpoint = cp
+	v.out.Checkpoint = cp.Encode()
+	waiters := v.waiters
+	v.waiters = nil
+	for _, w := range waiters {
+		if w.size <= cp.Size {
+			w.then(cp, nil)
+		} else {
+			v.waiters = append(v.waiters, w)
+		}
+	}
+	if len(v.waiters) > 0 && !v.signing {
+		v.signCheckpoint()
+	}
+}
+
+// checkpointFailed ends what waits. The entries stay: a later checkpoint covers
+// them.
+func (v *Vault) checkpointFailed(err error) {
+	v.note("couldn't sign checkpoint", "error", err.Error())
+	waiters := v.waiters
+	v.waiters = nil
+	for _, w := range waiters {
+		w.then(nil, err)
+	}
+}
+
+// incident logs that a peer misbehaved.
+func (v *Vault) incident(p *peer, class, step, detail string, evidence []byte) {
+	i := audit.Incident{Peer: uint16(p.id), Class: class, Step: audit.Clip(step), Detail: audit.Clip(detail), Evidence: evidence}
+	v.appendLog(audit.KindIncident, i.Encode())
+	v.note("incident", "peer", p.id, "class", class, "step", step, "detail", detail)
+}
+
+// adoptOrReport takes over a delta; a fork is an incident.
+func (v *Vault) adoptOrReport(p *peer, d *delta) bool {
+	err := v.adopt(p.id, d)
+	var fork *forkError
+	if errors.As(err, &fork) {
+		v.incident(p, "fork", "ledger", fork.Error(), d.encode())
+	}
+	return err == nil
+}
+
+// quarantineRecord says why the pair with a peer is halted.
+type quarantineRecord struct {
+	Peer  mpc.ID
+	Key   [32]byte // in whose session the check failed; zero in another
+	Epoch uint32
+	Time  uint64
+	Step  string
+}
+
+func (q *quarantineRecord) encode() []byte {
+	return wire.NewWriter(1).Uint16(uint16(q.Peer)).Fixed(q.Key[:]).Uint32(q.Epoch).Uint64(q.Time).String(q.Step).Bytes()
+}
+
+// quarantine halts a pair at once: in memory now, on disk before anything of
+// this Step leaves. All sessions with the peer end, silently, so that it does
+// not learn which check failed. Only a governance change lifts it.
+func (v *Vault) quarantine(id mpc.ID, key [32]byte, epoch uint32, step string) {
+	p := v.peers[id]
+	if p == nil || p.quarantined {
+		return
+	}
+	p.quarantined = true
+	v.closePair(p)
+	q := quarantineRecord{id, key, epoch, v.now, audit.Clip(step)}
+	if err := v.store.put(recordQuarantine+idText(id), q.encode()); err != nil {
+		panic("vault: randomness ended: " + err.Error())
+	}
+	v.incident(p, mpc.Quarantine.String(), step, "a consistency check failed; the pair is halted until the admins lift it", nil)
+	v.endSessionsWith(id, errors.New("the pair is quarantined"))
+}
+
+func (v *Vault) loadQuarantine(records map[string][]byte) {
+	for _, id := range sortedIDs(v.peers) {
+		if _, ok := records[recordQuarantine+idText(id)]; ok {
+			v.peers[id].quarantined = true
+		}
+	}
+}
+
+// quarantineHead covers the quarantine records, so that a checkpoint shows when
+// one is gone.
+func (v *Vault) quarantineHead() [32]byte {
+	var names []string
+	for n := range v.store.sums {
+		if strings.HasPrefix(n, recordQuarantine) {
+			names = append(names, n)
+		}
+	}
+	sort.Strings(names)
+	var items [][]byte
+	for _, n := range names {
+		items = append(items, []byte(n))
+	}
+	return wire.Hash("coffer/quarantine-head/v1", items...)
+}
+
+func idText(id mpc.ID) string { return string(appendID(nil, id)) }
+
+func appendID(b []byte, id mpc.ID) []byte {
+	const digits = "0123456789abcdef"
+	return append(b, digits[id>>12&15], digits[id>>8&15], digits[id>>4&15], digits[id&15])
+}

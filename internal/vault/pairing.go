@@ -1,0 +1,113 @@
+package vault
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/cofferhq/coffer/internal/wire"
+	"github.com/cofferhq/coffer/mpc"
+	"github.com/cofferhq/coffer/mpc/pair"
+)
+
+// startPairing begins the pair setup with a peer. It lives in memory only and is
+// made afresh after every start of either side (docs/spec/pair-setup.md): a host
+// that restores a snapshot finds another Δ.
+func (v *Vault) startPairing(p *peer, attempt uint32) {
+	if p.quarantined || p.hello == nil {
+		return
+	}
+	v.closePair(p)
+	p.pairAttempt, p.pairStarted = attempt, v.now
+	channel := v.channelID(p.hello)
+	cfg := pair.Config{
+		Self: v.cfg.ID, Peer: p.id, SelfNonce: v.bootNonce, PeerNonce: p.hello.Nonce,
+		Context: wire.Hash("coffer/pair-context/v1", channel[:], binary.BigEndian.AppendUint32(nil, attempt)),
+	}
+	s, first, err := pair.New(cfg, v.rand)
+	if err != nil {
+		v.note("couldn't start pair setup", "peer", p.id, "error", err.Error())
+		return
+	}
+	p.pairing = s
+	v.sendPair(p, first)
+}
+
+func (v *Vault) sendPair(p *peer, msg []byte) {
+	if len(msg) == 0 {
+		return
+	}
+	v.sendSealed(p, &inner{Kind: innerPair, Private: append(binary.BigEndian.AppendUint32(nil, p.pairAttempt), msg...)})
+}
+
+func (v *Vault) onPair(p *peer, b []byte) {
+	if len(b) < 4 {
+		return
+	}
+	attempt, msg := binary.BigEndian.Uint32(b), b[4:]
+	switch {
+	case attempt < p.pairAttempt:
+		return // of a setup that was given up
+	case attempt > p.pairAttempt:
+		v.endSessionsWith(p.id, fmt.Errorf("vault %d makes a new pair setup", p.id))
+		v.startPairing(p, attempt)
+	}
+	if p.pairing == nil {
+		return
+	}
+	out, done, err := p.pairing.Deliver(msg)
+	if err != nil {
+		// A failed setup bans nobody: no share was used in it. It is made again.
+		v.note("pair setup failed", "peer", p.id, "error", err.Error())
+		p.pairing = nil
+		return
+	}
+	v.sendPair(p, out)
+	if !done {
+		return
+	}
+	setup, err := p.pairing.Setup()
+	p.pairing = nil
+	if err != nil {
+		v.note("pair setup failed", "peer", p.id, "error", err.Error())
+		return
+	}
+	p.setup = setup
+	v.note("pair setup done", "peer", p.id)
+}
+
+// closePair wipes what is shared with a peer.
+func (v *Vault) closePair(p *peer) {
+	if p.setup != nil {
+		p.setup.Destroy()
+	}
+	p.setup, p.pairing = nil, nil
+}
+
+// tickPeer repeats what got lost on the way to a peer.
+func (v *Vault) tickPeer(p *peer) {
+	if v.hello == nil {
+		return
+	}
+	if !p.confirmed && v.now-p.lastHello >= helloEvery {
+		v.sendHello(p)
+	}
+	// Both sides would start at once; the lower id does.
+	lost := p.setup == nil && v.now-p.pairStarted >= pairingTimeout
+	if p.confirmed && !p.quarantined && lost && v.cfg.ID < p.id {
+		v.startPairing(p, p.pairAttempt+1)
+	}
+}
+
+// endSessionsWith ends every session in which a peer takes part.
+func (v *Vault) endSessionsWith(id mpc.ID, why error) {
+	for _, a := range sortedAttempts(v.signs) {
+		if s := v.signs[a]; s.has(id) {
+			v.abortSign(s, benign("sign", why))
+		}
+	}
+	for _, a := range sortedAttempts(v.keygens) {
+		if s := v.keygens[a]; s.has(id) {
+			v.abortKeygen(s, benign("keygen", why))
+		}
+	}
+}

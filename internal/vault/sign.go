@@ -1,0 +1,368 @@
+package vault
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cofferhq/coffer/internal/audit"
+	"github.com/cofferhq/coffer/internal/chain"
+	"github.com/cofferhq/coffer/internal/cluster"
+	"github.com/cofferhq/coffer/internal/governance"
+	"github.com/cofferhq/coffer/internal/refusal"
+	"github.com/cofferhq/coffer/internal/request"
+	"github.com/cofferhq/coffer/internal/wire"
+	"github.com/cofferhq/coffer/mpc"
+	"github.com/cofferhq/coffer/mpc/dkls23"
+	"github.com/cofferhq/coffer/mpc/pair"
+)
+
+// signSession is one attempt at a signature, from the command to the final
+// share.
+type signSession struct {
+	attempt [16]byte
+	command uint64
+	started uint64
+
+	// What was decided (decide.go).
+	bundle      *request.Bundle
+	bundleBytes []byte
+	request     [32]byte
+	prepared    *chain.Prepared
+	key         *key
+	gov         *governance.State // policy and roster of this session; no session mixes versions
+	signers     []mpc.ID
+	peers       []mpc.ID
+	rule        string
+	detail      string
+	decidedAt   uint64
+
+	run       *dkls23.Session
+	envelope  *envelope
+	round     uint8 // the round whose messages are being waited for: 0, 1, 2
+	broadcast [3]map[mpc.ID][]byte
+	private   [3]map[mpc.ID][]byte
+	own       [3][]byte // own broadcasts
+	busy      bool      // waits for the device; messages are kept
+	r0Hash    [32]byte
+	decided   audit.Decision
+	cert      []byte
+}
+
+func (s *signSession) has(id mpc.ID) bool { return containsID(s.peers, id) }
+
+func (s *signSession) waitingFor() string {
+	if s.busy {
+		return "the device's signature on the checkpoint"
+	}
+	return fmt.Sprintf("R%d of %v", s.round, missing(s.peers, s.broadcast[s.round]))
+}
+
+// maxSessions bounds what runs at once.
+const maxSessions = 128
+
+// sign is the command: decide, reserve, R0.
+func (v *Vault) sign(id uint64, c *cluster.Command) {
+	if len(v.signs) >= maxSessions {
+		v.reply(id, abortReply(benign("sign", fmt.Errorf("%d sessions run already", maxSessions))))
+		return
+	}
+	s := &signSession{attempt: c.Attempt, command: id, started: v.now, decidedAt: v.now, gov: v.gov}
+	if r := v.decide(s, c); r != nil {
+		v.refuseSign(s, c, r)
+		return
+	}
+	setups, err := v.setupsOf(s)
+	if err != nil {
+		v.reply(id, abortReply(benign("sign", err)))
+		return
+	}
+	s.run, err = dkls23.New(dkls23.Config{
+		Key: s.key.share, Signers: s.signers, Setups: setups, AttemptID: s.attempt,
+		RequestHash: s.request, MessageHash: s.prepared.Digests[0], Purpose: PurposeECDSA,
+	}, v.rand)
+	if err != nil {
+		v.reply(id, abortReply(asAbort("sign", err)))
+		return
+	}
+	for i := range s.broadcast {
+		s.broadcast[i], s.private[i] = map[mpc.ID][]byte{}, map[mpc.ID][]byte{}
+	}
+	v.signs[s.attempt] = s
+
+	// The reservation is durable before R0 leaves.
+	v.record(&event{
+		Kind: eventReserve, Attempt: s.attempt, Request: s.request, Key: s.key.id, Parties: s.signers,
+		Policy: s.gov.Policy.Root(), Digest: s.prepared.Digests[0], Slots: s.prepared.Slots, Expires: s.bundle.Request.Expires,
+	})
+	s.envelope = v.envelope(s)
+	b, err := s.run.Round0(s.envelope.encode())
+	if err != nil {
+		v.abortSign(s, asAbort("sign R0", err))
+		return
+	}
+	s.own[0] = b
+	v.broadcast(innerSign, s.attempt, 0, s.peers, b, nil)
+	v.replayEarly(innerSign, s.attempt)
+}
+
+func (v *Vault) setupsOf(s *signSession) (map[mpc.ID]*pair.Setup, error) {
+	setups := map[mpc.ID]*pair.Setup{}
+	for _, id := range s.peers {
+		p := v.peers[id]
+		switch {
+		case p.quarantined:
+			return nil, fmt.Errorf("the pair with vault %d is quarantined until the admins lift it", id)
+		case p.setup == nil:
+			return nil, fmt.Errorf("the pair setup with vault %d is not done yet", id)
+		}
+		setups[id] = p.setup
+	}
+	return setups, nil
+}
+
+// refuseSign logs the refusal and answers once the HSM's signature covers it.
+func (v *Vault) refuseSign(s *signSession, c *cluster.Command, r *refusal.Refusal) {
+	if s.bundle == nil || s.key == nil {
+		// Nothing that names a wallet of ours: no decision was made, and a stranger
+		// cannot fill the log.
+		v.refuse(s.command, r)
+		return
+	}
+	d := v.decision(s, c.Unsigned, r)
+	index := v.appendDecision(&d)
+	v.covered(func(cp *audit.SignedCheckpoint, err error) {
+		reply := cluster.Reply{Outcome: cluster.OutcomeRefused, Refusal: r.Encode()}
+		if err == nil {
+			if cert, err := audit.Certify(v.log, &d, index, cp); err == nil {
+				reply.Certificate = cert.Encode()
+			}
+		}
+		v.reply(s.command, reply)
+	})
+}
+
+// onSign takes a peer's message of a signing session.
+func (v *Vault) onSign(p *peer, in *inner) {
+	s := v.signs[in.Attempt]
+	if s == nil {
+		v.keepEarly(p, in)
+		return
+	}
+	if !s.has(p.id) || in.Round > 2 {
+		return
+	}
+	if old, dup := s.broadcast[in.Round][p.id]; dup {
+		if string(old) != string(in.Broadcast) {
+			v.abortSign(s, attributed(p.id, fmt.Sprintf("sign R%d", in.Round), errors.New("two different broadcasts of one round, both signed")))
+		}
+		return
+	}
+	s.broadcast[in.Round][p.id] = in.Broadcast
+	s.private[in.Round][p.id] = in.Private
+	v.advanceSign(s)
+}
+
+// advanceSign runs the rounds whose messages are all there.
+func (v *Vault) advanceSign(s *signSession) {
+	for v.signs[s.attempt] == s && !s.busy && len(s.broadcast[s.round]) == len(s.peers) {
+		var err error
+		switch s.round {
+		case 0:
+			err = v.signR1(s)
+		case 1:
+			err = v.signDecide(s)
+		case 2:
+			err = v.signFinal(s)
+		}
+		if err != nil {
+			v.abortSign(s, asAbort(fmt.Sprintf("sign, on R%d", s.round), err))
+			return
+		}
+	}
+}
+
+// signR1: every R0 is there. They must agree; then R1 with what the peers do not
+// know yet of this vault's ledger.
+func (v *Vault) signR1(s *signSession) error {
+	from := v.ledgers[v.cfg.ID].head().Seq
+	for _, id := range s.peers {
+		b, err := dkls23.Attachment0(s.broadcast[0][id])
+		if err != nil {
+			return attributed(id, "sign R0", err)
+		}
+		e, err := decodeEnvelope(b)
+		if err != nil {
+			return attributed(id, "sign R0", err)
+		}
+		if err := v.agree(s, v.peers[id], e); err != nil {
+			return benign("sign R0", err)
+		}
+		known, err := v.stated(e)
+		if err != nil {
+			return benign("sign R0", err)
+		}
+		from = min(from, known)
+	}
+	s.r0Hash = hashR0(s, v.cfg.ID)
+	b, private, err := s.run.Round1(s.broadcast[0], v.ledgers[v.cfg.ID].deltaFrom(from).encode())
+	if err != nil {
+		return err
+	}
+	s.own[1], s.round = b, 1
+	v.broadcast(innerSign, s.attempt, 1, s.peers, b, private)
+	return nil
+}
+
+// stated is how far a peer says it knows this vault's ledger.
+func (v *Vault) stated(e *envelope) (uint64, error) {
+	for _, h := range e.Heads {
+		if h.Party != v.cfg.ID {
+			continue
+		}
+		if known, ok := v.ledgers[v.cfg.ID].hashAt(h.Seq); !ok || known != h.Hash {
+			return 0, fmt.Errorf("a peer knows another history of vault %d's ledger at event %d: this vault's disk may have been rolled back", v.cfg.ID, h.Seq)
+		}
+		return h.Seq, nil
+	}
+	return 0, fmt.Errorf("a peer states no head of vault %d's ledger", v.cfg.ID)
+}
+
+// hashR0 is H(all R0), the same at every signer.
+func hashR0(s *signSession, self mpc.ID) [32]byte {
+	items := make([][]byte, 0, len(s.signers))
+	for _, id := range s.signers {
+		if id == self {
+			items = append(items, s.own[0])
+		} else {
+			items = append(items, s.broadcast[0][id])
+		}
+	}
+	return wire.Hash("coffer/r0/v1", items...)
+}
+
+// signDecide: every R1 is there. The ledgers of all signers are known up to
+// their reservations of this request; on their union the last word is said. The
+// Decision goes into the log, and R2 waits until the HSM has signed for it.
+func (v *Vault) signDecide(s *signSession) error {
+	for _, id := range s.peers {
+		b, err := dkls23.Attachment1(s.broadcast[1][id])
+		if err != nil {
+			return attributed(id, "sign R1", err)
+		}
+		d, err := decodeDelta(b)
+		if err != nil {
+			return attributed(id, "sign R1", err)
+		}
+		if err := v.adopt(id, d); err != nil {
+			var fork *forkError
+			if errors.As(err, &fork) {
+				v.incident(v.peers[id], "fork", "ledger", fork.Error(), b)
+			}
+			return benign("sign R1", err)
+		}
+		if a := v.index.byAttempt[s.attempt]; a.parties[id] != statusReserved {
+			v.askLedger(v.peers[id])
+			return benign("sign R1", fmt.Errorf("vault %d's ledger is not known up to its reservation yet: retry", id))
+		}
+	}
+	if r := v.decideVersion(s); r != nil {
+		return v.refuseLate(s, r)
+	}
+	s.decided = v.decision(s, s.prepared.Canonical, nil)
+	index := v.appendDecision(&s.decided)
+	s.busy, s.round = true, 2
+	v.covered(func(cp *audit.SignedCheckpoint, err error) {
+		if v.signs[s.attempt] != s {
+			return
+		}
+		s.busy = false
+		if err == nil {
+			err = v.signR2(s, index, cp)
+		}
+		if err != nil {
+			v.abortSign(s, asAbort("sign R2", err))
+			return
+		}
+		v.advanceSign(s)
+	})
+	return nil
+}
+
+// refuseLate is a refusal that only the union of the ledgers could show.
+func (v *Vault) refuseLate(s *signSession, r *refusal.Refusal) error {
+	v.endSign(s)
+	v.refuseSign(s, &cluster.Command{Unsigned: s.prepared.Canonical}, r)
+	return nil
+}
+
+// signR2: the HSM has signed for the Decision. R2 carries the certificate.
+func (v *Vault) signR2(s *signSession, index uint64, cp *audit.SignedCheckpoint) error {
+	cert, err := audit.Certify(v.log, &s.decided, index, cp)
+	if err != nil {
+		return err
+	}
+	s.cert = cert.Encode()
+	b, private, err := s.run.Round2(s.broadcast[1], s.private[1], s.cert)
+	if err != nil {
+		return err
+	}
+	s.own[2] = b
+	v.broadcast(innerSign, s.attempt, 2, s.peers, b, private)
+	return nil
+}
+
+// signFinal: every R2 is there. No final share leaves before every peer's
+// certificate verifies, nor before it is durable that it may have left.
+func (v *Vault) signFinal(s *signSession) error {
+	var witnessed []audit.SignedCheckpoint
+	for _, id := range s.peers {
+		b, err := dkls23.Attachment2(s.broadcast[2][id])
+		if err != nil {
+			return attributed(id, "sign R2", err)
+		}
+		cp, err := v.checkCertificate(s, v.peers[id], b)
+		if err != nil {
+			return attributed(id, "sign R2", err)
+		}
+		witnessed = append(witnessed, *cp)
+	}
+	final, err := s.run.Round3(s.broadcast[2], s.private[2])
+	if err != nil {
+		return err
+	}
+	share, err := final.MarshalBinary()
+	if err != nil {
+		return err
+	}
+	v.record(&event{Kind: eventFinal, Attempt: s.attempt})
+	o := audit.Outcome{Attempt: s.attempt, Request: s.request, Stage: audit.StageReleased, Witnessed: witnessed}
+	v.appendLog(audit.KindOutcome, o.Encode())
+	v.endSign(s)
+	v.reply(s.command, cluster.Reply{Outcome: cluster.OutcomeDone, Body: share, Certificate: s.cert})
+	return nil
+}
+
+// endSign wipes a session. What it had reserved and not authorised is released.
+func (v *Vault) endSign(s *signSession) {
+	delete(v.signs, s.attempt)
+	if s.run != nil {
+		s.run.Destroy()
+	}
+	if a := v.index.byAttempt[s.attempt]; a != nil && a.parties[v.cfg.ID] == statusReserved {
+		v.record(&event{Kind: eventRelease, Attempt: s.attempt})
+	}
+}
+
+// abortSign ends a session without a signature.
+func (v *Vault) abortSign(s *signSession, a *mpc.Abort) {
+	if v.signs[s.attempt] != s {
+		return
+	}
+	v.endSign(s)
+	v.blameFor(a, s.key.id, s.key.epoch())
+	if a.Class != mpc.Benign {
+		o := audit.Outcome{Attempt: s.attempt, Request: s.request, Stage: audit.StageAborted, Detail: audit.Clip(a.Step + ": " + a.Err.Error()), Culprits: fromIDs(a.Culprits)}
+		v.appendLog(audit.KindOutcome, o.Encode())
+	}
+	v.reply(s.command, abortReply(a))
+}
