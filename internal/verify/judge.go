@@ -1,0 +1,222 @@
+package verify
+
+import (
+	"encoding/hex"
+	"fmt"
+	"slices"
+
+	"github.com/cofferhq/coffer/internal/audit"
+	"github.com/cofferhq/coffer/internal/chain"
+	"github.com/cofferhq/coffer/internal/governance"
+	"github.com/cofferhq/coffer/internal/policy"
+	"github.com/cofferhq/coffer/internal/refusal"
+	"github.com/cofferhq/coffer/internal/request"
+	"github.com/cofferhq/coffer/mpc"
+)
+
+// verdict is what deciding again comes to.
+type verdict struct {
+	allow              bool
+	code, rule, detail string
+	request            *request.Request
+	prepared           *chain.Prepared
+	step               step
+}
+
+// step is how far a vault's checks got before one refused. The order is that of
+// docs/spec/verification.md, and it is part of the answer: of several reasons to
+// refuse, the first one counts.
+type step int
+
+const (
+	stepSigners step = iota
+	stepAttempt
+	stepBundle
+	stepTransaction
+	stepPolicy
+	stepVersion
+)
+
+// A refusal with one of these codes rests on the vault's own ledger, at its step:
+// everything before must hold, and the rest cannot be decided from logs.
+var stateful = map[string]step{
+	"sign.attempt":     stepAttempt,
+	"version.conflict": stepVersion,
+}
+
+func refuse(at step, r *refusal.Refusal) verdict {
+	return verdict{code: r.Code, rule: r.Rule, detail: r.Detail, step: at}
+}
+
+// judge decides again about d, with what was known at its time. The vault's code
+// is not asked: this is the same rule, written a second time.
+func (v *verifier) judge(self uint16, st *governance.State, k *keyInfo, b *request.Bundle, d *audit.Decision) verdict {
+	if !v.signersFit(self, k, d.Parties) {
+		return refuse(stepSigners, refusal.New("sign.signers", "", fmt.Sprintf("signers %v", d.Parties), ""))
+	}
+	verified, err := st.Roster.CheckBundle(b, v.cluster, d.Time)
+	if err != nil {
+		return refuse(stepBundle, asRefusal("bundle", err))
+	}
+	p, err := v.prepare(k, b.Request, d.Unsigned)
+	if err != nil {
+		return refuse(stepTransaction, asRefusal("transaction", err))
+	}
+	out := st.Policy.Evaluate(st.Roster, policy.Input{Request: b.Request, Effects: p.Effects, Verified: verified, Now: d.Time})
+	if r := out.Refusal(); r != nil {
+		return refuse(stepPolicy, r)
+	}
+	return verdict{allow: true, rule: out.Rule, detail: out.Detail, request: b.Request, prepared: p, step: stepVersion}
+}
+
+func asRefusal(code string, err error) *refusal.Refusal {
+	if r := refusal.As(err); r != nil {
+		return r
+	}
+	return refusal.New(code, "", err.Error(), "")
+}
+
+// signersFit: exactly t parties of the key, the vault among them.
+func (v *verifier) signersFit(self uint16, k *keyInfo, signers []uint16) bool {
+	if len(signers) != k.cert.Threshold || !slices.Contains(signers, self) {
+		return false
+	}
+	for _, id := range signers {
+		if !slices.ContainsFunc(k.cert.Parties, func(p mpc.ID) bool { return uint16(p) == id }) {
+			return false
+		}
+	}
+	return true
+}
+
+// prepare decodes a transaction against what people signed.
+func (v *verifier) prepare(k *keyInfo, q *request.Request, unsigned []byte) (*chain.Prepared, error) {
+	codec, ok := v.codec(q.Chain)
+	if !ok {
+		return nil, refusal.New("request.chain", "", fmt.Sprintf("chain %q", q.Chain), "")
+	}
+	pub := k.publicKey()
+	sender, err := codec.Address(q.Chain, pub[:])
+	if err != nil {
+		return nil, refusal.New("request.chain", "", err.Error(), "")
+	}
+	if sender != q.Sender {
+		return nil, refusal.New("request.sender", "", fmt.Sprintf("sender %s is not this wallet", q.Sender), "")
+	}
+	p, err := codec.Prepare(q.Chain, q.Sender, q.Intent, q.MaxFee, unsigned)
+	if err != nil {
+		return nil, err
+	}
+	if len(p.Digests) != 1 {
+		return nil, fmt.Errorf("%d signatures are needed", len(p.Digests))
+	}
+	return p, nil
+}
+
+func (v *verifier) replayDecision(l *vaultLog, i uint64, e *audit.Entry) error {
+	d, err := audit.DecodeDecision(e.Body)
+	if err != nil {
+		return err
+	}
+	if d.Time != e.Time {
+		return fmt.Errorf("the decision is of time %d, its entry of %d", d.Time, e.Time)
+	}
+	b, err := request.DecodeBundle(d.Bundle)
+	if err != nil {
+		return err
+	}
+	x := &decision{Decision: d, index: i, covered: i < l.covered, request: b.Request}
+	x.sound = v.checkDecision(l, x, b)
+	switch {
+	case !d.Allow:
+		v.report.Counts.Refused++
+		if x.sound {
+			v.report.Refused = append(v.report.Refused, Refused{l.id, i, hex.EncodeToString(d.Request[:]), d.Code, d.Rule, d.Detail})
+		}
+	case l.decisions[d.Attempt] != nil:
+		v.entryFault(l, i, DecisionRepeated, "attempt %x was allowed already, by entry %d", d.Attempt, l.decisions[d.Attempt].index)
+	default:
+		v.report.Counts.Allowed++
+		l.decisions[d.Attempt] = x
+	}
+	return nil
+}
+
+// checkDecision reports what is wrong with a decision, and whether nothing is.
+func (v *verifier) checkDecision(l *vaultLog, x *decision, b *request.Bundle) bool {
+	d := x.Decision
+	fault := func(code Code, format string, args ...any) bool {
+		v.entryFault(l, x.index, code, format, args...)
+		return false
+	}
+	if id := b.Request.ID(); d.Request != id {
+		return fault(DecisionRequest, "it is about request %x, its bundle holds request %x", d.Request[:8], id[:8])
+	}
+	st, why := l.stateOf(d)
+	if why != "" {
+		return fault(DecisionState, "%s", why)
+	}
+	k := v.keys[d.Key]
+	switch {
+	case k == nil || !l.keys[d.Key]:
+		return fault(DecisionKey, "its key %x is not in the log", d.Key[:8])
+	case d.Key != b.Request.Wallet:
+		return fault(DecisionKey, "it would sign with key %x, the request is of wallet %x", d.Key[:8], b.Request.Wallet[:8])
+	case uint64(d.Epoch) != k.cert.Epoch:
+		return fault(DecisionKey, "epoch %d, the key is in epoch %d", d.Epoch, k.cert.Epoch)
+	case d.Allow && d.R0Hash == [32]byte{}:
+		return fault(DecisionKey, "it allows without a session: no R0 hash")
+	}
+	got := v.judge(l.id, st, k, b, d)
+	x.prepared = got.prepared
+	return v.compareVerdict(l, x, got)
+}
+
+func (v *verifier) compareVerdict(l *vaultLog, x *decision, got verdict) bool {
+	d := x.Decision
+	if at, ok := stateful[d.Code]; ok && !d.Allow && d.Rule == "" && got.step >= at {
+		v.report.Counts.Stateful++
+		return true
+	}
+	if d.Allow != got.allow || d.Code != got.code || d.Rule != got.rule {
+		x.prepared = nil
+		v.entryFault(l, x.index, DecisionVerdict, "request %x: the log says %s; deciding again gives %s",
+			d.Request[:8], words(d.Allow, d.Code, d.Rule, d.Detail), words(got.allow, got.code, got.rule, got.detail))
+		return false
+	}
+	if d.Allow && string(got.prepared.Canonical) != string(d.Unsigned) {
+		x.prepared = nil
+		v.entryFault(l, x.index, DecisionVerdict, "request %x: the transaction is not in its canonical form", d.Request[:8])
+		return false
+	}
+	return true
+}
+
+func words(allow bool, code, rule, detail string) string {
+	if allow {
+		return fmt.Sprintf("allow by rule %q", rule)
+	}
+	return fmt.Sprintf("refuse, %s, rule %q: %s", code, rule, detail)
+}
+
+// stateOf finds the governance under which d was made. A decision that was begun
+// before a change may stand after it in the log; one begun after may not name
+// the old state.
+func (l *vaultLog) stateOf(d *audit.Decision) (*governance.State, string) {
+	if d.GovernanceSeq >= uint64(len(l.history)) {
+		return nil, fmt.Sprintf("it is made under change %d, the log has reached change %d", d.GovernanceSeq, len(l.history)-1)
+	}
+	st := l.history[d.GovernanceSeq]
+	if next := d.GovernanceSeq + 1; next < uint64(len(l.since)) && d.Time > l.since[next] {
+		return nil, fmt.Sprintf("it is made under change %d, after change %d had come into force", d.GovernanceSeq, next)
+	}
+	switch {
+	case d.GovernanceHead != st.Head:
+		return nil, fmt.Sprintf("change %d is %x, the decision names %x", st.Seq, st.Head[:8], d.GovernanceHead[:8])
+	case d.PolicyRoot != st.Policy.Root():
+		return nil, fmt.Sprintf("it names a policy that was not in force at change %d", st.Seq)
+	case d.RosterRoot != st.Roster.Root():
+		return nil, fmt.Sprintf("it names a roster that was not in force at change %d", st.Seq)
+	}
+	return st, ""
+}

@@ -1,0 +1,289 @@
+package verify
+
+import (
+	"fmt"
+
+	"github.com/cofferhq/coffer/internal/audit"
+	"github.com/cofferhq/coffer/internal/chain"
+	"github.com/cofferhq/coffer/internal/governance"
+	"github.com/cofferhq/coffer/internal/request"
+	"github.com/cofferhq/coffer/internal/signature"
+	"github.com/cofferhq/coffer/mpc"
+	"github.com/cofferhq/coffer/mpc/dkg"
+)
+
+// keyInfo is a wallet's key, as the first log to tell of it says.
+type keyInfo struct {
+	id    [32]byte
+	name  string
+	order []byte
+	cert  *dkg.Certificate
+	vault uint16
+}
+
+func (k *keyInfo) publicKey() [33]byte { return k.cert.PublicKey().Bytes() }
+
+// decision is a Decision that allows, found good when sound.
+type decision struct {
+	*audit.Decision
+	index    uint64
+	covered  bool // by the checkpoint
+	sound    bool
+	request  *request.Request // nil when the bundle does not decode
+	prepared *chain.Prepared  // nil unless sound
+}
+
+type outcome struct {
+	*audit.Outcome
+	index uint64
+}
+
+type receipt struct {
+	*audit.Receipt
+	vault uint16
+	index uint64
+}
+
+// replay goes through one log from its genesis on.
+func (v *verifier) replay(l *vaultLog) {
+	for i, b := range l.entries {
+		v.report.Counts.Entries++
+		e, err := audit.DecodeEntry(b)
+		if err != nil {
+			v.entryFault(l, uint64(i), EntryForm, "%v", err)
+			continue
+		}
+		if i == 0 { // admit has checked it
+			l.history, l.since = []*governance.State{v.start}, []uint64{e.Time}
+			continue
+		}
+		v.replayEntry(l, uint64(i), e)
+	}
+	if l.covered > 0 && l.boot < l.lastBoot {
+		v.report.fault(l.id, nil, CheckpointBoot, "its checkpoint is from start %d, the log tells of start %d", l.boot, l.lastBoot)
+	}
+}
+
+func (v *verifier) entryFault(l *vaultLog, i uint64, code Code, format string, args ...any) {
+	v.report.fault(l.id, entry(i), code, format, args...)
+}
+
+func (v *verifier) replayEntry(l *vaultLog, i uint64, e *audit.Entry) {
+	var err error
+	switch e.Kind {
+	case audit.KindGenesis:
+		v.entryFault(l, i, GenesisAgain, "a second genesis: a cluster has one")
+	case audit.KindBoot:
+		err = v.replayBoot(l, i, e)
+	case audit.KindChange:
+		err = v.replayChange(l, i, e)
+	case audit.KindKey:
+		err = v.replayKey(l, i, e)
+	case audit.KindDecision:
+		err = v.replayDecision(l, i, e)
+	case audit.KindOutcome:
+		err = v.replayOutcome(l, i, e)
+	case audit.KindReceipt:
+		var r *audit.Receipt
+		if r, err = audit.DecodeReceipt(e.Body); err == nil {
+			l.receipts = append(l.receipts, &receipt{r, l.id, i})
+		}
+	case audit.KindIncident:
+		err = v.replayIncident(l, i, e)
+	}
+	if err != nil {
+		v.entryFault(l, i, EntryForm, "%v", err)
+	}
+}
+
+func (v *verifier) replayBoot(l *vaultLog, i uint64, e *audit.Entry) error {
+	b, err := audit.DecodeBoot(e.Body)
+	if err != nil {
+		return err
+	}
+	switch {
+	case b.Vault != l.id:
+		v.entryFault(l, i, BootOrder, "start of vault %d in the log of vault %d", b.Vault, l.id)
+	case b.Counter <= l.lastBoot:
+		v.entryFault(l, i, BootOrder, "start %d after start %d: the vault's disk was set back", b.Counter, l.lastBoot)
+	}
+	l.lastBoot = max(l.lastBoot, b.Counter)
+	return nil
+}
+
+func (l *vaultLog) state() *governance.State { return l.history[len(l.history)-1] }
+
+func (v *verifier) replayChange(l *vaultLog, i uint64, e *audit.Entry) error {
+	c, err := governance.DecodeSignedChange(e.Body)
+	if err != nil {
+		return err
+	}
+	next, err := l.state().Apply(c)
+	if err != nil {
+		v.entryFault(l, i, ChangeBad, "the vault applied a change that it had to refuse: %v", err)
+		return nil
+	}
+	l.history, l.since = append(l.history, next), append(l.since, e.Time)
+	if seen, ok := v.changes[next.Seq]; !ok {
+		v.changes[next.Seq] = changeSeen{next.Head, l.id}
+		v.report.Counts.Changes++
+	} else if seen.hash != next.Head {
+		v.entryFault(l, i, ChangeForked, "change %d is another one than in the log of vault %d: the admins signed two", next.Seq, seen.vault)
+	}
+	return nil
+}
+
+// certificateDomain is the domain of the HSM identities' signatures on a key's
+// certificate (docs/spec/dkg.md).
+const certificateDomain = "coffer/key-certificate/v1"
+
+func (v *verifier) replayKey(l *vaultLog, i uint64, e *audit.Entry) error {
+	k, err := audit.DecodeKeyEntry(e.Body)
+	if err != nil {
+		return err
+	}
+	cert, err := dkg.DecodeCertificate(k.Certificate)
+	if err != nil {
+		return err
+	}
+	order, err := governance.DecodeKeygenOrder(k.Order)
+	if err != nil {
+		return err
+	}
+	if err := v.checkOrder(l, e.Time, order, cert, k.Name); err != nil {
+		v.entryFault(l, i, KeyOrder, "wallet %q: %v", k.Name, err)
+		return nil
+	}
+	if err := cert.Complete(v.certified); err != nil {
+		v.entryFault(l, i, KeySigners, "wallet %q: %v", k.Name, err)
+		return nil
+	}
+	v.enterKey(l, i, k, cert)
+	return nil
+}
+
+// checkOrder checks the order under any roster that was valid up to now: the
+// order is given before the key is there, and a change may come between.
+func (v *verifier) checkOrder(l *vaultLog, now uint64, o *governance.KeygenOrder, cert *dkg.Certificate, name string) error {
+	var err error
+	for s := len(l.history) - 1; s >= 0; s-- {
+		if err = l.history[s].CheckKeygen(o, now); err == nil {
+			break
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("the order: %w", err)
+	}
+	parties := make([]uint16, len(cert.Parties))
+	for j, id := range cert.Parties {
+		parties[j] = uint16(id)
+	}
+	if o.Name != name || o.Purpose != cert.Purpose || int(o.Threshold) != cert.Threshold || !sameIDs(o.Parties, parties) || cert.Epoch != 1 {
+		return fmt.Errorf("ordered was %q, %s, %d of %v; made was %q, %s, %d of %v, epoch %d",
+			o.Name, o.Purpose, o.Threshold, o.Parties, name, cert.Purpose, cert.Threshold, parties, cert.Epoch)
+	}
+	return nil
+}
+
+// certified verifies a party's signature under the identity that genesis names.
+func (v *verifier) certified(id mpc.ID, digest [32]byte, sig []byte) bool {
+	g, ok := v.start.Genesis.Vault(uint16(id))
+	if !ok {
+		return false
+	}
+	s, err := signature.Decode(sig)
+	return err == nil && signature.Verify(g.Identity, signature.Statement{Domain: certificateDomain, Body: digest[:]}, s) == nil
+}
+
+func (v *verifier) enterKey(l *vaultLog, i uint64, k *audit.KeyEntry, cert *dkg.Certificate) {
+	if id := cert.KeyID(); k.Key != id {
+		v.entryFault(l, i, KeyDiffers, "wallet %q: the entry names key %x, its certificate makes key %x", k.Name, k.Key[:8], id[:8])
+		return
+	}
+	if other, ok := v.names[k.Name]; ok && other != k.Key {
+		v.entryFault(l, i, KeyDiffers, "wallet %q is key %x here and key %x elsewhere", k.Name, k.Key[:8], other[:8])
+		return
+	}
+	l.keys[k.Key], v.names[k.Name] = true, k.Key
+	known := v.keys[k.Key]
+	if known == nil {
+		v.keys[k.Key] = &keyInfo{k.Key, k.Name, k.Order, cert, l.id}
+		v.report.Counts.Keys++
+	} else if known.name != k.Name || string(known.order) != string(k.Order) {
+		v.entryFault(l, i, KeyDiffers, "key %x is wallet %q here and wallet %q, by another order, in the log of vault %d", k.Key[:8], k.Name, known.name, known.vault)
+	}
+}
+
+func (v *verifier) replayOutcome(l *vaultLog, i uint64, e *audit.Entry) error {
+	o, err := audit.DecodeOutcome(e.Body)
+	if err != nil {
+		return err
+	}
+	if _, ok := l.outcomes[o.Attempt]; ok {
+		v.entryFault(l, i, OutcomeRepeated, "attempt %x ended twice", o.Attempt)
+		return nil
+	}
+	l.outcomes[o.Attempt] = &outcome{o, i}
+	if o.Stage != audit.StageReleased {
+		return nil
+	}
+	d := l.decisions[o.Attempt]
+	if d == nil || d.Request != o.Request {
+		v.entryFault(l, i, OutcomeDecision, "the final share of attempt %x was released, but the log holds no earlier decision that allows it", o.Attempt)
+		return nil
+	}
+	v.checkConflict(l, i, d)
+	return nil
+}
+
+// checkConflict is the rule of two versions, within one vault: it may help a
+// second version of a request only if the chain can take one of the two.
+func (v *verifier) checkConflict(l *vaultLog, i uint64, d *decision) {
+	for _, o := range l.outcomes {
+		other := l.decisions[o.Attempt]
+		if o.Stage != audit.StageReleased || other == nil || other == d || other.Request != d.Request || !bothCouldHappen(other, d) {
+			continue
+		}
+		v.entryFault(l, i, OutcomeConflict, "request %x: a share was released for a second version (entry %d), although it does not exclude the first (entry %d)", d.Request[:8], d.index, other.index)
+		return
+	}
+}
+
+func bothCouldHappen(a, b *decision) bool {
+	if a.prepared == nil || b.prepared == nil || string(a.Unsigned) == string(b.Unsigned) {
+		return false
+	}
+	for _, x := range a.prepared.Slots {
+		for _, y := range b.prepared.Slots {
+			if x == y {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func (v *verifier) replayIncident(l *vaultLog, i uint64, e *audit.Entry) error {
+	x, err := audit.DecodeIncident(e.Body)
+	if err != nil {
+		return err
+	}
+	if _, ok := v.start.Genesis.Vault(x.Peer); !ok || x.Peer == l.id {
+		v.entryFault(l, i, IncidentPeer, "it reports vault %d, want another vault of this cluster", x.Peer)
+		return nil
+	}
+	v.report.Reports = append(v.report.Reports, Suspicion{l.id, i, x.Peer, x.Class, x.Detail})
+	return nil
+}
+
+func sameIDs(a, b []uint16) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if a[i] != b[i] {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,234 @@
+package verify
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/cofferhq/coffer/internal/wire"
+)
+
+// Code names a kind of fault. docs/spec/verification.md has a line for each.
+type Code string
+
+// The faults, complete: nothing else is ever reported, and each is a failure.
+const (
+	CopyUnreadable Code = "copy.unreadable" // not a log folder, or its header is damaged
+	CopyDamaged    Code = "copy.damaged"    // an entry's checksum or length is wrong, or the file ends within one
+	CopyForeign    Code = "copy.foreign"    // another cluster's log, or that of a vault which the genesis does not name
+	CopyForked     Code = "copy.forked"     // two copies of one vault's log disagree
+	CopyMissing    Code = "copy.missing"    // nothing could be checked: no copy, or none with the genesis
+
+	GenesisWrong Code = "genesis.wrong" // entry 0 is not the genesis that was asked for
+	GenesisAgain Code = "genesis.again" // a second genesis
+
+	CheckpointMissing Code = "checkpoint.missing" // the log has no signed checkpoint
+	CheckpointForm    Code = "checkpoint.form"    // it does not decode
+	CheckpointForeign Code = "checkpoint.foreign" // signatures do not verify under the genesis' keys of that vault
+	CheckpointSize    Code = "checkpoint.size"    // the log is shorter than its checkpoint
+	CheckpointRoot    Code = "checkpoint.root"    // the entries are not those that the checkpoint covers
+	CheckpointBoot    Code = "checkpoint.boot"    // it is from an earlier start than the log tells of
+
+	EntryForm    Code = "entry.form"    // an entry or its body does not decode
+	BootOrder    Code = "boot.order"    // a start of another vault, or its number did not grow
+	ChangeBad    Code = "change.bad"    // a change that the rules of that moment do not admit
+	ChangeForked Code = "change.forked" // two vaults hold different changes with one number
+	KeyOrder     Code = "key.order"     // no admin ordered this key, or ordered another
+	KeySigners   Code = "key.signers"   // not all vaults certified it
+	KeyDiffers   Code = "key.differs"   // two logs tell different things of one key, or of one wallet
+
+	DecisionState    Code = "decision.state"    // it names another policy, roster or change than the log had reached
+	DecisionKey      Code = "decision.key"      // its key, epoch or parties are not those of a key in the log
+	DecisionRequest  Code = "decision.request"  // it names another request than its bundle holds
+	DecisionVerdict  Code = "decision.verdict"  // deciding again gives another answer
+	DecisionRepeated Code = "decision.repeated" // an attempt was decided twice
+
+	OutcomeDecision  Code = "outcome.decision"  // a share was released without an allowing decision
+	OutcomeRepeated  Code = "outcome.repeated"  // an attempt ended twice
+	OutcomePeer      Code = "outcome.peer"      // a share was released on a peer whose log has no such decision
+	OutcomeWitness   Code = "outcome.witness"   // the peers' checkpoints are not those of the other parties, or not signed by them
+	OutcomeConflict  Code = "outcome.conflict"  // a vault released shares for two versions that could both happen
+	WitnessTruncated Code = "witness.truncated" // the log is shorter than a peer saw it
+	WitnessForked    Code = "witness.forked"    // the log is not the one that a peer saw
+
+	ReceiptKey       Code = "receipt.key"       // of no known key
+	ReceiptDecisions Code = "receipt.decisions" // fewer than t vaults decided on exactly this
+	ReceiptReleases  Code = "receipt.releases"  // a deciding vault's log does not say that it released its share
+	ReceiptSignature Code = "receipt.signature" // the signature does not verify, or is over something else
+	ReceiptTx        Code = "receipt.tx"        // sender or transaction id do not follow from it
+	ReceiptConflict  Code = "receipt.conflict"  // two signed versions of one request that could both happen
+
+	IncidentPeer Code = "incident.peer" // it blames a vault that does not exist, or itself
+)
+
+// Fault is one thing that is wrong.
+type Fault struct {
+	Vault  uint16  `json:"vault,omitempty"` // 0: of no single vault
+	Entry  *uint64 `json:"entry,omitempty"` // nil: of the log as a whole
+	Code   Code    `json:"code"`
+	Detail string  `json:"detail"`
+}
+
+// String is "vault 2, entry 17: what is wrong (code)".
+func (f Fault) String() string {
+	var where string
+	switch {
+	case f.Vault != 0 && f.Entry != nil:
+		where = fmt.Sprintf("vault %d, entry %d: ", f.Vault, *f.Entry)
+	case f.Vault != 0:
+		where = fmt.Sprintf("vault %d: ", f.Vault)
+	}
+	return where + f.Detail + " (" + string(f.Code) + ")"
+}
+
+// Report is the answer.
+type Report struct {
+	OK      bool        `json:"ok"`
+	Cluster string      `json:"cluster"` // the genesis hash, hex
+	Name    string      `json:"name,omitempty"`
+	Vaults  []VaultLog  `json:"vaults"`
+	Counts  Counts      `json:"counts"`
+	Signed  []Signed    `json:"signed,omitempty"`
+	Refused []Refused   `json:"refused,omitempty"`
+	Reports []Suspicion `json:"incidents,omitempty"`
+	Faults  []Fault     `json:"faults"`
+	Notes   []string    `json:"notes,omitempty"` // not wrong, but good to know
+}
+
+// VaultLog is the log that was checked for one vault.
+type VaultLog struct {
+	Vault   uint16 `json:"vault"`
+	Name    string `json:"name"`
+	Entries uint64 `json:"entries"`
+	Covered uint64 `json:"covered"` // by its signed checkpoint
+	Copies  int    `json:"copies"`
+}
+
+// Counts says how much was checked. Decisions are counted in every log, payments
+// once.
+type Counts struct {
+	Entries  int `json:"entries"`
+	Changes  int `json:"changes"`
+	Keys     int `json:"keys"`
+	Allowed  int `json:"allowed"`
+	Refused  int `json:"refused"`
+	Stateful int `json:"stateful"` // refusals among them that rest on a vault's own state
+	Receipts int `json:"receipts"` // different signed transactions
+}
+
+// Signed is one transaction whose signature and decisions were found good.
+type Signed struct {
+	TxID    string   `json:"txid"`
+	Request string   `json:"request"`
+	Wallet  string   `json:"wallet"`
+	Chain   string   `json:"chain"`
+	Rule    string   `json:"rule"`
+	Vaults  []uint16 `json:"vaults"` // that decided
+}
+
+// Refused is one refusal, decided again with the same answer.
+type Refused struct {
+	Vault   uint16 `json:"vault"`
+	Entry   uint64 `json:"entry"`
+	Request string `json:"request"`
+	Code    string `json:"code"`
+	Rule    string `json:"rule,omitempty"`
+	Detail  string `json:"detail"`
+}
+
+// Suspicion is what a vault reported of another.
+type Suspicion struct {
+	Vault  uint16 `json:"vault"`
+	Entry  uint64 `json:"entry"`
+	Peer   uint16 `json:"peer"`
+	Class  string `json:"class"`
+	Detail string `json:"detail"`
+}
+
+func (r *Report) fault(vault uint16, entry *uint64, code Code, format string, args ...any) {
+	detail := wire.CleanText(fmt.Sprintf(format, args...), 1024)
+	r.Faults = append(r.Faults, Fault{vault, entry, code, detail})
+}
+
+func (r *Report) note(format string, args ...any) {
+	r.Notes = append(r.Notes, wire.CleanText(fmt.Sprintf(format, args...), 1024))
+}
+
+// finish puts everything in a fixed order and decides.
+func (r *Report) finish() *Report {
+	slices.SortStableFunc(r.Faults, func(a, b Fault) int {
+		if a.Vault != b.Vault {
+			return int(a.Vault) - int(b.Vault)
+		}
+		return compareEntry(a.Entry, b.Entry)
+	})
+	r.OK = len(r.Faults) == 0
+	if r.Faults == nil {
+		r.Faults = []Fault{}
+	}
+	if r.Vaults == nil {
+		r.Vaults = []VaultLog{}
+	}
+	return r
+}
+
+func compareEntry(a, b *uint64) int {
+	switch {
+	case a == nil && b == nil:
+		return 0
+	case a == nil:
+		return -1
+	case b == nil:
+		return 1
+	case *a < *b:
+		return -1
+	case *a > *b:
+		return 1
+	}
+	return 0
+}
+
+// WriteText writes the report for people.
+func (r *Report) WriteText(w io.Writer) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "cluster %s %s\n", r.Name, r.Cluster)
+	for _, v := range r.Vaults {
+		fmt.Fprintf(&b, "vault %d (%s): %s, %d covered by its signed checkpoint\n", v.Vault, v.Name, count(int(v.Entries), "entry", "entries"), v.Covered)
+	}
+	c := r.Counts
+	fmt.Fprintf(&b, "checked: %s, %s, %s allowed and %d refused, %s\n",
+		count(c.Changes, "change", "changes"), count(c.Keys, "key", "keys"),
+		count(c.Allowed, "decision", "decisions"), c.Refused, count(c.Receipts, "signed transaction", "signed transactions"))
+	for _, s := range r.Signed {
+		fmt.Fprintf(&b, "signed   %s: request %s, rule %q, decided by vaults %v\n", s.TxID, short(s.Request), s.Rule, s.Vaults)
+	}
+	for _, x := range r.Refused {
+		fmt.Fprintf(&b, "refused  request %s by vault %d (entry %d): %s: %s\n", short(x.Request), x.Vault, x.Entry, x.Code, x.Detail)
+	}
+	for _, x := range r.Reports {
+		fmt.Fprintf(&b, "incident vault %d (entry %d) reports vault %d, %s: %s\n", x.Vault, x.Entry, x.Peer, x.Class, x.Detail)
+	}
+	for _, n := range r.Notes {
+		fmt.Fprintf(&b, "note: %s\n", n)
+	}
+	for _, f := range r.Faults {
+		fmt.Fprintf(&b, "FAULT: %s\n", f)
+	}
+	if r.OK {
+		b.WriteString("verified: every signature and every decision stands\n")
+	} else {
+		fmt.Fprintf(&b, "NOT verified: %s\n", count(len(r.Faults), "fault", "faults"))
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func count(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
+
+func short(hex string) string { return hex[:min(16, len(hex))] }
