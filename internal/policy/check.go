@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/cofferhq/coffer/internal/chain"
+	"github.com/cofferhq/coffer/internal/form"
 	"github.com/cofferhq/coffer/internal/identity"
 	"github.com/cofferhq/coffer/internal/refusal"
 	"github.com/cofferhq/coffer/internal/request"
@@ -42,7 +43,7 @@ func (d *Document) Check(roster *identity.Roster) error {
 		for _, q := range r.Then.Require {
 			at := fmt.Sprintf("rule %s: require %d of %s", r.Name, q.Count, q.Group)
 			if !roster.HasGroup(q.Group) {
-				return invalid(at, "there is no such group in the roster%s", didYouMean(q.Group, groupNames(roster)))
+				return invalid(at, "there is no such group in the roster%s", form.Suggest(q.Group, groupNames(roster)))
 			}
 			if have := persons(roster, q.Group); have < int(q.Count) {
 				return invalid(at, "the group has %d persons: it could never be met", have)
@@ -90,16 +91,16 @@ func checkNames(at string, c *Condition, roster *identity.Roster) error {
 		for _, s := range c.Set {
 			if g, ok := strings.CutPrefix(s, "group:"); ok {
 				if !roster.HasGroup(g) {
-					return invalid(at, "initiator: there is no group %q in the roster%s", g, didYouMean(g, groupNames(roster)))
+					return invalid(at, "initiator: there is no group %q in the roster%s", g, form.Suggest(g, groupNames(roster)))
 				}
 			} else if _, ok := roster.Principal(s); !ok {
-				return invalid(at, "initiator: %q is not in the roster%s", s, didYouMean(s, principalIDs(roster)))
+				return invalid(at, "initiator: %q is not in the roster%s", s, form.Suggest(s, principalIDs(roster)))
 			}
 		}
 	case RiskIs:
 		p, ok := roster.Principal(c.Set[0])
 		if !ok {
-			return invalid(at, "risk: the engine %q is not in the roster%s", c.Set[0], didYouMean(c.Set[0], principalIDs(roster)))
+			return invalid(at, "risk: the engine %q is not in the roster%s", c.Set[0], form.Suggest(c.Set[0], principalIDs(roster)))
 		}
 		if p.Kind != identity.Risk {
 			return invalid(at, "risk: %s is a %s principal, want a risk engine", p.ID, p.Kind)
@@ -333,7 +334,7 @@ func (d *Document) checkItem(op Op, s string) error {
 		}
 	case Contains:
 		if !slices.Contains(contents, s) {
-			return fmt.Errorf("%q: want one of %s%s", wire.CleanText(s, 80), strings.Join(contents, ", "), didYouMean(s, contents))
+			return fmt.Errorf("%q: want one of %s%s", wire.CleanText(s, 80), strings.Join(contents, ", "), form.Suggest(s, contents))
 		}
 	}
 	return nil
@@ -356,7 +357,7 @@ func (d *Document) checkParty(s string) error {
 			for _, e := range d.AddressBook {
 				labels = append(labels, e.Label)
 			}
-			return fmt.Errorf("there is no label %q in the address book%s", wire.CleanText(label, 80), didYouMean(label, labels))
+			return fmt.Errorf("there is no label %q in the address book%s", wire.CleanText(label, 80), form.Suggest(label, labels))
 		}
 		return nil
 	}
