@@ -1,0 +1,31 @@
+//go:build cgo
+
+package device
+
+import (
+	"context"
+
+	"github.com/cofferhq/coffer/internal/hsm"
+	"github.com/cofferhq/coffer/internal/hsm/pkcs11"
+	"github.com/cofferhq/coffer/internal/hsm/pkcs11uri"
+)
+
+func openPKCS11(ctx context.Context, uri string) (Device, error) {
+	u, err := pkcs11uri.Parse(uri)
+	if err != nil {
+		return nil, hsm.Errorf(hsm.ErrConfig, "", "%w", err)
+	}
+	d, err := pkcs11.Open(ctx, u)
+	if err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+func provisionPKCS11(ctx context.Context, uri string) error {
+	u, err := pkcs11uri.Parse(uri)
+	if err != nil {
+		return hsm.Errorf(hsm.ErrConfig, "", "%w", err)
+	}
+	return pkcs11.Provision(ctx, u)
+}

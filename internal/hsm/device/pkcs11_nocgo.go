@@ -1,0 +1,18 @@
+//go:build !cgo
+
+package device
+
+import (
+	"context"
+
+	"github.com/cofferhq/coffer/internal/hsm"
+)
+
+func noCgo(uri string) error {
+	return hsm.Errorf(hsm.ErrConfig, "build with CGO_ENABLED=1 and a C compiler",
+		"this program was built without cgo and loads no PKCS#11 module, so it can't open %s", uri)
+}
+
+func openPKCS11(_ context.Context, uri string) (Device, error) { return nil, noCgo(uri) }
+
+func provisionPKCS11(_ context.Context, uri string) error { return noCgo(uri) }

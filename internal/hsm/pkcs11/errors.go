@@ -1,0 +1,46 @@
+package pkcs11
+
+import (
+	"errors"
+
+	p11 "github.com/miekg/pkcs11"
+
+	"github.com/cofferhq/coffer/internal/hsm"
+)
+
+// rv returns the library's return value inside err, or CKR_OK.
+func rv(err error) p11.Error {
+	var e p11.Error
+	if errors.As(err, &e) {
+		return e
+	}
+	return p11.CKR_OK
+}
+
+// absent says that the token or the library's connection to it is gone, rather
+// than that one operation failed.
+func absent(err error) bool {
+	switch rv(err) {
+	case p11.CKR_DEVICE_REMOVED, p11.CKR_TOKEN_NOT_PRESENT, p11.CKR_TOKEN_NOT_RECOGNIZED,
+		p11.CKR_SESSION_HANDLE_INVALID, p11.CKR_SESSION_CLOSED, p11.CKR_SLOT_ID_INVALID,
+		p11.CKR_CRYPTOKI_NOT_INITIALIZED, p11.CKR_USER_NOT_LOGGED_IN,
+		p11.CKR_OBJECT_HANDLE_INVALID, p11.CKR_KEY_HANDLE_INVALID:
+		return true
+	}
+	return false
+}
+
+// failed turns an error of the library into one of the port. What already is one
+// stays as it is.
+func failed(doing string, err error) error {
+	var e *hsm.Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &e):
+		return err
+	case absent(err):
+		return hsm.Errorf(hsm.ErrUnavailable, "bring the token back; nothing was lost", "couldn't %s: the token is gone: %w", doing, err)
+	}
+	return hsm.Errorf(hsm.ErrDevice, "", "couldn't %s: the device answered: %w", doing, err)
+}

@@ -1,0 +1,166 @@
+package pkcs11
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/cofferhq/coffer/internal/hsm"
+	"github.com/cofferhq/coffer/internal/hsm/hsmtest"
+	"github.com/cofferhq/coffer/internal/hsm/pkcs11uri"
+	"github.com/cofferhq/coffer/internal/hsm/softhsm"
+)
+
+// These make this test binary a process of its own: SoftHSM reads its
+// configuration once a process, and some tests kill the process.
+const (
+	childURI  = "COFFER_TEST_PKCS11_URI"
+	childTask = "COFFER_TEST_PKCS11_TASK" // exercise, provision, open
+)
+
+func TestMain(m *testing.M) {
+	if uri := os.Getenv(childURI); uri != "" {
+		if err := child(context.Background(), uri, os.Getenv(childTask)); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(run(m))
+}
+
+func child(ctx context.Context, uri, task string) error {
+	u, err := pkcs11uri.Parse(uri)
+	if err != nil {
+		return err
+	}
+	if task == "provision" {
+		fmt.Println("begin")
+		return Provision(ctx, u)
+	}
+	d, err := Open(ctx, u)
+	if err != nil || task == "open" {
+		return err
+	}
+	return hsmtest.Exercise(ctx, d, os.Stdout)
+}
+
+// shared is the token directory of this process's SoftHSM: all tokens of the tests
+// that stay in this process are in it, under labels of their own.
+var shared struct {
+	dir  string
+	conf string
+	err  error // why there is no SoftHSM
+}
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "coffer-pkcs11-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	shared.dir = dir
+	first, err := softhsm.InitToken(context.Background(), dir, "first", rand.Reader)
+	shared.conf, shared.err = first.Conf, err
+	if err == nil {
+		if err := os.Setenv(softhsm.EnvConf, first.Conf); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+	}
+	return m.Run()
+}
+
+// need skips a test where there is no SoftHSM, and fails it in CI.
+func need(t testing.TB) {
+	t.Helper()
+	switch {
+	case shared.err == nil:
+	case os.Getenv("CI") == "true":
+		t.Fatal(shared.err)
+	default:
+		t.Skip(shared.err)
+	}
+}
+
+const testPIN = "9876543210"
+
+var labels sync.Mutex
+var labelCount int
+
+// newToken makes an empty token in the shared directory.
+func newToken(t testing.TB) pkcs11uri.URI {
+	t.Helper()
+	labels.Lock()
+	labelCount++
+	label := fmt.Sprintf("token-%d", labelCount)
+	labels.Unlock()
+	return newTokenNamed(t, label)
+}
+
+func newTokenNamed(t testing.TB, label string) pkcs11uri.URI {
+	t.Helper()
+	need(t)
+	module, util, err := softhsm.FindModule()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command(util, "--module", module, "--init-token", "--free",
+		"--label", label, "--so-pin", "12345678", "--pin", testPIN).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	pin := filepath.Join(t.TempDir(), "pin")
+	if err := os.WriteFile(pin, []byte(testPIN+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return pkcs11uri.URI{Token: label, Module: module, PIN: pin}
+}
+
+func newProvisioned(t testing.TB) pkcs11uri.URI {
+	t.Helper()
+	u := newToken(t)
+	if err := Provision(t.Context(), u); err != nil {
+		t.Fatal(err)
+	}
+	return u
+}
+
+func opener(u pkcs11uri.URI) func(context.Context) (hsm.HSM, error) {
+	return func(ctx context.Context) (hsm.HSM, error) { return Open(ctx, u) }
+}
+
+func openDevice(t testing.TB, u pkcs11uri.URI) *Device {
+	t.Helper()
+	d, err := Open(t.Context(), u)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { d.Close() })
+	return d
+}
+
+func childCommand(u pkcs11uri.URI, task string, env ...string) *exec.Cmd {
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), childURI+"="+u.String(), childTask+"="+task)
+	cmd.Env = append(cmd.Env, env...)
+	return cmd
+}
+
+func TestConformance(t *testing.T) {
+	u := newProvisioned(t)
+	hsmtest.Run(t, hsmtest.Backend{
+		Open:  opener(u),
+		Other: opener(newProvisioned(t)),
+		Child: func() *exec.Cmd { return childCommand(u, "exercise") },
+	})
+}
+
+func BenchmarkSign(b *testing.B)   { hsmtest.BenchSign(b, openDevice(b, newProvisioned(b))) }
+func BenchmarkUnseal(b *testing.B) { hsmtest.BenchUnseal(b, openDevice(b, newProvisioned(b))) }
