@@ -76,6 +76,7 @@ func seeds(t testing.TB) []seed {
 	} {
 		out = append(out, seed{name, common.FromHex(s)})
 	}
+	slices.SortFunc(out, func(a, b seed) int { return strings.Compare(a.name, b.name) })
 	return out
 }
 
@@ -105,7 +106,12 @@ func corpus(t testing.TB) []seed {
 // geth says today; go test -run TestVectorsAreGeths -update writes them.
 func TestVectorsAreGeths(t *testing.T) {
 	var vectors []vector
+	seen := map[string]bool{}
 	add := func(name string, unsigned []byte) {
+		if seen[string(unsigned)] {
+			return
+		}
+		seen[string(unsigned)] = true
 		v := vector{Unsigned: hex(unsigned)}
 		if theirs, err := judge(unsigned); err == nil && withinBounds(theirs, len(unsigned)) {
 			v = signVector(t, unsigned, bytes.Repeat([]byte{0x46}, 32))
@@ -123,11 +129,15 @@ func TestVectorsAreGeths(t *testing.T) {
 		add(s.name+", as fields", unsignedBytes(t, types.NewTx(k.transaction())))
 	}
 	sortVectors(vectors)
-	b, err := json.MarshalIndent(vectors, "", " ")
-	if err != nil {
-		t.Fatal(err)
+	var lines [][]byte // one vector a line
+	for _, v := range vectors {
+		line, err := json.Marshal(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines = append(lines, line)
 	}
-	b = append(b, '\n')
+	b := append(append([]byte("[\n"), bytes.Join(lines, []byte(",\n"))...), "\n]\n"...)
 	if *update {
 		if err := os.MkdirAll(filepath.Dir(vectorFile), 0o755); err != nil {
 			t.Fatal(err)

@@ -38,7 +38,7 @@ func TestAssembleRefuses(t *testing.T) {
 		f(&s)
 		return []chain.Signature{s}
 	}
-	order := secp256k1.S256().N.FillBytes(make([]byte, 32))
+	order := unhex(t, "fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141")
 	other := secp256k1.PrivKeyFromBytes(bytes.Repeat([]byte{0x47}, 32))
 	for name, c := range map[string]struct {
 		sender     string

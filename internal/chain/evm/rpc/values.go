@@ -4,7 +4,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"strconv"
 	"strings"
 
 	"github.com/holiman/uint256"
@@ -58,8 +57,7 @@ func (d *data) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-func hexBytes(b []byte) string  { return "0x" + hex.EncodeToString(b) }
-func hexNumber(v uint64) string { return "0x" + strconv.FormatUint(v, 16) }
+func hexBytes(b []byte) string { return "0x" + hex.EncodeToString(b) }
 
 // address is an account as JSON-RPC writes it; nodes differ in whether they
 // write the checksum.
