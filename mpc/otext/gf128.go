@@ -72,8 +72,9 @@ func (w *wide) mulAdd(f *factor, v gf) {
 
 // reduce folds x¹²⁸ = x⁷ + x² + x + 1 in, twice.
 func (w *wide) reduce() gf {
-	// The bits that x⁷, x², x push above 2²⁵⁶ of the high half, by 64-bit words.
-	over := w[3]>>57 ^ w[3]>>62 ^ w[3]>>63
+	// What x⁷ and x² push out of the high half. (x pushes nothing: a product has
+	// 255 bits.)
+	over := w[3]>>57 ^ w[3]>>62
 	a := w[2] ^ over
 	return gf{
 		lo: w[0] ^ a ^ a<<7 ^ a<<2 ^ a<<1,

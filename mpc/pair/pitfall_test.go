@@ -91,6 +91,39 @@ func TestPitfall09_RunBindsContextAndBoot(t *testing.T) {
 	}
 }
 
+// psid takes every part of the run by itself, whatever else binds it later.
+func TestPitfall09_PSIDBindsEverything(t *testing.T) {
+	base := func() (*Session, *message1) {
+		a, _ := both()
+		s, _, err := New(a, stream(60))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s, &message1{Nonce: [32]byte{5}, OT: baseot.Message1{Y: [32]byte{6}}}
+	}
+	seen := map[[32]byte]string{}
+	for name, change := range map[string]func(*Session, *message1){
+		"nothing":    func(*Session, *message1) {},
+		"context":    func(s *Session, _ *message1) { s.cfg.Context[0] ^= 1 },
+		"self":       func(s *Session, _ *message1) { s.cfg.Self = 2 },
+		"peer":       func(s *Session, _ *message1) { s.cfg.Peer = 4 },
+		"both ids":   func(s *Session, _ *message1) { s.cfg.Self, s.cfg.Peer = s.cfg.Peer, s.cfg.Self },
+		"self boot":  func(s *Session, _ *message1) { s.cfg.SelfNonce[0] ^= 1 },
+		"peer boot":  func(s *Session, _ *message1) { s.cfg.PeerNonce[0] ^= 1 },
+		"self nonce": func(s *Session, _ *message1) { s.nonce[0] ^= 1 },
+		"peer nonce": func(_ *Session, m *message1) { m.Nonce[0] ^= 1 },
+		"peer Y":     func(_ *Session, m *message1) { m.OT.Y[0] ^= 1 },
+	} {
+		s, m := base()
+		change(s, m)
+		psid := s.newPSID(m)
+		if other, ok := seen[psid]; ok {
+			t.Errorf("%s and %s have one psid", name, other)
+		}
+		seen[psid] = name
+	}
+}
+
 // wantAbort checks class and culprits of an error.
 func wantAbort(t *testing.T, name string, err error, class mpc.Class, culprits ...mpc.ID) {
 	t.Helper()
@@ -156,6 +189,26 @@ func TestFailedSelfTestIsBenign(t *testing.T) {
 		}
 		wantAbort(t, name, err, mpc.Benign)
 		checkDead(t, name, l, err)
+	}
+}
+
+// A peer whose shares of the self-test are wrong, and who stands by them, is
+// caught by the product itself.
+func TestSelfTestChecksTheProduct(t *testing.T) {
+	for n := range 4 {
+		l := newLink(t, 17)
+		l.alter = func(from, step int, msg []byte) []byte {
+			if from == 0 && step == 4 {
+				msg[len(msg)-1-32*n] ^= 1
+				l.s[0].sent[3] = digestOf(msg)
+			}
+			return msg
+		}
+		name := fmt.Sprintf("scalar %d from the end", n)
+		wantAbort(t, name, l.run(), mpc.Benign)
+		if l.s[1].dead == nil || l.s[1].step != 4 {
+			t.Errorf("%s: the receiver went on to step %d", name, l.s[1].step)
+		}
 	}
 }
 
@@ -249,6 +302,16 @@ func TestPitfall27_ReflectedMessage(t *testing.T) {
 	}
 	_, _, err = s.Deliver(first)
 	wantAbort(t, "message of vault 2", err, mpc.Attributed, 3)
+
+	b.Self, b.Peer = 3, 2
+	if s, _, err = New(a, stream(1)); err != nil {
+		t.Fatal(err)
+	}
+	if _, first, err = New(b, stream(2)); err != nil {
+		t.Fatal(err)
+	}
+	_, _, err = s.Deliver(first)
+	wantAbort(t, "message to vault 2", err, mpc.Attributed, 3)
 
 	a.PeerNonce = a.SelfNonce
 	if _, _, err := New(a, stream(1)); err == nil {
@@ -359,6 +422,23 @@ func TestStaleAndRestarted(t *testing.T) {
 	}
 	if err := l.run(); err != nil {
 		t.Errorf("stale messages broke the run: %v", err)
+	}
+
+	// A stale early message does not take the place of a true one.
+	l = newLink(t, 18)
+	send := func(to int, msg []byte) []byte {
+		out, _, err := l.s[to].Deliver(msg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	m2 := send(1, l.inbox[1][0])
+	m3 := send(1, send(0, l.inbox[0][0]))
+	send(0, stale[1])
+	send(0, m3)
+	if got, want := len(send(0, m2)), messageSizes[2]+messageSizes[3]; got != want {
+		t.Errorf("answered with %d bytes, want messages 3 and 4, %d", got, want)
 	}
 
 	// A second, different message 1.
