@@ -12,6 +12,7 @@ import (
 	"github.com/cofferhq/coffer/internal/governance"
 	"github.com/cofferhq/coffer/internal/identity"
 	"github.com/cofferhq/coffer/internal/policy"
+	"github.com/cofferhq/coffer/internal/refusal"
 	"github.com/cofferhq/coffer/internal/request"
 	"github.com/cofferhq/coffer/internal/vault"
 	"github.com/cofferhq/coffer/mpc"
@@ -123,7 +124,7 @@ func (w *World) Keygen(name string, threshold int) (*Wallet, error) {
 	for _, n := range ids {
 		r := w.Replies[n]
 		if r == nil || r.Outcome != cluster.OutcomeDone {
-			return nil, fmt.Errorf("keygen: %+v", r)
+			return nil, fmt.Errorf("keygen: %s", Describe(r))
 		}
 		if cert != nil && string(cert) != string(r.Body) {
 			return nil, fmt.Errorf("keygen: vaults have different certificates")
@@ -256,7 +257,7 @@ func Combine(x *Wallet, digest [32]byte, replies map[mpc.ID]*cluster.Reply) (*ec
 			continue
 		}
 		if r == nil || r.Outcome != cluster.OutcomeDone {
-			return nil, fmt.Errorf("vault %d gave no share: %+v", id, r)
+			return nil, fmt.Errorf("vault %d gave no share: %s", id, Describe(r))
 		}
 		s := new(dkls23.FinalShare)
 		if err := s.UnmarshalBinary(r.Body); err != nil {
@@ -269,3 +270,18 @@ func Combine(x *Wallet, digest [32]byte, replies map[mpc.ID]*cluster.Reply) (*ec
 }
 
 func keysOf(k ed25519.PrivateKey) (out []publicKey) { return []publicKey{PublicKey(k)} }
+
+// Describe is a reply in words.
+func Describe(r *cluster.Reply) string {
+	if r == nil {
+		return "no answer"
+	}
+	s := fmt.Sprintf("vault %d %v", r.Vault, r.Outcome)
+	if f, err := refusal.Decode(r.Refusal); err == nil {
+		s += ": " + f.Error()
+	}
+	if r.Detail != "" {
+		s += fmt.Sprintf(": %s (class %d, culprits %v)", r.Detail, r.Class, r.Culprits)
+	}
+	return s
+}

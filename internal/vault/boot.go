@@ -30,6 +30,10 @@ func (v *Vault) draw(b []byte) error {
 	return nil
 }
 
+func (v *Vault) logPublic() signature.PublicKey {
+	return signature.PublicKey{Algorithm: signature.Ed25519, Key: string(v.logKey.Public().(ed25519.PublicKey))}
+}
+
 // clusterID is the genesis hash.
 func (v *Vault) clusterID() [32]byte {
 	if v.gov == nil {
@@ -150,7 +154,7 @@ func (v *Vault) enrol() error {
 	v.phase = phaseEnrol
 	e := &governance.Enrolment{Vault: governance.Vault{
 		ID: uint16(v.cfg.ID), Name: v.cfg.Name, Identity: v.cfg.Identity, Decision: v.cfg.Decision,
-		Log:    signature.PublicKey{Algorithm: signature.Ed25519, Key: string(v.logKey.Public().(ed25519.PublicKey))},
+		Log:    v.logPublic(),
 		Vendor: v.cfg.Info.Vendor, Model: v.cfg.Info.Model,
 	}}
 	st := e.Vault.Statement()
@@ -198,7 +202,7 @@ func (v *Vault) join(records map[string][]byte) error {
 	if own.Identity != v.cfg.Identity || own.Decision != v.cfg.Decision {
 		return fmt.Errorf("the genesis names another device for vault %d: its identity is %s, this device's is %s", v.cfg.ID, own.Identity.Fingerprint(), v.cfg.Identity.Fingerprint())
 	}
-	if own.Log.Key != string(v.logKey.Public().(ed25519.PublicKey)) {
+	if own.Log != v.logPublic() {
 		return fmt.Errorf("the genesis names another log key for vault %d: it was made from another enrolment", v.cfg.ID)
 	}
 	var names []string
@@ -244,6 +248,10 @@ func (v *Vault) loadLog(m *manifest, loaded Loaded) error {
 		cp, err := audit.DecodeSignedCheckpoint(loaded.Checkpoint)
 		if err != nil {
 			return fmt.Errorf("the newest checkpoint: %w", err)
+		}
+		own := audit.Keys{Cluster: v.clusterID(), Vault: uint16(v.cfg.ID), Decision: v.cfg.Decision, Log: v.logPublic()}
+		if err := cp.Verify(own); err != nil {
+			return fmt.Errorf("the newest checkpoint on the node's disk: %w", err)
 		}
 		if root, err := v.log.RootAt(cp.Size); err != nil || root != cp.Root {
 			return errors.New("the newest checkpoint on the node's disk is not of this log")

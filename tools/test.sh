@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# Everything that must hold before a change lands. Prints the runner's own lines.
+set -uo pipefail
+fail=0
+unformatted=$(gofmt -l $(git ls-files '*.go'))
+if [ -n "$unformatted" ]; then printf 'not gofmt-ed:\n%s\n' "$unformatted"; fail=1; fi
+go vet ./... || fail=1
+go run honnef.co/go/tools/cmd/staticcheck ./... || fail=1
+go test -race -timeout 15m ./... || fail=1
+exit $fail
