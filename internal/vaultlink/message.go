@@ -13,7 +13,7 @@ const (
 	MaxEntry      = 1 << 20 // of the log
 	MaxFrame      = 1 << 20 // between vaults
 	MaxBody       = 3 << 20 // of a command or a reply
-	MaxCheckpoint = 16 << 10
+	MaxCheckpoint = 4 << 10
 	MaxItems      = 8192 // records or entries in one message
 	MaxText       = 1024
 )

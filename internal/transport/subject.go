@@ -1,0 +1,39 @@
+package transport
+
+import (
+	"encoding/hex"
+	"fmt"
+)
+
+// subjects names the subjects of one cluster: "coffer.", the first 8 hex digits
+// of the cluster's id, and then
+//
+//	vault.ID.frame     sealed frames to a vault, from any other vault's node
+//	vault.ID.command   commands to a vault (request; the answer is an ack)
+//	vault.ID.node      reads of the node itself (request/reply)
+//	vault.ID.reply     the vault's replies to commands, to the coordinator
+//	vault.ID.event     news of the node
+//	inbox.NAME.…       the answers to a user's own requests
+type subjects string
+
+func subjectsOf(cluster [32]byte) subjects {
+	return subjects("coffer." + hex.EncodeToString(cluster[:4]))
+}
+
+func (s subjects) of(vault uint16, leaf string) string {
+	return fmt.Sprintf("%s.vault.%d.%s", s, vault, leaf)
+}
+
+func (s subjects) all(leaf string) string   { return string(s) + ".vault.*." + leaf }
+func (s subjects) inbox(user string) string { return string(s) + ".inbox." + user }
+func (s subjects) inboxes(u string) string  { return s.inbox(u) + ".>" }
+
+const (
+	leafFrame   = "frame"
+	leafCommand = "command"
+	leafNode    = "node"
+	leafReply   = "reply"
+	leafEvent   = "event"
+
+	coordinatorUser = "coordinator"
+)
