@@ -12,6 +12,7 @@ import (
 	"github.com/cofferhq/coffer/mpc/ecdsa"
 	"github.com/cofferhq/coffer/mpc/group/secp256k1"
 	"github.com/cofferhq/coffer/mpc/internal/mpctest"
+	"github.com/cofferhq/coffer/mpc/sharing"
 )
 
 // cluster is a key with all pair setups, made once.
@@ -115,3 +116,6 @@ func TestSignEverySubset(t *testing.T) {
 		}
 	}
 }
+
+// lagrange is the weight of id over signers 1 and 2.
+func lagrange(id mpc.ID) (*secp256k1.Scalar, error) { return sharing.Lagrange(mpctest.IDs(2), id) }

@@ -1,0 +1,5 @@
+//go:build !race
+
+package dkls23_test
+
+const raceEnabled = false

@@ -1,0 +1,687 @@
+package dkls23_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/cofferhq/coffer/mpc"
+	"github.com/cofferhq/coffer/mpc/dkg"
+	"github.com/cofferhq/coffer/mpc/dkls23"
+	"github.com/cofferhq/coffer/mpc/group/secp256k1"
+	"github.com/cofferhq/coffer/mpc/internal/mpctest"
+	"github.com/cofferhq/coffer/mpc/pair"
+)
+
+// rounds runs the session's rounds up to and with r, all honest.
+func rounds(t testing.TB, s *mpctest.Sign, r int) {
+	t.Helper()
+	for k := range r + 1 {
+		if err := s.Round(k); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// round2 and round3 run the last rounds of one signer on what lies in s, with
+// some broadcasts replaced.
+func round2(s *mpctest.Sign, id mpc.ID, replace map[mpc.ID][]byte) error {
+	_, _, err := s.Sessions[id].Round2(replaced(s.Broadcast[1], id, replace), mpctest.Inbound(s.Private[1], id), nil)
+	return err
+}
+
+func round3(s *mpctest.Sign, id mpc.ID, replace map[mpc.ID][]byte) error {
+	_, err := s.Sessions[id].Round3(replaced(s.Broadcast[2], id, replace), mpctest.Inbound(s.Private[2], id))
+	return err
+}
+
+func replaced(m map[mpc.ID][]byte, id mpc.ID, replace map[mpc.ID][]byte) map[mpc.ID][]byte {
+	out := mpctest.Except(m, id)
+	for from, b := range replace {
+		out[from] = b
+	}
+	return out
+}
+
+// A corrupt signer 1 shows 2 and 3 different messages and spoils the OT message
+// or the VOLE answer to 2 besides. 2 must see the split view first: nobody is
+// quarantined, and neither honest party blames the other.
+func TestPitfall03_BanBySplitView(t *testing.T) {
+	c := shared(t, 3, 3)
+	ids := mpctest.IDs(3)
+	t.Run("nonce of R0", func(t *testing.T) {
+		s := c.sign(t, "p03a", ids, nil)
+		rounds(t, s, 0)
+		split := mpctest.Flip(s.Broadcast[0][1], mpctest.OffBody+96)
+		for _, id := range ids {
+			in := mpctest.Except(s.Broadcast[0], id)
+			if id == 3 {
+				in[1] = split
+			}
+			var err error
+			s.Broadcast[1], s.Private[1] = orEmpty(s.Broadcast[1]), orEmptyPrivate(s.Private[1])
+			s.Broadcast[1][id], s.Private[1][id], err = s.Sessions[id].Round1(in, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		mpctest.WantAbort(t, round2(s, 2, nil), mpc.Benign)
+		mpctest.WantAbort(t, round2(s, 3, nil), mpc.Benign)
+	})
+	t.Run("attachment of R0, with a spoilt OT message", func(t *testing.T) {
+		s := c.sign(t, "p03b", ids, nil)
+		rounds(t, s, 0)
+		last := len(s.Broadcast[0][1]) - 1
+		split := mpctest.Flip(s.Broadcast[0][1], last)
+		s.Broadcast[1], s.Private[1] = orEmpty(nil), orEmptyPrivate(nil)
+		for _, id := range ids {
+			in := mpctest.Except(s.Broadcast[0], id)
+			if id == 3 {
+				in[1] = split
+			}
+			var err error
+			if s.Broadcast[1][id], s.Private[1][id], err = s.Sessions[id].Round1(in, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		spoil(s.Private[1][1][2])
+		spoil(s.Private[1][3][2]) // even an honest peer's message that went bad
+		mpctest.WantAbort(t, round2(s, 2, nil), mpc.Benign)
+		mpctest.WantAbort(t, round2(s, 3, nil), mpc.Benign)
+	})
+	t.Run("commitment of R1, with a spoilt VOLE answer and opening", func(t *testing.T) {
+		s := c.sign(t, "p03c", ids, nil)
+		rounds(t, s, 1)
+		split := mpctest.Flip(s.Broadcast[1][1], mpctest.OffEchoBody)
+		s.Broadcast[2], s.Private[2] = orEmpty(nil), orEmptyPrivate(nil)
+		for _, id := range ids {
+			in := mpctest.Except(s.Broadcast[1], id)
+			if id == 3 {
+				in[1] = split
+			}
+			var err error
+			if s.Broadcast[2][id], s.Private[2][id], err = s.Sessions[id].Round2(in, mpctest.Inbound(s.Private[1], id), nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		spoil(s.Private[2][1][2])
+		mpctest.WantAbort(t, round3(s, 2, nil), mpc.Benign)
+		mpctest.WantAbort(t, round3(s, 3, nil), mpc.Benign)
+	})
+	t.Run("attachment of R2", func(t *testing.T) {
+		s := c.sign(t, "p03d", ids, nil)
+		rounds(t, s, 2)
+		split := mpctest.Flip(s.Broadcast[2][1], len(s.Broadcast[2][1])-1)
+		for _, id := range ids {
+			in := mpctest.Except(s.Broadcast[2], id)
+			if id == 3 {
+				in[1] = split
+			}
+			var err error
+			if s.Final[id], err = s.Sessions[id].Round3(in, mpctest.Inbound(s.Private[2], id)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, err := s.Combine()
+		mpctest.WantAbort(t, err, mpc.Benign)
+	})
+}
+
+func orEmpty(m map[mpc.ID][]byte) map[mpc.ID][]byte {
+	if m == nil {
+		m = make(map[mpc.ID][]byte)
+	}
+	return m
+}
+
+func orEmptyPrivate(m map[mpc.ID]map[mpc.ID][]byte) map[mpc.ID]map[mpc.ID][]byte {
+	if m == nil {
+		m = make(map[mpc.ID]map[mpc.ID][]byte)
+	}
+	return m
+}
+
+// spoil changes the last byte of a private message in place: TH in R1, μ in R2.
+func spoil(b []byte) { b[len(b)-1] ^= 1 }
+
+func TestPitfall04_ReplayAndWrongEpochAreBenign(t *testing.T) {
+	c := shared(t, 3, 2)
+	ids := mpctest.IDs(2)
+	old := c.sign(t, "p04 old", ids, nil)
+	rounds(t, old, 2)
+	fresh := func(r int) *mpctest.Sign {
+		s := c.sign(t, "p04", ids, nil)
+		rounds(t, s, r)
+		return s
+	}
+	epoch := func(b []byte) []byte { return mpctest.Flip(b, mpctest.OffEpoch+7) }
+
+	s := fresh(1)
+	mpctest.WantAbort(t, round2(s, 1, map[mpc.ID][]byte{2: old.Broadcast[1][2]}), mpc.Benign)
+	s = fresh(1)
+	s.Private[1][2][1] = old.Private[1][2][1]
+	mpctest.WantAbort(t, round2(s, 1, nil), mpc.Benign)
+	s = fresh(2)
+	mpctest.WantAbort(t, round3(s, 1, map[mpc.ID][]byte{2: old.Broadcast[2][2]}), mpc.Benign)
+	s = fresh(2)
+	s.Private[2][2][1] = old.Private[2][2][1]
+	mpctest.WantAbort(t, round3(s, 1, nil), mpc.Benign)
+	// A message of an earlier round in place of this round's.
+	s = fresh(2)
+	mpctest.WantAbort(t, round3(s, 1, map[mpc.ID][]byte{2: s.Broadcast[1][2]}), mpc.Benign)
+	s = fresh(2)
+	s.Private[2][2][1] = s.Private[1][2][1]
+	mpctest.WantAbort(t, round3(s, 1, nil), mpc.Benign)
+	// Another epoch, and a spoilt body with it: the epoch decides.
+	s = fresh(1)
+	s.Private[1][2][1] = epoch(s.Private[1][2][1])
+	spoil(s.Private[1][2][1])
+	mpctest.WantAbort(t, round2(s, 1, nil), mpc.Benign)
+	s = fresh(2)
+	mpctest.WantAbort(t, round3(s, 1, map[mpc.ID][]byte{2: epoch(s.Broadcast[2][2])}), mpc.Benign)
+	s = fresh(0)
+	_, _, err := s.Sessions[1].Round1(map[mpc.ID][]byte{2: epoch(s.Broadcast[0][2])}, nil)
+	mpctest.WantAbort(t, err, mpc.Benign)
+	// A peer whose share is of another epoch: contexts differ in R0.
+	keys := map[mpc.ID]*dkg.KeyShare{1: c.keys[1], 2: edited(t, c.keys[2], func(k *dkg.KeyShare) { k.Epoch = 2 })}
+	s, err = mpctest.NewSign("p04 epoch", keys, c.setups, ids, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rounds(t, s, 0)
+	mpctest.WantAbort(t, s.Round(1), mpc.Benign)
+}
+
+// edited returns a copy of a share, changed.
+func edited(t *testing.T, k *dkg.KeyShare, change func(*dkg.KeyShare)) *dkg.KeyShare {
+	t.Helper()
+	c, err := dkg.DecodeKeyShare(k.Encode())
+	if err != nil {
+		t.Fatal(err)
+	}
+	change(c)
+	return c
+}
+
+func TestPitfall06_SessionIDReuse(t *testing.T) {
+	c := shared(t, 3, 2)
+	ids := mpctest.IDs(2)
+	label := fmt.Sprintf("p06 #%d", runs.Add(1))
+	again := func() *mpctest.Sign {
+		s, err := mpctest.NewSign(label, c.keys, c.setups, ids, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rounds(t, s, 0)
+		return s
+	}
+	first := again()
+	if err := first.Round(1); err != nil {
+		t.Fatal(err)
+	}
+	// Both signers draw the same nonces again, so the sid repeats.
+	second := again()
+	err := second.Round(1)
+	mpctest.WantAbort(t, err, mpc.Benign)
+	if !errors.Is(err, pair.ErrServed) {
+		t.Errorf("got %v, want the refusal of a dsid that was served", err)
+	}
+	// One signer alone cannot bring that about.
+	third := again()
+	cfg := third.Configs[1]
+	if third.Sessions[1], err = dkls23.New(cfg, mpctest.Reader("%s other", label)); err != nil {
+		t.Fatal(err)
+	}
+	if third.Broadcast[0][1], err = third.Sessions[1].Round0(nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := third.Round(1); err != nil {
+		t.Fatal(err)
+	}
+	if third.Sessions[2].SID() == first.Sessions[2].SID() {
+		t.Error("sid repeats although one signer drew a fresh nonce")
+	}
+}
+
+func TestPitfall12_InvalidPoints(t *testing.T) {
+	c := shared(t, 3, 2)
+	for name, bad := range mpctest.BadPoints() {
+		for field, at := range map[string]struct {
+			offset  int
+			private bool
+		}{
+			"R":       {mpctest.OffEchoBody, false},
+			"pk":      {mpctest.OffEchoBody + 33 + 32, false},
+			"gamma u": {mpctest.OffBody, true},
+			"gamma v": {mpctest.OffBody + 33, true},
+		} {
+			t.Run(field+"/"+name, func(t *testing.T) {
+				s := c.sign(t, "p12", mpctest.IDs(2), nil)
+				rounds(t, s, 2)
+				if at.private {
+					s.Private[2][2][1] = mpctest.Put(s.Private[2][2][1], at.offset, bad)
+				} else {
+					s.Broadcast[2][2] = mpctest.Put(s.Broadcast[2][2], at.offset, bad)
+				}
+				err := round3(s, 1, nil)
+				mpctest.WantAbort(t, err, mpc.Attributed, 2)
+				mpctest.WantStep(t, err, dkls23.Step3)
+			})
+		}
+		var f dkls23.FinalShare
+		b, err := (&dkls23.FinalShare{From: 1, R: secp256k1.Generator().Bytes()}).MarshalBinary()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := f.UnmarshalBinary(mpctest.Put(b, mpctest.OffEchoBody, bad)); err == nil {
+			t.Errorf("final share with R %s decodes", name)
+		}
+	}
+}
+
+// cheat runs rounds 0 to 2 with signer 2 dishonest in round 2, and round 3 of
+// signer 1, whose error it returns.
+func cheat(t *testing.T, label string, change func(*dkls23.Secrets), patch func(broadcast []byte) []byte) error {
+	t.Helper()
+	c := shared(t, 3, 2)
+	s := c.sign(t, label, mpctest.IDs(2), nil)
+	rounds(t, s, 1)
+	s.Broadcast[2], s.Private[2] = orEmpty(nil), orEmptyPrivate(nil)
+	var err error
+	if s.Broadcast[2][1], s.Private[2][1], err = s.Sessions[1].Round2(mpctest.Except(s.Broadcast[1], 1), mpctest.Inbound(s.Private[1], 1), nil); err != nil {
+		t.Fatal(err)
+	}
+	if s.Broadcast[2][2], s.Private[2][2], err = s.Sessions[2].CheatRound2(mpctest.Except(s.Broadcast[1], 2), mpctest.Inbound(s.Private[1], 2), change); err != nil {
+		t.Fatal(err)
+	}
+	if patch != nil {
+		s.Broadcast[2][2] = patch(s.Broadcast[2][2])
+	}
+	return round3(s, 1, nil)
+}
+
+var one = secp256k1.NewScalar().SetUint64(1)
+
+func TestPitfall20_GammaU(t *testing.T) {
+	// Multiplies by r' ≠ r; R, its commitment and everything else are right.
+	err := cheat(t, "p20", func(s *dkls23.Secrets) { s.R.Add(s.R, one) }, nil)
+	mpctest.WantAbort(t, err, mpc.Quarantine, 2)
+	mpctest.WantStep(t, err, dkls23.Step3Gamma)
+}
+
+func TestPitfall21_GammaV(t *testing.T) {
+	// Multiplies by sk' ≠ sk; pk is right, so that the sum of the pkⱼ is too.
+	err := cheat(t, "p21", func(s *dkls23.Secrets) { s.SK.Add(s.SK, one) }, nil)
+	mpctest.WantAbort(t, err, mpc.Quarantine, 2)
+	mpctest.WantStep(t, err, dkls23.Step3Gamma)
+}
+
+func TestPitfall22_SumOfPublicShares(t *testing.T) {
+	g := secp256k1.Generator()
+	t.Run("one signer shifts sk and pk", func(t *testing.T) {
+		err := cheat(t, "p22a", func(s *dkls23.Secrets) { s.SK.Add(s.SK, one); s.Public.Add(s.Public, g) }, nil)
+		mpctest.WantAbort(t, err, mpc.Unattributed)
+		mpctest.WantStep(t, err, dkls23.Step3)
+	})
+	t.Run("two signers shift pk oppositely", func(t *testing.T) {
+		c := shared(t, 3, 3)
+		s := c.sign(t, "p22b", mpctest.IDs(3), nil)
+		rounds(t, s, 2)
+		for id, by := range map[mpc.ID]*secp256k1.Point{2: g, 3: secp256k1.NewPoint().Negate(g)} {
+			b, at := s.Broadcast[2][id], mpctest.OffEchoBody+33+32
+			p := secp256k1.NewPoint()
+			if err := p.SetBytes(b[at : at+33]); err != nil {
+				t.Fatal(err)
+			}
+			shifted := p.Add(p, by).Bytes()
+			s.Broadcast[2][id] = mpctest.Put(b, at, shifted[:])
+		}
+		mpctest.WantAbort(t, round3(s, 1, nil), mpc.Quarantine, 2)
+	})
+	// The sum is the untweaked key: a signer that puts ε into its sk is caught,
+	// and an honest run with a tweak is not.
+	t.Run("tweak inside sk", func(t *testing.T) {
+		c := shared(t, 3, 2)
+		eps := secp256k1.NewScalar().SetUint64(99)
+		tweaked := func(cfg *dkls23.Config) { cfg.Tweak = eps }
+		mustSign(t, c.sign(t, "p22c", mpctest.IDs(2), tweaked))
+		s := c.sign(t, "p22d", mpctest.IDs(2), tweaked)
+		rounds(t, s, 1)
+		s.Broadcast[2], s.Private[2] = orEmpty(nil), orEmptyPrivate(nil)
+		for id, session := range s.Sessions {
+			change := func(*dkls23.Secrets) {}
+			if id == 2 {
+				change = func(x *dkls23.Secrets) { x.SK.Add(x.SK, eps); x.Public.ScalarBaseMult(x.SK) }
+			}
+			var err error
+			if s.Broadcast[2][id], s.Private[2][id], err = session.CheatRound2(mpctest.Except(s.Broadcast[1], id), mpctest.Inbound(s.Private[1], id), change); err != nil {
+				t.Fatal(err)
+			}
+		}
+		err := round3(s, 1, nil)
+		mpctest.WantAbort(t, err, mpc.Unattributed)
+		mpctest.WantStep(t, err, dkls23.Step3)
+	})
+}
+
+func TestPitfall23_NonceCommitment(t *testing.T) {
+	t.Run("another R, consistently", func(t *testing.T) {
+		err := cheat(t, "p23a", func(s *dkls23.Secrets) { s.R.Add(s.R, one); s.Point.ScalarBaseMult(s.R) }, nil)
+		mpctest.WantAbort(t, err, mpc.Attributed, 2)
+		mpctest.WantStep(t, err, dkls23.Step3Open)
+	})
+	t.Run("another salt", func(t *testing.T) {
+		err := cheat(t, "p23b", func(*dkls23.Secrets) {}, func(b []byte) []byte { return mpctest.Flip(b, mpctest.OffEchoBody+33) })
+		mpctest.WantAbort(t, err, mpc.Attributed, 2)
+		mpctest.WantStep(t, err, dkls23.Step3Open)
+	})
+	t.Run("salts swapped", func(t *testing.T) {
+		c := shared(t, 3, 3)
+		s := c.sign(t, "p23c", mpctest.IDs(3), nil)
+		rounds(t, s, 2)
+		at := mpctest.OffEchoBody + 33
+		b2, b3 := s.Broadcast[2][2], s.Broadcast[2][3]
+		s.Broadcast[2][2], s.Broadcast[2][3] = mpctest.Put(b2, at, b3[at:at+32]), mpctest.Put(b3, at, b2[at:at+32])
+		err := round3(s, 1, nil)
+		mpctest.WantAbort(t, err, mpc.Attributed, 2, 3)
+		mpctest.WantStep(t, err, dkls23.Step3Open)
+	})
+}
+
+// Signer 2 copies signer 1's commitment and later its opening.
+func TestPitfall24_CommitmentNamesItsSender(t *testing.T) {
+	c := shared(t, 3, 2)
+	s := c.sign(t, "p24", mpctest.IDs(2), nil)
+	rounds(t, s, 1)
+	mirrored := mpctest.Put(s.Broadcast[1][2], mpctest.OffEchoBody, s.Broadcast[1][1][mpctest.OffEchoBody:mpctest.OffEchoBody+32])
+	s.Broadcast[2], s.Private[2] = orEmpty(nil), orEmptyPrivate(nil)
+	var err error
+	s.Broadcast[2][1], s.Private[2][1], err = s.Sessions[1].Round2(map[mpc.ID][]byte{2: mirrored}, mpctest.Inbound(s.Private[1], 1), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Broadcast[2][2], s.Private[2][2], err = s.Sessions[2].Round2(map[mpc.ID][]byte{1: s.Broadcast[1][1]}, mpctest.Inbound(s.Private[1], 2), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Echo of round 1 as 1 saw it, R and salt of 1.
+	b := mpctest.Put(s.Broadcast[2][2], mpctest.OffEcho, s.Broadcast[2][1][mpctest.OffEcho:mpctest.OffEchoBody+33+32])
+	err = round3(s, 1, map[mpc.ID][]byte{2: b})
+	mpctest.WantAbort(t, err, mpc.Attributed, 2)
+	mpctest.WantStep(t, err, dkls23.Step3Open)
+}
+
+// publicShare is pkᵢ of a session that has run round 2.
+func publicShare(t *testing.T, s *mpctest.Sign, id mpc.ID) *secp256k1.Point {
+	t.Helper()
+	p, at := secp256k1.NewPoint(), mpctest.OffEchoBody+33+32
+	if err := p.SetBytes(s.Broadcast[2][id][at : at+33]); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func TestPitfall25_ZeroSharesAreOfTheSession(t *testing.T) {
+	c := shared(t, 3, 2)
+	run := func(signers ...mpc.ID) *mpctest.Sign {
+		s := c.sign(t, "p25", signers, nil)
+		rounds(t, s, 2)
+		return s
+	}
+	a, b, other := run(1, 2), run(1, 2), run(1, 3)
+	if publicShare(t, a, 1).Equal(publicShare(t, b, 1)) == 1 {
+		t.Error("pk of signer 1 is the same in two sessions")
+	}
+	if a.Sessions[1].ZeroShare().Equal(other.Sessions[1].ZeroShare()) == 1 {
+		t.Error("zero share of signer 1 is the same with another set")
+	}
+	sum := secp256k1.NewPoint().Add(publicShare(t, a, 1), publicShare(t, a, 2))
+	if sum.Equal(c.keys[1].PublicKey) != 1 {
+		t.Error("public shares of one session do not add up to the key")
+	}
+	for name, mixed := range map[string]*secp256k1.Point{
+		"two sessions": secp256k1.NewPoint().Add(publicShare(t, a, 1), publicShare(t, b, 2)),
+		"two sets":     secp256k1.NewPoint().Add(publicShare(t, a, 1), publicShare(t, other, 3)),
+	} {
+		if mixed.Equal(c.keys[1].PublicKey) == 1 {
+			t.Errorf("public shares of %s add up to the key", name)
+		}
+	}
+	zeta := secp256k1.NewScalar().Add(a.Sessions[1].ZeroShare(), a.Sessions[2].ZeroShare())
+	if zeta.IsZero() != 1 {
+		t.Error("zero shares of a session do not add up to zero")
+	}
+}
+
+func TestPitfall26_SlotsAreDistinct(t *testing.T) {
+	c := shared(t, 3, 3)
+	s := c.sign(t, "p26 dsid", mpctest.IDs(3), nil)
+	rounds(t, s, 1)
+	seen := make(map[[32]byte]string)
+	for _, bob := range mpctest.IDs(3) {
+		for _, alice := range mpctest.IDs(3) {
+			for slot := range uint64(16) {
+				if bob == alice {
+					continue
+				}
+				id := s.Sessions[bob].DSID(bob, alice, slot)
+				if id != s.Sessions[alice].DSID(bob, alice, slot) {
+					t.Errorf("signers %d and %d hold different dsids", bob, alice)
+				}
+				name := fmt.Sprintf("%d→%d slot %d", bob, alice, slot)
+				if seen[id] != "" {
+					t.Errorf("dsid of %s is that of %s", name, seen[id])
+				}
+				seen[id] = name
+			}
+		}
+	}
+}
+
+// Two signatures under one φ reveal the key to anybody who sees the final
+// shares. The attack is shown to work when φ is forced to repeat, and to fail on
+// honest sessions.
+func TestPitfall26_ReuseOfPhiRecoversTheKey(t *testing.T) {
+	c := shared(t, 3, 2)
+	ids := mpctest.IDs(2)
+	hash := func(k byte) func(*dkls23.Config) {
+		return func(cfg *dkls23.Config) { cfg.MessageHash = [32]byte{31: k} }
+	}
+	run := func(k byte, phi map[mpc.ID]*secp256k1.Scalar) *mpctest.Sign {
+		s := c.sign(t, "p26", ids, hash(k))
+		rounds(t, s, 1)
+		s.Broadcast[2], s.Private[2] = orEmpty(nil), orEmptyPrivate(nil)
+		for _, id := range ids {
+			var err error
+			s.Broadcast[2][id], s.Private[2][id], err = s.Sessions[id].CheatRound2(mpctest.Except(s.Broadcast[1], id), mpctest.Inbound(s.Private[1], id), func(x *dkls23.Secrets) {
+				if phi != nil {
+					x.Phi.Set(phi[id])
+				}
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := s.Round(3); err != nil {
+			t.Fatal(err)
+		}
+		sig, err := s.Combine()
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkSignature(t, s, sig)
+		return s
+	}
+	// w = φ·(h + r·sk) in both, so sk = (w₁h₂ − w₂h₁)/(w₂r₁ − w₁r₂).
+	attack := func(a, b *mpctest.Sign) *secp256k1.Point {
+		mul := func(x, y *secp256k1.Scalar) *secp256k1.Scalar { return secp256k1.NewScalar().Mul(x, y) }
+		w1, r1, h1 := known(a)
+		w2, r2, h2 := known(b)
+		num := secp256k1.NewScalar().Sub(mul(w1, h2), mul(w2, h1))
+		den := secp256k1.NewScalar().Sub(mul(w2, r1), mul(w1, r2))
+		return secp256k1.NewPoint().ScalarBaseMult(num.Mul(num, den.Invert(den)))
+	}
+	phi := map[mpc.ID]*secp256k1.Scalar{1: secp256k1.NewScalar().SetUint64(11), 2: secp256k1.NewScalar().SetUint64(22)}
+	if attack(run(1, phi), run(2, phi)).Equal(c.keys[1].PublicKey) != 1 {
+		t.Error("the attack does not recover the key from a repeated φ: it proves nothing")
+	}
+	if attack(run(1, nil), run(2, nil)).Equal(c.keys[1].PublicKey) == 1 {
+		t.Error("two honest signatures reveal the key")
+	}
+}
+
+// known is what the final shares show: Σw, r, h.
+func known(s *mpctest.Sign) (w, r, h *secp256k1.Scalar) {
+	w = secp256k1.NewScalar()
+	for _, f := range s.Final {
+		w.Add(w, &f.W)
+	}
+	x := [32]byte(s.Final[1].R[1:])
+	hash := s.Configs[1].MessageHash
+	return w, secp256k1.NewScalar().SetReduced(&x), secp256k1.NewScalar().SetReduced(&hash)
+}
+
+func TestPitfall27_ReflectedMessages(t *testing.T) {
+	c := shared(t, 3, 2)
+	fresh := func(r int) *mpctest.Sign {
+		s := c.sign(t, "p27", mpctest.IDs(2), nil)
+		rounds(t, s, r)
+		return s
+	}
+	// As they are: they are not addressed to their author.
+	s := fresh(1)
+	s.Private[1][2][1] = s.Private[1][1][2]
+	mpctest.WantAbort(t, round2(s, 1, nil), mpc.Benign)
+	s = fresh(1)
+	mpctest.WantAbort(t, round2(s, 1, map[mpc.ID][]byte{2: s.Broadcast[1][1]}), mpc.Attributed, 2)
+	// With a header of the peer's own: the direction is in the dsid.
+	s = fresh(1)
+	s.Private[1][2][1] = mpctest.From(s.Private[1][1][2], 2, 1)
+	err := round2(s, 1, nil)
+	mpctest.WantAbort(t, err, mpc.Quarantine, 2)
+	mpctest.WantStep(t, err, dkls23.Step2TH)
+	s = fresh(2)
+	s.Private[2][2][1] = mpctest.From(s.Private[2][1][2], 2, 1)
+	err = round3(s, 1, nil)
+	mpctest.WantAbort(t, err, mpc.Quarantine, 2)
+	mpctest.WantStep(t, err, dkls23.Step3Mu)
+}
+
+func TestPitfall31_DifferentMessageOrTweak(t *testing.T) {
+	c := shared(t, 3, 2)
+	for name, edit := range map[string]func(*dkls23.Config){
+		"message hash": func(cfg *dkls23.Config) { cfg.MessageHash[31] ^= 1 },
+		"tweak":        func(cfg *dkls23.Config) { cfg.Tweak = one },
+		"request":      func(cfg *dkls23.Config) { cfg.RequestHash[0] ^= 1 },
+		"purpose":      func(cfg *dkls23.Config) { cfg.Purpose = "presign" },
+		"attempt":      func(cfg *dkls23.Config) { cfg.AttemptID[0] ^= 1 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := c.sign(t, "p31", mpctest.IDs(2), func(cfg *dkls23.Config) {
+				if cfg.Key.ID == 2 {
+					edit(cfg)
+				}
+			})
+			rounds(t, s, 0)
+			if err := s.Round(1); err == nil {
+				t.Fatal("round 1 ran although the signers sign different things")
+			}
+			for id, err := range s.Errors {
+				mpctest.WantAbort(t, err, mpc.Benign)
+				mpctest.WantStep(t, err, dkls23.Step1)
+				if s.Broadcast[1][id] != nil || s.Private[1][id] != nil {
+					t.Errorf("signer %d sent something of R1", id)
+				}
+			}
+		})
+	}
+}
+
+func TestPitfall33_IDs(t *testing.T) {
+	c := shared(t, 3, 2)
+	for name, signers := range map[string][]mpc.ID{
+		"zero":       {0, 1},
+		"duplicate":  {1, 1},
+		"descending": {2, 1},
+		"stranger":   {1, 9},
+	} {
+		if _, err := dkls23.New(mpctest.SignConfig(c.keys[1], signers, c.setups[1]), mpctest.Reader("p33")); err == nil {
+			t.Errorf("%s: signers %v are accepted", name, signers)
+		}
+	}
+	// On the wire: a zero author, and another one.
+	for _, from := range []mpc.ID{0, 1, 3} {
+		s := c.sign(t, "p33", mpctest.IDs(2), nil)
+		rounds(t, s, 0)
+		_, _, err := s.Sessions[1].Round1(map[mpc.ID][]byte{2: mpctest.From(s.Broadcast[0][2], from, 0)}, nil)
+		mpctest.WantAbort(t, err, mpc.Attributed, 2)
+	}
+	b, err := (&dkls23.FinalShare{From: 0, R: secp256k1.Generator().Bytes()}).MarshalBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if new(dkls23.FinalShare).UnmarshalBinary(b) == nil {
+		t.Error("final share of participant 0 decodes")
+	}
+}
+
+func TestPitfall41_LagrangeOverTheWrongSet(t *testing.T) {
+	c := shared(t, 5, 3)
+	for name, signers := range map[string][]mpc.ID{
+		"one missing":  {1, 2},
+		"one too many": {1, 2, 3, 4},
+		"without self": {2, 3, 4},
+		"nobody":       nil,
+	} {
+		if _, err := dkls23.New(mpctest.SignConfig(c.keys[1], signers, c.setups[1]), mpctest.Reader("p41")); err == nil {
+			t.Errorf("%s: signers %v are accepted", name, signers)
+		}
+	}
+	// Signers with different views of S: the contexts differ before any secret is
+	// used.
+	a := c.sign(t, "p41", []mpc.ID{1, 2, 3}, nil)
+	b := c.sign(t, "p41", []mpc.ID{1, 2, 4}, nil)
+	rounds(t, a, 0)
+	rounds(t, b, 0)
+	_, _, err := a.Sessions[1].Round1(map[mpc.ID][]byte{2: b.Broadcast[0][2], 3: a.Broadcast[0][3]}, nil)
+	mpctest.WantAbort(t, err, mpc.Benign)
+	// A message of a party outside S, or one too few.
+	s := c.sign(t, "p41", []mpc.ID{1, 2, 3}, nil)
+	rounds(t, s, 0)
+	in := mpctest.Except(s.Broadcast[0], 1)
+	in[4] = mpctest.From(s.Broadcast[0][2], 4, 0)
+	_, _, err = s.Sessions[1].Round1(in, nil)
+	mpctest.WantAbort(t, err, mpc.Benign)
+	s = c.sign(t, "p41", []mpc.ID{1, 2, 3}, nil)
+	rounds(t, s, 0)
+	_, _, err = s.Sessions[1].Round1(map[mpc.ID][]byte{2: s.Broadcast[0][2]}, nil)
+	mpctest.WantAbort(t, err, mpc.Benign)
+}
+
+// A setup list of the wrong length, and setups that differ.
+func TestSetupHashes(t *testing.T) {
+	c := shared(t, 3, 3)
+	start := func() (*mpctest.Sign, map[mpc.ID][]byte) {
+		s := c.sign(t, "setups", mpctest.IDs(3), nil)
+		rounds(t, s, 0)
+		return s, mpctest.Except(s.Broadcast[0], 1)
+	}
+	list := mpctest.OffBody + 4*32
+	for name, at := range map[string]int{"with 1": list + 4, "between 2 and 3": list + 4 + 32} {
+		t.Run(name, func(t *testing.T) {
+			s, in := start()
+			in[2] = mpctest.Flip(in[2], at)
+			_, _, err := s.Sessions[1].Round1(in, nil)
+			mpctest.WantAbort(t, err, mpc.Benign)
+		})
+	}
+	s, in := start()
+	short := bytes.Clone(in[2][:list])
+	short = binary.BigEndian.AppendUint32(short, 1)
+	short = append(short, in[2][list+4:list+4+32]...)
+	in[2] = append(short, in[2][list+4+64:]...)
+	_, _, err := s.Sessions[1].Round1(in, nil)
+	mpctest.WantAbort(t, err, mpc.Attributed, 2)
+}
