@@ -41,11 +41,14 @@ func (d *Device) do(ctx context.Context, doing string, f func(*session) error) e
 	gen, err := d.try(f)
 	if err != nil && worthRestart(err) {
 		if rerr := d.mod.restart(gen); rerr != nil {
-			return failed(doing, errors.Join(rerr, err))
+			return rerr
 		}
 		_, err = d.try(f)
 	}
-	return failed(doing, err)
+	if err != nil {
+		return failed(doing+" at "+name(d.uri), err)
+	}
+	return nil
 }
 
 func worthRestart(err error) bool {
@@ -127,9 +130,8 @@ func (d *Device) openSession(flags uint) (*session, error) {
 	s := &session{h: h, gen: d.mod.gen, keys: make(map[string]key)}
 	for _, name := range keyNames() {
 		k, err := findKey(d.mod, h, label(d.object, name))
-		if err == nil && d.points != nil && string(k.point) != d.points[name] {
-			err = hsm.Errorf(hsm.ErrUnavailable, "bring back the token that the vault was started with, or restart it",
-				"token %q (serial %s) now holds another %s key", clean(t.info.Label), clean(t.info.SerialNumber), name)
+		if d.points != nil {
+			err = d.sameKey(t, name, k, err)
 		}
 		if err != nil {
 			_ = d.mod.ctx.CloseSession(h)
@@ -141,4 +143,19 @@ func (d *Device) openSession(flags uint) (*session, error) {
 		d.token = t
 	}
 	return s, nil
+}
+
+// sameKey says whether a token that was opened anew has the key that it had: err is
+// findKey's. A token that is being removed shows some of its objects.
+func (d *Device) sameKey(t token, name string, k key, err error) error {
+	const help = "bring back the token that the vault was started with, or restart it"
+	switch {
+	case errors.Is(err, hsm.ErrNotProvisioned):
+		return hsm.Errorf(hsm.ErrUnavailable, help, "token %q (serial %s) no longer shows its keys: %v",
+			clean(t.info.Label), clean(t.info.SerialNumber), err)
+	case err == nil && string(k.point) != d.points[name]:
+		return hsm.Errorf(hsm.ErrUnavailable, help, "token %q (serial %s) now holds another %s key",
+			clean(t.info.Label), clean(t.info.SerialNumber), name)
+	}
+	return err
 }

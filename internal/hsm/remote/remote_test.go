@@ -4,12 +4,15 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -116,6 +119,99 @@ func TestClientSurvivesHelper(t *testing.T) {
 	if !errors.Is(err, hsm.ErrUnavailable) || !strings.Contains(err.Error(), "another device") {
 		t.Fatalf("helper with another device: got %v, want a refusal that says so", err)
 	}
+}
+
+// TestHelperKilled kills a helper process under load. No call hangs, each fails with
+// ErrUnavailable, and the next helper takes over the socket that the first left.
+func TestHelperKilled(t *testing.T) {
+	path, dir := socketPath(t), filepath.Join(t.TempDir(), "hsm")
+	if err := soft.Provision(t.Context(), dir); err != nil {
+		t.Fatal(err)
+	}
+	helper := func() *exec.Cmd {
+		cmd := exec.Command(os.Args[0])
+		cmd.Env = append(os.Environ(), helperSocket+"="+path, helperDir+"="+dir)
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := out.Read(make([]byte, 1)); err != nil { // it listens
+			t.Fatal(err)
+		}
+		return cmd
+	}
+	first := helper()
+	c, err := Dial(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	st := signature.Statement{Domain: "coffer/test"}
+	var wg sync.WaitGroup
+	begun, errs := make(chan struct{}, 8), make(chan error, 8)
+	for range 8 {
+		wg.Go(func() {
+			_, err := c.Sign(t.Context(), hsm.RoleDecision, st)
+			begun <- struct{}{}
+			for err == nil {
+				_, err = c.Sign(t.Context(), hsm.RoleDecision, st)
+			}
+			errs <- err
+		})
+	}
+	for range 8 {
+		<-begun
+	}
+	if err := first.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = first.Wait() // it was killed
+	wg.Wait()
+	for range 8 {
+		if err := <-errs; !errors.Is(err, hsm.ErrUnavailable) {
+			t.Errorf("under load: got %v, want ErrUnavailable", err)
+		}
+	}
+	second := helper()
+	defer func() {
+		second.Process.Kill()
+		second.Wait()
+	}()
+	if _, err := c.Sign(t.Context(), hsm.RoleDecision, st); err != nil {
+		t.Fatalf("with the next helper: %v", err)
+	}
+}
+
+// These make this test binary a helper.
+const (
+	helperSocket = "COFFER_TEST_HELPER_SOCKET"
+	helperDir    = "COFFER_TEST_HELPER_DIR"
+)
+
+func TestMain(m *testing.M) {
+	if path := os.Getenv(helperSocket); path != "" {
+		if err := runHelper(context.Background(), path, os.Getenv(helperDir)); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+		}
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
+}
+
+func runHelper(ctx context.Context, path, dir string) error {
+	d, err := soft.Open(ctx, dir)
+	if err != nil {
+		return err
+	}
+	l, err := Listen(path)
+	if err != nil {
+		return err
+	}
+	fmt.Println("listening")
+	return newServer(d).Serve(ctx, l)
 }
 
 func TestDialWithoutHelper(t *testing.T) {

@@ -159,7 +159,59 @@ func (t Token) make(ctx context.Context, dir, util string, random io.Reader) err
 	if err := os.WriteFile(t.Conf, conf(t.Tokens), 0o600); err != nil {
 		return err
 	}
-	return os.WriteFile(mark, nil, 0o600)
+	if err := os.WriteFile(mark, nil, 0o600); err != nil {
+		return err
+	}
+	return t.Repair()
+}
+
+const (
+	tokenObject = "token.object"
+	tokenBackup = "token.backup" // SoftHSM looks at *.object only
+)
+
+// Repair brings a token back that a kill has spoilt, and must be called before a
+// helper is started on it. SoftHSM 2.6 empties and rewrites the file token.object
+// at every login; a process that dies between the two leaves a token that is no
+// token any more, with the keys still beside it. The file changes in nothing that
+// matters while the PINs stay, so the one of the beginning serves.
+func (t Token) Repair() error {
+	entries, err := os.ReadDir(t.Tokens)
+	if err != nil {
+		return fmt.Errorf("couldn't look for damage to the token: %w", err)
+	}
+	for _, e := range entries {
+		if err := repair(filepath.Join(t.Tokens, e.Name())); err != nil {
+			return fmt.Errorf("couldn't repair the token: %w", err)
+		}
+	}
+	return nil
+}
+
+func repair(dir string) error {
+	object, backup := filepath.Join(dir, tokenObject), filepath.Join(dir, tokenBackup)
+	now, err := os.ReadFile(object)
+	if err != nil {
+		return err
+	}
+	good, err := os.ReadFile(backup)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && len(now) != 0:
+		return replace(backup, now)
+	case err != nil:
+		return err
+	case len(now) < len(good):
+		return replace(object, good)
+	}
+	return nil
+}
+
+// replace writes a file whole or not at all.
+func replace(path string, contents []byte) error {
+	if err := os.WriteFile(path+".new", contents, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
 }
 
 func (t Token) initialise(ctx context.Context, dir, util string, random io.Reader) error {

@@ -80,6 +80,47 @@ func TestInitToken(t *testing.T) {
 	}
 }
 
+// TestRepair: SoftHSM killed in a login leaves token.object empty.
+func TestRepair(t *testing.T) {
+	util := need(t)
+	tok, err := InitToken(t.Context(), t.TempDir(), "node-1", rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	objects, err := filepath.Glob(filepath.Join(tok.Tokens, "*", tokenObject))
+	if err != nil || len(objects) != 1 {
+		t.Fatal(objects, err)
+	}
+	shown := func() bool {
+		cmd := exec.Command(util, "--show-slots", "--module", tok.Module)
+		cmd.Env = append(os.Environ(), tok.Env()...)
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		return strings.Contains(string(out), "node-1")
+	}
+	if err := os.Truncate(objects[0], 0); err != nil {
+		t.Fatal(err)
+	}
+	if shown() {
+		t.Fatal("SoftHSM reads an empty token.object: Repair is no longer needed")
+	}
+	if err := tok.Repair(); err != nil || !shown() {
+		t.Fatalf("repaired token is not shown: %v", err)
+	}
+	before, err := os.ReadFile(objects[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := tok.Repair(); err != nil {
+		t.Fatal(err)
+	}
+	if after, err := os.ReadFile(objects[0]); err != nil || !bytes.Equal(after, before) {
+		t.Fatal("a sound token was touched")
+	}
+}
+
 func TestInitTokenAfterInterruption(t *testing.T) {
 	need(t)
 	dir := t.TempDir()
