@@ -29,10 +29,10 @@ func Strings(list []string) []any {
 // Write writes v as JSON for people: indented, and what is short on one line.
 func Write(v any) []byte { return append([]byte(format(v, "")), '\n') }
 
-const lineWidth = 100
+const lineWidth = 110
 
 func format(v any, indent string) string {
-	if s := compact(v); len(indent)+len(s) <= lineWidth && !nested(v) {
+	if s := compact(v); len(indent)+len(s) <= lineWidth && depth(v) <= 2 {
 		return s
 	}
 	inner := indent + "  "
@@ -52,38 +52,22 @@ func format(v any, indent string) string {
 	return compact(v)
 }
 
-// nested reports whether v holds objects two levels deep, which read badly on one
+// depth counts how deep objects stand in objects. More than two read badly on one
 // line.
-func nested(v any) bool {
+func depth(v any) int {
+	n := 0
 	switch v := v.(type) {
 	case Object:
 		for _, f := range v {
-			if hasObject(f.Value) {
-				return true
-			}
+			n = max(n, depth(f.Value))
 		}
+		n++
 	case []any:
 		for _, x := range v {
-			if hasObject(x) {
-				return true
-			}
+			n = max(n, depth(x))
 		}
 	}
-	return false
-}
-
-func hasObject(v any) bool {
-	switch v := v.(type) {
-	case Object:
-		return true
-	case []any:
-		for _, x := range v {
-			if hasObject(x) {
-				return true
-			}
-		}
-	}
-	return false
+	return n
 }
 
 func compact(v any) string {

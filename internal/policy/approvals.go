@@ -45,6 +45,10 @@ func (e *evaluation) excluded(v *Verdict, who string) bool {
 	return v.InitiatorExcluded && who == e.in.Verified.Initiator
 }
 
+func (e *evaluation) inAny(v *Verdict, who string) bool {
+	return slices.ContainsFunc(v.Require, func(q Requirement) bool { return e.roster.InGroup(who, q.Group) })
+}
+
 // left are the persons of a group who could still approve.
 func (e *evaluation) left(v *Verdict, group string, approved []string) []string {
 	var out []string
@@ -134,13 +138,13 @@ func (e *evaluation) require(r *Rule, t *Trace) Decision {
 // standing is "2 approvals from treasurers, 1 given (bob)", and whose approval is
 // there but does not count.
 func (e *evaluation) standing(r *Rule, given [][]string) string {
-	var parts, counted []string
+	var parts, groups []string
 	for i, q := range r.Then.Require {
 		s := approvals(int(q.Count), "", q.Group) + ", none given"
 		if len(given[i]) > 0 {
 			s = fmt.Sprintf("%s, %d given (%s)", approvals(int(q.Count), "", q.Group), len(given[i]), strings.Join(given[i], ", "))
 		}
-		parts, counted = append(parts, s), append(counted, given[i]...)
+		parts, groups = append(parts, s), append(groups, q.Group)
 	}
 	s := strings.Join(parts, " and ")
 	var not []string
@@ -148,8 +152,8 @@ func (e *evaluation) standing(r *Rule, given [][]string) string {
 		switch {
 		case e.excluded(&r.Then, who):
 			not = append(not, who+" proposed it")
-		case !slices.Contains(counted, who):
-			not = append(not, who+" is in none of these groups, or counts already")
+		case !e.inAny(&r.Then, who):
+			not = append(not, who+" is not in "+orList(groups))
 		}
 	}
 	for _, x := range e.in.Verified.Ignored {

@@ -158,7 +158,7 @@ func (n *Node) join(strong, weak Truth) {
 		if s.Value == n.Value {
 			reasons = append(reasons, s)
 		}
-		if s.Value != weak {
+		if s.Value == n.Value || s.Value == Waiting && strong == False {
 			turns = append(turns, s)
 		}
 	}
@@ -307,7 +307,7 @@ func (e *evaluation) quantified(c *Condition, values []string, what, none string
 	list := e.list(c.Set)
 	every := strings.HasPrefix(c.Op.String(), "every")
 	if len(values) == 0 {
-		return False, none, fmt.Sprintf("a transaction with a %s among %s", what, list)
+		return False, none, fmt.Sprintf("a transaction with %s that is %s", article(what), list)
 	}
 	var in, out []string
 	for _, v := range values {
@@ -317,17 +317,17 @@ func (e *evaluation) quantified(c *Condition, values []string, what, none string
 			out = append(out, fmt.Sprintf("%s %s is not %s", what, e.show(v), list))
 		}
 	}
-	outside := fmt.Sprintf("a %s other than %s", what, list)
+	outside := fmt.Sprintf("%s that is not %s", article(what), list)
 	if every {
 		if len(out) > 0 {
-			return False, join(out, " and "), fmt.Sprintf("only a %s that is %s", what, list)
+			return False, join(out, " and "), fmt.Sprintf("only %s that is %s", article(what), list)
 		}
 		return True, join(in, " and "), outside
 	}
 	if len(in) > 0 {
 		return True, join(in, " and "), outside
 	}
-	return False, join(out, " and "), fmt.Sprintf("a %s that is %s", what, list)
+	return False, join(out, " and "), fmt.Sprintf("%s that is %s", article(what), list)
 }
 
 func (e *evaluation) contains(set []string) (Truth, string, string) {

@@ -44,6 +44,13 @@ func (e *evaluation) list(set []string) string {
 	return orList(out)
 }
 
+func article(noun string) string {
+	if strings.HasPrefix(noun, "a") {
+		return "an " + noun
+	}
+	return "a " + noun
+}
+
 // orList is "a, b or c", and cut when long.
 func orList(list []string) string {
 	const most = 8
