@@ -14,9 +14,15 @@ import (
 	"runtime"
 )
 
-// Bytes is an erasable secret. It holds its slice behind a pointer, so that not
-// even %v of a struct with an unexported Bytes field shows it.
-type Bytes struct{ p *[]byte }
+// Bytes is an erasable secret. It holds its slice behind two pointers, so that
+// no verb shows it in a struct with an unexported Bytes field, where fmt does not
+// call Format: behind one pointer, a verb that does not suit it (%s, %t) would.
+type Bytes struct{ p **[]byte }
+
+func hold(b []byte) Bytes {
+	p := &b
+	return Bytes{&p}
+}
 
 // errSecret is the answer of every encoder.
 var errSecret = errors.New("secret: refuses to be encoded")
@@ -25,7 +31,7 @@ var errSecret = errors.New("secret: refuses to be encoded")
 func New(b []byte) Bytes {
 	c := append(make([]byte, 0, len(b)), b...)
 	Wipe(b)
-	return Bytes{&c}
+	return hold(c)
 }
 
 // Random reads n bytes from r.
@@ -35,7 +41,7 @@ func Random(r io.Reader, n int) (Bytes, error) {
 		Wipe(b)
 		return Bytes{}, fmt.Errorf("couldn't read %d random bytes: %w", n, err)
 	}
-	return Bytes{&b}, nil
+	return hold(b), nil
 }
 
 // Reveal returns the bytes themselves, not a copy: the caller must neither keep
@@ -44,7 +50,7 @@ func (s Bytes) Reveal() []byte {
 	if s.p == nil {
 		return nil
 	}
-	return *s.p
+	return **s.p
 }
 
 // Len returns the length; it is not secret.
@@ -57,8 +63,7 @@ func (s Bytes) Equal(t Bytes) bool {
 
 // Clone returns a copy with an owner of its own.
 func (s Bytes) Clone() Bytes {
-	c := append([]byte(nil), s.Reveal()...)
-	return Bytes{&c}
+	return hold(append([]byte(nil), s.Reveal()...))
 }
 
 // Destroy wipes the bytes. It may be called twice.
@@ -66,8 +71,8 @@ func (s Bytes) Destroy() {
 	if s.p == nil {
 		return
 	}
-	Wipe(*s.p)
-	*s.p = nil
+	Wipe(**s.p)
+	**s.p = nil
 }
 
 // Wipe overwrites b with zeros.

@@ -64,7 +64,7 @@ type Session struct {
 	halves      map[mpc.ID]*seedHalf // this party's, by peer
 	commitments map[mpc.ID][32]byte  // Cⱼ
 	opened      map[mpc.ID]*opening
-	chainCode   [32]byte
+	chainCode   *[32]byte
 	sum         sharing.Commitment          // A
 	shares      map[mpc.ID]*secp256k1.Point // Xᵢ
 }
@@ -83,7 +83,7 @@ func New(cfg Config, rand io.Reader) (*Session, error) {
 		return nil, errors.New("dkg: no source of randomness")
 	}
 	cfg.Parties = slices.Clone(cfg.Parties)
-	s := &Session{cfg: cfg, rand: rand, roster: roster}
+	s := &Session{cfg: cfg, rand: rand, roster: roster, chainCode: new([32]byte)}
 	for _, id := range cfg.Parties {
 		if id != cfg.Self {
 			s.peers = append(s.peers, id)
@@ -134,13 +134,20 @@ func (s *Session) Destroy() {
 		*h = seedHalf{}
 	}
 	for _, o := range s.opened {
-		clear(o.chain[:])
+		if o != nil { // nil: it was not in form
+			clear(o.chain[:])
+		}
 	}
 	if s.own != nil {
 		clear(s.own.chain[:])
 	}
 	clear(s.sent[2])
 	clear(s.chainCode[:])
+}
+
+// Format writes the party only, whatever the verb.
+func (s Session) Format(f fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(f, "dkg.Session(%d of %v)", s.cfg.Self, s.cfg.Parties)
 }
 
 // begin guards the order of the rounds.

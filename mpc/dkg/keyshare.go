@@ -36,10 +36,15 @@ type KeyShare struct {
 	RosterHash      [32]byte
 	CertificateHash [32]byte
 
-	// Behind a pointer, so that no verb of fmt reaches it through a struct that
-	// holds a KeyShare in an unexported field.
-	secret *keySecret
+	// Behind two pointers: in a struct that holds a KeyShare in an unexported
+	// field fmt does not call Format, and follows one pointer for a verb that does
+	// not suit it.
+	secret **keySecret
 }
+
+func hold(s *keySecret) **keySecret { return &s }
+
+func (k *KeyShare) private() *keySecret { return *k.secret }
 
 type keySecret struct {
 	active    bool
@@ -50,20 +55,20 @@ type keySecret struct {
 
 // Active reports whether all n parties have certified the key. A pending share
 // does not sign.
-func (k *KeyShare) Active() bool { return k.secret.active }
+func (k *KeyShare) Active() bool { return k.private().active }
 
 // Share returns a copy of the secret share; the caller must Destroy it.
 func (k *KeyShare) Share() *secp256k1.Scalar {
-	return secp256k1.NewScalar().Set(&k.secret.share)
+	return secp256k1.NewScalar().Set(&k.private().share)
 }
 
 // ChainCode returns the BIP-32 chain code, which hosts must not see.
-func (k *KeyShare) ChainCode() [32]byte { return k.secret.chainCode }
+func (k *KeyShare) ChainCode() [32]byte { return k.private().chainCode }
 
 // ZeroSeed returns the seed that this party shares with a peer. The caller must
 // wipe it. It is zero for anyone who is no peer.
 func (k *KeyShare) ZeroSeed(peer mpc.ID) [32]byte {
-	if z := k.secret.zero[peer]; z != nil {
+	if z := k.private().zero[peer]; z != nil {
 		return *z
 	}
 	return [32]byte{}
@@ -78,16 +83,16 @@ func (k *KeyShare) Activate(c *Certificate, verify func(id mpc.ID, digest [32]by
 	if err := c.Complete(verify); err != nil {
 		return err
 	}
-	k.secret.active = true
+	k.private().active = true
 	return nil
 }
 
 // Destroy wipes the secrets. The share is useless afterwards.
 func (k *KeyShare) Destroy() {
-	k.secret.active = false
-	k.secret.share.Destroy()
-	clear(k.secret.chainCode[:])
-	for _, z := range k.secret.zero {
+	k.private().active = false
+	k.private().share.Destroy()
+	clear(k.private().chainCode[:])
+	for _, z := range k.private().zero {
 		clear(z[:])
 	}
 }
@@ -96,11 +101,11 @@ func (k *KeyShare) Destroy() {
 // wipes them.
 func (k *KeyShare) Encode() []byte {
 	state := uint8(statePending)
-	if k.secret.active {
+	if k.private().active {
 		state = stateActive
 	}
 	public := k.PublicKey.Bytes()
-	share := k.secret.share.Bytes()
+	share := k.private().share.Bytes()
 	defer clear(share[:])
 	w := wire.NewWriter(keyShareVersion).
 		String(session.Suite).
@@ -118,12 +123,12 @@ func (k *KeyShare) Encode() []byte {
 	// Secrets go into a buffer that never moves: it would leave a copy behind.
 	out := make([]byte, 0, len(w.Bytes())+32+32+4+32*len(k.Parties))
 	out = append(out, w.Bytes()...)
-	out = append(out, k.secret.chainCode[:]...)
+	out = append(out, k.private().chainCode[:]...)
 	out = append(out, share[:]...)
 	out = binary.BigEndian.AppendUint32(out, uint32(len(k.Parties)-1))
 	for _, id := range k.Parties {
 		if id != k.ID {
-			out = append(out, k.secret.zero[id][:]...)
+			out = append(out, k.private().zero[id][:]...)
 		}
 	}
 	return out
@@ -133,7 +138,7 @@ func (k *KeyShare) Encode() []byte {
 // share commits to. The caller wipes b.
 func DecodeKeyShare(b []byte) (*KeyShare, error) {
 	r := wire.NewReader(b, keyShareVersion)
-	k := &KeyShare{secret: &keySecret{zero: make(map[mpc.ID]*[32]byte)}}
+	k := &KeyShare{secret: hold(&keySecret{zero: make(map[mpc.ID]*[32]byte)})}
 	readSuite(r)
 	k.Purpose = r.String("purpose", session.MaxPurpose)
 	state := r.Uint8("state")
@@ -146,17 +151,17 @@ func DecodeKeyShare(b []byte) (*KeyShare, error) {
 	r.Into("feldman hash", k.FeldmanHash[:])
 	r.Into("roster hash", k.RosterHash[:])
 	r.Into("certificate digest", k.CertificateHash[:])
-	r.Into("chain code", k.secret.chainCode[:])
+	r.Into("chain code", k.private().chainCode[:])
 	share := readScalar(r, "share")
-	k.secret.share.Set(share)
+	k.private().share.Set(share)
 	share.Destroy()
 	if n := r.Count("zero-share seeds", mpc.MaxParties-1, 32); r.Err() == nil && n != len(k.Parties)-1 {
 		r.Failf("%d zero-share seeds for %d parties, want one a peer", n, len(k.Parties))
 	}
 	for _, id := range k.Parties {
 		if id != k.ID {
-			k.secret.zero[id] = new([32]byte)
-			r.Into("zero-share seed", k.secret.zero[id][:])
+			k.private().zero[id] = new([32]byte)
+			r.Into("zero-share seed", k.private().zero[id][:])
 		}
 	}
 	if r.Err() == nil && state != statePending && state != stateActive {
@@ -170,7 +175,7 @@ func DecodeKeyShare(b []byte) (*KeyShare, error) {
 		k.Destroy()
 		return nil, fmt.Errorf("couldn't decode key share: %w", err)
 	}
-	k.secret.active = state == stateActive
+	k.private().active = state == stateActive
 	return k, nil
 }
 
@@ -191,7 +196,7 @@ func (k *KeyShare) check() error {
 	if key.Equal(k.PublicKey) != 1 {
 		return errors.New("public shares do not interpolate to the public key")
 	}
-	if secp256k1.NewPoint().ScalarBaseMult(&k.secret.share).Equal(k.PublicShares[k.ID]) != 1 {
+	if secp256k1.NewPoint().ScalarBaseMult(&k.private().share).Equal(k.PublicShares[k.ID]) != 1 {
 		return errors.New("share does not match its public share")
 	}
 	return nil

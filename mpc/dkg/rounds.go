@@ -210,7 +210,7 @@ func (s *Session) combine() error {
 			return fmt.Errorf("public share of participant %d is the identity", id)
 		}
 	}
-	s.chainCode = transcript.Sum(transcript.TagChainCode, items...)
+	*s.chainCode = transcript.Sum(transcript.TagChainCode, items...)
 	return nil
 }
 
@@ -296,7 +296,7 @@ func (s *Session) output(deals map[mpc.ID]*deal) (*Output, error) {
 		PublicShares:    make(map[mpc.ID]*secp256k1.Point, len(s.cfg.Parties)),
 		Feldman:         s.sum,
 		RosterHash:      s.roster,
-		ChainCommitment: chainCommitment(s.sid, s.chainCode),
+		ChainCommitment: chainCommitment(s.sid, *s.chainCode),
 		Echo:            s.echo[2],
 	}
 	k := &KeyShare{
@@ -309,7 +309,7 @@ func (s *Session) output(deals map[mpc.ID]*deal) (*Output, error) {
 		PublicShares: make(map[mpc.ID]*secp256k1.Point, len(s.cfg.Parties)),
 		FeldmanHash:  s.sum.Hash(),
 		RosterHash:   s.roster,
-		secret:       &keySecret{chainCode: s.chainCode, zero: make(map[mpc.ID]*[32]byte, len(s.peers))},
+		secret:       hold(&keySecret{chainCode: *s.chainCode, zero: make(map[mpc.ID]*[32]byte, len(s.peers))}),
 	}
 	for id, x := range s.shares {
 		cert.PublicShares[id] = x
@@ -318,12 +318,12 @@ func (s *Session) output(deals map[mpc.ID]*deal) (*Output, error) {
 	k.CertificateHash = cert.Digest()
 	k.KeyID = cert.KeyID()
 	own := s.polynomial.Eval(s.cfg.Self)
-	k.secret.share.Set(own)
+	k.private().share.Set(own)
 	own.Destroy()
 	for _, id := range s.peers {
-		k.secret.share.Add(&k.secret.share, deals[id].share)
+		k.private().share.Add(&k.private().share, deals[id].share)
 		seed := pairSeed(s.sid, s.cfg.Self, id, s.halves[id], &deals[id].half)
-		k.secret.zero[id] = &seed
+		k.private().zero[id] = &seed
 	}
 	if err := k.check(); err != nil {
 		k.Destroy()

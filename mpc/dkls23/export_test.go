@@ -27,7 +27,7 @@ func (s *Session) CheatRound2(r1, private map[mpc.ID][]byte, change func(*Secret
 	if err := s.multiplicand(); err != nil {
 		return nil, nil, err
 	}
-	change(&Secrets{&s.r, &s.phi, &s.sk, s.point, s.public})
+	change(&Secrets{&s.secret.r, &s.secret.phi, &s.secret.sk, s.point, s.public})
 	s.next = 3
 	return s.multiply(messages, nil)
 }
@@ -40,7 +40,7 @@ func (s *Session) ZeroShare() *secp256k1.Scalar { return s.zeroShare() }
 
 // Wiped reports whether a session holds no secret any more.
 func (s *Session) Wiped() bool {
-	return s.r.IsZero() == 1 && s.phi.IsZero() == 1 && s.sk.IsZero() == 1 && s.salt == [32]byte{} && len(s.links) == 0
+	return *s.secret == secrets{} && len(s.links) == 0
 }
 
 // The algebra of Combine.

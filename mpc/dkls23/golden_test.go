@@ -1,9 +1,11 @@
 package dkls23_test
 
 import (
+	"io"
 	"testing"
 
 	"github.com/cofferhq/coffer/mpc"
+	"github.com/cofferhq/coffer/mpc/baseot"
 	"github.com/cofferhq/coffer/mpc/dkg"
 	"github.com/cofferhq/coffer/mpc/dkls23"
 	"github.com/cofferhq/coffer/mpc/group/secp256k1"
@@ -55,12 +57,47 @@ func newSetupVector(s *pair.Setup) setupVector {
 	return v
 }
 
+// dealtSetups are setups as a dealer would make them: the vectors of signing do
+// not depend on how a pair comes to its base OTs (those are in mpc/pair).
+func dealtSetups(t *testing.T, a, b mpc.ID) mpctest.Setups {
+	t.Helper()
+	x, y := &pair.Setup{Self: a, Peer: b}, &pair.Setup{Self: b, Peer: a}
+	rand := mpctest.Reader("golden/setup")
+	for _, s := range [][2]*pair.Setup{{x, y}, {y, x}} {
+		bob, alice := new(baseot.SenderOutput), new(baseot.ReceiverOutput)
+		read(t, rand, alice.Delta[:])
+		for i := range bob.K0 {
+			read(t, rand, bob.K0[i][:])
+			read(t, rand, bob.K1[i][:])
+			alice.K[i] = bob.K0[i]
+			if alice.Delta[i/8]>>(i%8)&1 == 1 {
+				alice.K[i] = bob.K1[i]
+			}
+		}
+		s[0].Bob, s[1].Alice = bob, alice
+	}
+	read(t, rand, x.Hash[:])
+	y.Hash = x.Hash
+	return mpctest.Setups{a: {b: x}, b: {a: y}}
+}
+
+func read(t *testing.T, r io.Reader, b []byte) {
+	t.Helper()
+	if _, err := io.ReadFull(r, b); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestGolden(t *testing.T) {
 	const label = "golden/sign"
-	c := newCluster(t, "golden", 3, 2)
+	keys, _, err := mpctest.Keys("golden/dkg", mpctest.IDs(3), 2)
+	if err != nil {
+		t.Fatal(err)
+	}
 	signers := []mpc.ID{1, 3}
+	setups := dealtSetups(t, 1, 3)
 	tweak := secp256k1.NewScalar().SetUint64(0x1234567890)
-	s, err := mpctest.NewSign(label, c.keys, c.setups, signers, func(cfg *dkls23.Config) { cfg.Tweak = tweak })
+	s, err := mpctest.NewSign(label, keys, setups, signers, func(cfg *dkls23.Config) { cfg.Tweak = tweak })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,8 +118,8 @@ func TestGolden(t *testing.T) {
 		Final:       make(map[mpc.ID]mpctest.Hex),
 	}
 	for i, id := range signers {
-		v.KeyShares[id] = c.keys[id].Encode()
-		v.Setups[id] = newSetupVector(c.setups[id][signers[1-i]])
+		v.KeyShares[id] = keys[id].Encode()
+		v.Setups[id] = newSetupVector(setups[id][signers[1-i]])
 	}
 	sig := mustSign(t, s)
 	sid := s.Sessions[1].SID()

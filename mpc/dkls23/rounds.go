@@ -146,10 +146,10 @@ func without(set []mpc.ID, i, j mpc.ID) int {
 
 // commit draws this signer's secrets and makes R1.
 func (s *Session) commit(attachment []byte) ([]byte, map[mpc.ID][]byte, error) {
-	if err := errors.Join(s.r.SetRandom(s.rand), s.phi.SetRandom(s.rand)); err != nil {
+	if err := errors.Join(s.secret.r.SetRandom(s.rand), s.secret.phi.SetRandom(s.rand)); err != nil {
 		return nil, nil, session.Benign(step1, err)
 	}
-	if err := s.draw(step1, s.salt[:]); err != nil {
+	if err := s.draw(step1, s.secret.salt[:]); err != nil {
 		return nil, nil, err
 	}
 	private := make(map[mpc.ID][]byte, len(s.peers))
@@ -165,9 +165,9 @@ func (s *Session) commit(attachment []byte) ([]byte, map[mpc.ID][]byte, error) {
 		}
 		private[j] = s.header(1, j).Writer().Var(b).Bytes()
 	}
-	s.point = secp256k1.NewPoint().ScalarBaseMult(&s.r)
+	s.point = secp256k1.NewPoint().ScalarBaseMult(&s.secret.r)
 	point := s.point.Bytes()
-	c := rCommitment(s.sid, s.self, &point, &s.salt)
+	c := rCommitment(s.sid, s.self, &point, &s.secret.salt)
 	s.sent[1] = s.header(1, session.Broadcast).Writer().Fixed(s.echo[0][:]).Fixed(c[:]).Var(attachment).Bytes()
 	return slices.Clone(s.sent[1]), private, nil
 }
@@ -223,10 +223,10 @@ func (s *Session) multiplicand() error {
 		return session.Benign(step2, err)
 	}
 	share, zeta := s.cfg.Key.Share(), s.zeroShare()
-	s.sk.MulAdd(lambda, share, zeta)
+	s.secret.sk.MulAdd(lambda, share, zeta)
 	share.Destroy()
 	zeta.Destroy()
-	s.public = secp256k1.NewPoint().ScalarBaseMult(&s.sk)
+	s.public = secp256k1.NewPoint().ScalarBaseMult(&s.secret.sk)
 	return nil
 }
 
@@ -239,7 +239,7 @@ func (s *Session) multiply(messages map[mpc.ID]*vole.Message1, attachment []byte
 		if alice == nil {
 			return nil, nil, session.Benign(step2, fmt.Errorf("the pair setup with participant %d was destroyed meanwhile", j))
 		}
-		c, m, err := vole.Send(s.rand, alice, s.dsid(j, s.self, 0), messages[j], [2]*secp256k1.Scalar{&s.r, &s.sk})
+		c, m, err := vole.Send(s.rand, alice, s.dsid(j, s.self, 0), messages[j], [2]*secp256k1.Scalar{&s.secret.r, &s.secret.sk})
 		if errors.Is(err, vole.ErrCheck) {
 			return nil, nil, session.Quarantine(step2TH, j, err)
 		}
@@ -257,13 +257,13 @@ func (s *Session) multiply(messages map[mpc.ID]*vole.Message1, attachment []byte
 	private := make(map[mpc.ID][]byte, len(s.peers))
 	for i, j := range s.peers {
 		// ψ_{i→j} = φᵢ − χ_{i,j}
-		psi := secp256k1.NewScalar().Sub(&s.phi, s.links[j].bob.Chi()).Bytes()
+		psi := secp256k1.NewScalar().Sub(&s.secret.phi, s.links[j].bob.Chi()).Bytes()
 		private[j] = s.header(2, j).Writer().
 			Fixed(encoded[2+2*i][:]).Fixed(encoded[3+2*i][:]).Fixed(psi[:]).Var(answers[i]).Bytes()
 	}
 	s.sent[2] = s.header(2, session.Broadcast).Writer().
 		Fixed(s.echo[1][:]).
-		Fixed(encoded[0][:]).Fixed(s.salt[:]).Fixed(encoded[1][:]).
+		Fixed(encoded[0][:]).Fixed(s.secret.salt[:]).Fixed(encoded[1][:]).
 		Var(attachment).Bytes()
 	return slices.Clone(s.sent[2]), private, nil
 }
@@ -341,7 +341,7 @@ func gamma(chi *secp256k1.Scalar, p, g *secp256k1.Point, d *secp256k1.Scalar) in
 func (s *Session) finalShare(peers map[mpc.ID]*opened) (*FinalShare, error) {
 	sum := secp256k1.NewPoint().Set(s.public)
 	r := secp256k1.NewPoint().Set(s.point)
-	psi := secp256k1.NewScalar().Set(&s.phi) // φᵢ + Σⱼ ψ_{j→i}
+	psi := secp256k1.NewScalar().Set(&s.secret.phi) // φᵢ + Σⱼ ψ_{j→i}
 	defer psi.Destroy()
 	for _, id := range s.peers {
 		sum.Add(sum, peers[id].public)
@@ -365,8 +365,8 @@ func (s *Session) finalShare(peers map[mpc.ID]*opened) (*FinalShare, error) {
 	// vᵢ = skᵢ·(φᵢ + Σψ) + Σ(c^v + d^v) + ε·φᵢ
 	u, v := &f.U, secp256k1.NewScalar()
 	defer v.Destroy()
-	u.Mul(&s.r, psi)
-	v.Mul(&s.sk, psi)
+	u.Mul(&s.secret.r, psi)
+	v.Mul(&s.secret.sk, psi)
 	for _, id := range s.peers {
 		l := s.links[id]
 		u.Add(u, &l.c[0])
@@ -374,10 +374,10 @@ func (s *Session) finalShare(peers map[mpc.ID]*opened) (*FinalShare, error) {
 		v.Add(v, &l.c[1])
 		v.Add(v, &l.d[1])
 	}
-	v.MulAdd(s.cfg.Tweak, &s.phi, v)
+	v.MulAdd(s.cfg.Tweak, &s.secret.phi, v)
 	// wᵢ = h·φᵢ + r_x·vᵢ
 	f.W.Mul(rx, v)
-	f.W.MulAdd(s.h, &s.phi, &f.W)
+	f.W.MulAdd(s.h, &s.secret.phi, &f.W)
 	return f, nil
 }
 

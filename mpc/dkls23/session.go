@@ -49,13 +49,24 @@ type Session struct {
 	echo [3][32]byte // h₀ h₁ h₂
 
 	nonce       [32]byte
-	r, phi      secp256k1.Scalar // rᵢ, φᵢ
-	sk          secp256k1.Scalar // skᵢ = λᵢ·sᵢ + ζᵢ
-	salt        [32]byte
+	secret      *secrets
 	point       *secp256k1.Point    // Rᵢ
 	public      *secp256k1.Point    // pkᵢ
 	commitments map[mpc.ID][32]byte // Cⱼ
 	links       map[mpc.ID]*link
+}
+
+// secrets are behind a pointer of the Session: a struct that holds a *Session in
+// an unexported field may be printed with %v without showing them.
+type secrets struct {
+	r, phi secp256k1.Scalar // rᵢ, φᵢ
+	sk     secp256k1.Scalar // skᵢ = λᵢ·sᵢ + ζᵢ
+	salt   [32]byte         // hides Rᵢ until round 2
+}
+
+// Format writes the party only, whatever the verb.
+func (s Session) Format(f fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(f, "dkls23.Session(%d of %v)", s.self, s.cfg.Signers)
 }
 
 // link is what a signer holds for one peer.
@@ -93,6 +104,7 @@ func New(cfg Config, rand io.Reader) (*Session, error) {
 		cfg:         cfg,
 		self:        k.ID,
 		rand:        rand,
+		secret:      new(secrets),
 		h:           secp256k1.NewScalar().SetReduced(&cfg.MessageHash),
 		commitments: make(map[mpc.ID][32]byte),
 		links:       make(map[mpc.ID]*link),
@@ -182,10 +194,7 @@ func (s *Session) Echo(round int) [32]byte { return s.echo[round] }
 // Destroy ends the session and wipes its secrets. It may be called at any time.
 func (s *Session) Destroy() {
 	s.ended = true
-	s.r.Destroy()
-	s.phi.Destroy()
-	s.sk.Destroy()
-	clear(s.salt[:])
+	*s.secret = secrets{}
 	for _, l := range s.links {
 		l.destroy()
 	}

@@ -176,3 +176,8 @@ func Keys(label string, parties []mpc.ID, t int) (map[mpc.ID]*dkg.KeyShare, *dkg
 	}
 	return shares, cert, nil
 }
+
+// SignDigest signs with Key.
+func SignDigest(role string, id mpc.ID, digest [32]byte) []byte {
+	return ed25519.Sign(Key(role, id), digest[:])
+}

@@ -1,0 +1,580 @@
+package dkg_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/cofferhq/coffer/mpc"
+	"github.com/cofferhq/coffer/mpc/dkg"
+	"github.com/cofferhq/coffer/mpc/internal/mpctest"
+)
+
+// start runs rounds 0 … r of an honest 2-of-3 key generation.
+func start(t testing.TB, r int) *mpctest.DKG {
+	t.Helper()
+	d, err := mpctest.NewDKG("pitfall", mpctest.IDs(3), 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for k := range r + 1 {
+		if err := d.Round(k); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return d
+}
+
+// Offsets in D2 of a 2-of-3 run.
+const (
+	offVector  = mpctest.OffEchoBody
+	offNonce   = offVector + 4 + 2*33
+	offProof   = offNonce + 33
+	offChain   = offProof + 32
+	offSalt    = offChain + 32
+	offSeeds   = offSalt + 32
+	sizeD2     = offSeeds + 4 + 2*32
+	offShare   = mpctest.OffEchoBody // in D3
+	offSeed    = offShare + 32
+	offSeedEnd = offSeed + 64
+)
+
+func TestPitfall03_DKGSplitViewBlamesNobody(t *testing.T) {
+	// Party 1 shows 3 another D1 or D2; the private part is spoilt besides.
+	d := start(t, 1)
+	split := mpctest.Flip(d.Broadcast[1][1], mpctest.OffEchoBody)
+	d.Broadcast[2] = make(map[mpc.ID][]byte)
+	for _, id := range d.Parties {
+		in := mpctest.Except(d.Broadcast[1], id)
+		if id == 3 {
+			in[1] = split
+		}
+		var err error
+		if d.Broadcast[2][id], err = d.Sessions[id].Round2(in); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, id := range []mpc.ID{2, 3} {
+		_, err := d.Sessions[id].Round3(mpctest.Except(d.Broadcast[2], id))
+		mpctest.WantAbort(t, err, mpc.Benign)
+	}
+
+	d = start(t, 3)
+	in := mpctest.Inbound(d.Private, 2)
+	in[3] = mpctest.Flip(in[3], mpctest.OffEcho) // 3 saw another D2
+	in[1] = mpctest.Flip(in[1], offShare+31)     // a wrong share
+	_, err := d.Sessions[2].Finish(in)
+	mpctest.WantAbort(t, err, mpc.Benign)
+}
+
+func TestPitfall04_DKGReplayIsBenign(t *testing.T) {
+	old := start(t, 3)
+	fresh := func(r int) *mpctest.DKG {
+		d, err := mpctest.NewDKG("pitfall again", mpctest.IDs(3), 2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for k := range r + 1 {
+			if err := d.Round(k); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return d
+	}
+	d := fresh(1)
+	d.Broadcast[1][2] = old.Broadcast[1][2]
+	_, err := d.Sessions[1].Round2(mpctest.Except(d.Broadcast[1], 1))
+	mpctest.WantAbort(t, err, mpc.Benign)
+	d = fresh(2)
+	d.Broadcast[2][2] = old.Broadcast[2][2]
+	_, err = d.Sessions[1].Round3(mpctest.Except(d.Broadcast[2], 1))
+	mpctest.WantAbort(t, err, mpc.Benign)
+	d = fresh(3)
+	in := mpctest.Inbound(d.Private, 1)
+	in[2] = old.Private[2][1]
+	_, err = d.Sessions[1].Finish(in)
+	mpctest.WantAbort(t, err, mpc.Benign)
+	d = fresh(3)
+	in = mpctest.Inbound(d.Private, 1)
+	in[2] = d.Private[2][3] // to someone else
+	_, err = d.Sessions[1].Finish(in)
+	mpctest.WantAbort(t, err, mpc.Benign)
+}
+
+func TestPitfall12_DKGInvalidPoints(t *testing.T) {
+	cert := mustKeys(t)
+	for name, bad := range mpctest.BadPoints() {
+		for field, at := range map[string]int{"A0": offVector + 4, "A1": offVector + 4 + 33, "K": offNonce} {
+			t.Run(field+"/"+name, func(t *testing.T) {
+				d := start(t, 2)
+				d.Broadcast[2][2] = mpctest.Put(d.Broadcast[2][2], at, bad)
+				_, err := d.Sessions[1].Round3(mpctest.Except(d.Broadcast[2], 1))
+				mpctest.WantAbort(t, err, mpc.Attributed, 2)
+			})
+		}
+		b := cert.Encode()
+		for i := range 5 { // three public shares, two points of the vector
+			at := certPoint(i)
+			if _, err := dkg.DecodeCertificate(mpctest.Put(b, at, bad)); err == nil {
+				t.Errorf("certificate with point %d %s decodes", i, name)
+			}
+		}
+	}
+}
+
+// certPoint is the offset of a point in the certificate of a 2-of-3 key.
+func certPoint(i int) int {
+	shares := 1 + 4 + len(dkg.Suite) + 4 + len("ecdsa") + 32 + 8 + 2 + 4
+	if i < 3 {
+		return shares + i*35 + 2
+	}
+	return shares + 3*35 + 4 + (i-3)*33
+}
+
+func mustKeys(t testing.TB) *dkg.Certificate {
+	t.Helper()
+	_, cert, err := mpctest.Keys("pitfall keys", mpctest.IDs(3), 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cert
+}
+
+// Party 2 copies party 1's commitment and opening, to make a key that 1 alone
+// determines, or to claim 1's proof.
+func TestPitfall24_DKGCommitmentNamesItsSender(t *testing.T) {
+	d := start(t, 1)
+	d.Broadcast[1][2] = mpctest.Put(d.Broadcast[1][2], mpctest.OffEchoBody, d.Broadcast[1][1][mpctest.OffEchoBody:])
+	// Round 2 opens to all who saw the copy; then 2 sends 1's opening as its own.
+	if err := d.Round(2); err != nil {
+		t.Fatal(err)
+	}
+	copied := mpctest.From(d.Broadcast[2][1], 2, 0)
+	_, err := d.Sessions[3].Round3(map[mpc.ID][]byte{1: d.Broadcast[2][1], 2: copied})
+	mpctest.WantAbort(t, err, mpc.Attributed, 2)
+	if err == nil || !strings.Contains(err.Error(), "commitment") {
+		t.Errorf("got %v, want a refusal of the commitment", err)
+	}
+}
+
+func TestPitfall32_FeldmanVectorLength(t *testing.T) {
+	for _, n := range []int{0, 1, 3, 16, 17} {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			d := start(t, 2)
+			b := d.Broadcast[2][2]
+			long := binary.BigEndian.AppendUint32(slices.Clone(b[:offVector]), uint32(n))
+			for i := range n {
+				at := offVector + 4 + 33*(i%2)
+				long = append(long, b[at:at+33]...)
+			}
+			d.Broadcast[2][2] = append(long, b[offNonce:]...)
+			_, err := d.Sessions[1].Round3(mpctest.Except(d.Broadcast[2], 1))
+			mpctest.WantAbort(t, err, mpc.Attributed, 2)
+		})
+	}
+	// A dealer that really commits to a polynomial of another degree, with a right
+	// commitment and a right proof: only its length gives it away.
+	for _, threshold := range []int{1, 3} {
+		d := start(t, 0)
+		d.Sessions[2].ReplaceThreshold(threshold)
+		for r := 1; r < 3; r++ {
+			if err := d.Round(r); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, err := d.Sessions[1].Round3(mpctest.Except(d.Broadcast[2], 1))
+		mpctest.WantAbort(t, err, mpc.Attributed, 2)
+	}
+}
+
+func TestPitfall33_DKGIDs(t *testing.T) {
+	for name, parties := range map[string][]mpc.ID{
+		"zero":       {0, 1, 2},
+		"duplicate":  {1, 1, 2},
+		"descending": {2, 1, 3},
+		"without me": {2, 3, 4},
+		"seventeen":  mpctest.IDs(17),
+		"none":       nil,
+	} {
+		if _, err := dkg.New(mpctest.DKGConfig(1, parties, 2), mpctest.Reader("p33")); err == nil {
+			t.Errorf("%s: parties %v are accepted", name, parties)
+		}
+	}
+	for _, threshold := range []int{-1, 0, 1, 4} {
+		if _, err := dkg.New(mpctest.DKGConfig(1, mpctest.IDs(3), threshold), mpctest.Reader("p33")); err == nil {
+			t.Errorf("threshold %d of 3 is accepted", threshold)
+		}
+	}
+	for _, from := range []mpc.ID{0, 1, 3, 9} {
+		d := start(t, 0)
+		d.Broadcast[0][2] = mpctest.From(d.Broadcast[0][2], from, 0)
+		_, err := d.Sessions[1].Round1(mpctest.Except(d.Broadcast[0], 1))
+		mpctest.WantAbort(t, err, mpc.Attributed, 2)
+	}
+	// In a certificate.
+	b := mustKeys(t).Encode()
+	for i, id := range []uint16{0, 2, 3} { // the first id becomes 0, 2 (twice), 3 (twice)
+		bad := slices.Clone(b)
+		binary.BigEndian.PutUint16(bad[certPoint(0)-2:], id)
+		if _, err := dkg.DecodeCertificate(bad); err == nil {
+			t.Errorf("case %d: certificate with first id %d decodes", i, id)
+		}
+	}
+}
+
+func TestPitfall34_ProofIsNotOptional(t *testing.T) {
+	// A wrong proof; no proof; empty lists; no signature on the share.
+	alter := func(name string, change func(b []byte) []byte) {
+		t.Run(name, func(t *testing.T) {
+			d := start(t, 2)
+			d.Broadcast[2][2] = change(d.Broadcast[2][2])
+			_, err := d.Sessions[1].Round3(mpctest.Except(d.Broadcast[2], 1))
+			mpctest.WantAbort(t, err, mpc.Attributed, 2)
+		})
+	}
+	alter("wrong proof", func(b []byte) []byte { return mpctest.Flip(b, offProof+31) })
+	alter("zero proof", func(b []byte) []byte { return mpctest.Put(b, offProof, make([]byte, 32)) })
+	alter("no proof", func(b []byte) []byte { return append(slices.Clone(b[:offProof]), b[offChain:]...) })
+	alter("no seed commitments", func(b []byte) []byte { return append(slices.Clone(b[:offSeeds]), 0, 0, 0, 0) })
+	alter("one seed commitment", func(b []byte) []byte {
+		return append(append(slices.Clone(b[:offSeeds]), 0, 0, 0, 1), b[offSeeds+4:offSeeds+36]...)
+	})
+	alter("nothing opened", func(b []byte) []byte { return b[:mpctest.OffEchoBody] })
+	t.Run("no signature on the share", func(t *testing.T) {
+		d := start(t, 3)
+		in := mpctest.Inbound(d.Private, 1)
+		in[2] = append(slices.Clone(in[2][:offSeedEnd]), 0, 0, 0, 0)
+		_, err := d.Sessions[1].Finish(in)
+		mpctest.WantAbort(t, err, mpc.Attributed, 2)
+	})
+}
+
+// A dealer that signs a wrong share is convicted by evidence that a third party
+// can verify; nothing else convicts anybody.
+func TestWrongShareIsEvidence(t *testing.T) {
+	d := start(t, 2)
+	if err := d.Sessions[2].ReplacePolynomial(mpctest.Reader("another polynomial")); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Round(3); err != nil {
+		t.Fatal(err)
+	}
+	_, err := d.Finish(1)
+	mpctest.WantAbort(t, err, mpc.Attributed, 2)
+	evidence := dkg.Evidence(err)
+	if len(evidence) != 1 {
+		t.Fatalf("%d pieces of evidence, want 1", len(evidence))
+	}
+	verify := mpctest.Verify("session")
+	if id, err := dkg.VerifyEvidence(evidence[0], verify); err != nil || id != 2 {
+		t.Errorf("evidence convicts %d, %v, want 2", id, err)
+	}
+	// Any other bytes convict nobody.
+	for at := range evidence[0] {
+		if id, err := dkg.VerifyEvidence(mpctest.Flip(evidence[0], at), verify); err == nil {
+			t.Errorf("evidence with byte %d changed convicts %d", at, id)
+		}
+	}
+	for _, bad := range [][]byte{nil, evidence[0][:40], append(slices.Clone(evidence[0]), 0)} {
+		if _, err := dkg.VerifyEvidence(bad, verify); err == nil {
+			t.Errorf("%d bytes convict somebody", len(bad))
+		}
+	}
+	// A right share, rightly signed, convicts nobody either.
+	honest := start(t, 3)
+	if id, err := dkg.VerifyEvidence(evidenceOf(honest, 2, 1), verify); err == nil {
+		t.Errorf("a right share convicts %d", id)
+	}
+}
+
+// evidenceOf frames a dealer with the share that it really dealt.
+func evidenceOf(d *mpctest.DKG, from, to mpc.ID) []byte {
+	m, open := d.Private[from][to], d.Broadcast[2][from]
+	b := []byte{1}
+	b = append(b, m[mpctest.OffSession:mpctest.OffSession+32]...)
+	b = binary.BigEndian.AppendUint16(b, uint16(from))
+	b = binary.BigEndian.AppendUint16(b, uint16(to))
+	b = append(b, m[offShare:offShare+32]...)
+	b = append(b, open[offVector:offNonce]...)
+	return append(b, m[offSeedEnd:]...)
+}
+
+// Every region of every message to party 1: the class and the culprit.
+func TestEveryRegionOfEveryMessage(t *testing.T) {
+	type region struct {
+		name       string
+		start, len int
+		class      mpc.Class
+	}
+	header := []region{
+		{"version", mpctest.OffVersion, 1, mpc.Attributed},
+		{"protocol", mpctest.OffProtocol, 1, mpc.Benign},
+		{"round", mpctest.OffRound, 1, mpc.Benign},
+		{"session", mpctest.OffSession, 32, mpc.Benign},
+		{"epoch", mpctest.OffEpoch, 8, mpc.Benign},
+		{"from", mpctest.OffFrom, 2, mpc.Attributed},
+		{"to", mpctest.OffTo, 2, mpc.Benign},
+	}
+	echo := append(header[:len(header):len(header)], region{"echo", mpctest.OffEcho, 32, mpc.Benign})
+	for r, regions := range [][]region{
+		append(header[:len(header):len(header)], region{"context", 47, 32, mpc.Benign}, region{"nonce", 79, 32, mpc.Benign}),
+		append(echo[:len(echo):len(echo)], region{"commitment", 79, 32, mpc.Benign}),
+		append(echo[:len(echo):len(echo)],
+			region{"vector", offVector, 4 + 66, mpc.Attributed},
+			region{"proof nonce", offNonce, 33, mpc.Attributed},
+			region{"proof", offProof, 32, mpc.Attributed},
+			region{"chain code", offChain, 32, mpc.Attributed},
+			region{"salt", offSalt, 32, mpc.Attributed},
+			region{"count of seeds", offSeeds, 4, mpc.Attributed},
+			region{"seed commitments", offSeeds + 4, 64, mpc.Benign}), // h₂ differs
+		append(echo[:len(echo):len(echo)],
+			region{"share", offShare, 32, mpc.Attributed},
+			region{"seed", offSeed, 32, mpc.Attributed},
+			region{"seed salt", offSeed + 32, 32, mpc.Attributed},
+			region{"length of the signature", offSeedEnd, 4, mpc.Attributed},
+			region{"signature", offSeedEnd + 4, 64, mpc.Attributed}),
+	} {
+		for _, f := range regions {
+			for _, at := range slices.Compact([]int{f.start, f.start + f.len/2, f.start + f.len - 1}) {
+				t.Run(fmt.Sprintf("D%d/%s/%d", r, f.name, at), func(t *testing.T) {
+					err := mutate(t, r, func(b []byte) []byte { return mpctest.Flip(b, at) })
+					var culprits []mpc.ID
+					if f.class == mpc.Attributed {
+						culprits = []mpc.ID{2}
+					}
+					mpctest.WantAbort(t, err, f.class, culprits...)
+					if dkg.Evidence(err) != nil {
+						t.Error("a change on the way made evidence")
+					}
+				})
+			}
+		}
+	}
+}
+
+// mutate runs a key generation in which party 1 gets one message of party 2
+// changed, and returns party 1's error.
+func mutate(t *testing.T, round int, change func([]byte) []byte) error {
+	t.Helper()
+	d, err := mpctest.NewDKG("mutate", mpctest.IDs(3), 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := func(r int, in map[mpc.ID][]byte) error {
+		var err error
+		switch s := d.Sessions[1]; r {
+		case 1:
+			_, err = s.Round1(in)
+		case 2:
+			_, err = s.Round2(in)
+		case 3:
+			_, err = s.Round3(in)
+		case 4:
+			_, err = s.Finish(in)
+		}
+		return err
+	}
+	var in map[mpc.ID][]byte
+	for r := range 4 {
+		if err := d.Round(r); err != nil {
+			return err
+		}
+		if r < 3 {
+			in = mpctest.Except(d.Broadcast[r], 1)
+		} else {
+			in = mpctest.Inbound(d.Private, 1)
+		}
+		if r == round {
+			in[2] = change(in[2])
+			if r == 3 {
+				return run(4, in)
+			}
+			d.Broadcast[r][2] = in[2]
+		}
+	}
+	if round == 3 {
+		t.Fatal("unreachable")
+	}
+	_, err = d.Finish(1)
+	return err
+}
+
+func TestPitfall37_DKGNoPanicOnMalformedMessages(t *testing.T) {
+	for r, size := range []int{111, 111, sizeD2, offSeedEnd + 68} {
+		for n := range size {
+			if err := mutate(t, r, func(b []byte) []byte { return b[:n] }); mpc.AsAbort(err) == nil {
+				t.Errorf("D%d of %d bytes: %v", r, n, err)
+			}
+			if n%7 != 0 {
+				continue
+			}
+			if err := mutate(t, r, func(b []byte) []byte { return mpctest.Put(b, n, []byte{0xff}) }); err != nil && mpc.AsAbort(err) == nil {
+				t.Errorf("D%d with byte %d changed: %v", r, n, err)
+			}
+		}
+		if err := mutate(t, r, func(b []byte) []byte { return append(slices.Clone(b), 0) }); err == nil {
+			t.Errorf("D%d with a byte more is accepted", r)
+		}
+	}
+}
+
+func TestCertificateIsCompleteWithAllSignatures(t *testing.T) {
+	d := start(t, 3)
+	out, err := d.Finish(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, digest := out.Certificate, out.Certificate.Digest()
+	verify := mpctest.Verify("identity")
+	sign := func(id mpc.ID) []byte { return mpctest.SignDigest("identity", id, digest) }
+	for _, id := range []mpc.ID{3, 1} {
+		if err := out.Share.Activate(cert, verify); err == nil || out.Share.Active() {
+			t.Errorf("a key with %d signatures less is active", id)
+		}
+		if err := cert.AddSignature(id, sign(id)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := cert.AddSignature(1, sign(1)); err == nil {
+		t.Error("a second signature of party 1 is taken")
+	}
+	if err := cert.AddSignature(4, sign(4)); err == nil {
+		t.Error("a stranger's signature is taken")
+	}
+	if err := cert.AddSignature(2, nil); err == nil {
+		t.Error("an empty signature is taken")
+	}
+	wrong, err := dkg.DecodeCertificate(cert.Encode())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := wrong.AddSignature(2, sign(1)); err != nil {
+		t.Fatal(err)
+	}
+	if err := out.Share.Activate(wrong, verify); err == nil {
+		t.Error("party 1's signature counts for party 2")
+	}
+	if err := cert.AddSignature(2, sign(2)); err != nil {
+		t.Fatal(err)
+	}
+	if err := out.Share.Activate(cert, nil); err == nil {
+		t.Error("a certificate that nobody verifies is accepted")
+	}
+	if err := out.Share.Activate(mustKeys(t), verify); err == nil {
+		t.Error("another key's certificate activates the share")
+	}
+	if err := out.Share.Activate(cert, verify); err != nil || !out.Share.Active() {
+		t.Errorf("complete certificate: %v", err)
+	}
+	again, err := dkg.DecodeCertificate(cert.Encode())
+	if err != nil || again.Digest() != digest || again.Complete(verify) != nil || !bytes.Equal(again.Encode(), cert.Encode()) {
+		t.Errorf("certificate does not survive its encoding: %v", err)
+	}
+}
+
+func TestKeyShareEncoding(t *testing.T) {
+	keys, _, err := mpctest.Keys("encoding", mpctest.IDs(3), 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := keys[2].Encode()
+	k, err := dkg.DecodeKeyShare(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(k.Encode(), b) || !k.Active() {
+		t.Error("share does not survive its encoding")
+	}
+	// A share of another party, a flipped public key, a truncated file.
+	for name, bad := range map[string][]byte{
+		"share":      mpctest.Flip(b, len(b)-4-64-1),
+		"truncated":  b[:len(b)-1],
+		"longer":     append(slices.Clone(b), 0),
+		"suite":      mpctest.Flip(b, 6),
+		"public key": mpctest.Flip(b, bytes.Index(b, keyBytes(keys[2]))),
+	} {
+		if _, err := dkg.DecodeKeyShare(bad); err == nil {
+			t.Errorf("%s: decodes", name)
+		}
+	}
+	k.Destroy()
+	if k.Share().IsZero() != 1 || k.ChainCode() != [32]byte{} || k.ZeroSeed(1) != [32]byte{} || k.Active() {
+		t.Error("secrets are left after Destroy")
+	}
+}
+
+func keyBytes(k *dkg.KeyShare) []byte {
+	b := k.PublicKey.Bytes()
+	return b[:]
+}
+
+// No verb and no encoder shows a share.
+func TestKeyShareIsUnprintable(t *testing.T) {
+	keys, _, err := mpctest.Keys("print", mpctest.IDs(2), 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := keys[1]
+	share, chain, zero := k.Share().Bytes(), k.ChainCode(), k.ZeroSeed(2)
+	limbs := fmt.Sprintf("%d", binary.BigEndian.Uint64(share[:8]))
+	hidden := struct{ k *dkg.KeyShare }{k}
+	inside := struct{ k dkg.KeyShare }{*k}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%t", "%p"} {
+		for _, v := range []any{k, *k, []*dkg.KeyShare{k}, map[int]dkg.KeyShare{1: *k}, hidden, inside, &inside} {
+			out := fmt.Sprintf(verb, v)
+			for _, secret := range [][32]byte{share, chain, zero} {
+				if strings.Contains(out, limbs) || strings.Contains(out, fmt.Sprintf("%x", secret[:8])) || strings.Contains(out, fmt.Sprint(secret[:8])[1:20]) {
+					t.Errorf("%s of %T shows a secret: %s", verb, v, out)
+				}
+			}
+		}
+	}
+	if _, err := json.Marshal(k); err == nil {
+		t.Error("a share is encoded as JSON")
+	}
+	for _, f := range []func() ([]byte, error){k.MarshalText, k.MarshalBinary, k.GobEncode} {
+		if _, err := f(); err == nil {
+			t.Error("a share is encoded")
+		}
+	}
+}
+
+func TestSessionIsUsedOnce(t *testing.T) {
+	d := start(t, 0)
+	if _, err := d.Sessions[1].Round2(nil); err == nil || mpc.AsAbort(err) != nil {
+		t.Errorf("round 2 before 1: %v, want a plain error", err)
+	}
+	_, first := d.Sessions[1].Round1(nil)
+	mpctest.WantAbort(t, first, mpc.Benign)
+	if _, err := d.Sessions[1].Round2(nil); !errors.Is(err, first) {
+		t.Errorf("after the abort: %v, want the same", err)
+	}
+	d = start(t, 3)
+	if _, err := d.Finish(1); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Finish(1); err == nil {
+		t.Error("a session finishes twice")
+	}
+}
+
+func TestRandomnessFails(t *testing.T) {
+	for _, n := range []int64{0, 31, 32, 100, 180, 220, 250, 300} {
+		d := start(t, 0)
+		s, err := dkg.New(mpctest.DKGConfig(1, mpctest.IDs(3), 2), io.LimitReader(mpctest.Reader("pitfall/1"), n))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = s.Round0()
+		if err == nil {
+			_, err = s.Round1(mpctest.Except(d.Broadcast[0], 1))
+		}
+		mpctest.WantAbort(t, err, mpc.Benign)
+	}
+}
