@@ -6,9 +6,8 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/gtank/ristretto255"
-
 	"github.com/cofferhq/coffer/mpc"
+	"github.com/cofferhq/coffer/mpc/group/secp256k1"
 	"github.com/cofferhq/coffer/mpc/transcript"
 )
 
@@ -63,8 +62,8 @@ func (o *ReceiverOutput) Destroy() {
 
 // Sender is Bob between his message and Alice's.
 type Sender struct {
-	y   *ristretto255.Scalar
-	enc [elementSize]byte // Y
+	y   *secp256k1.Scalar
+	enc [pointSize]byte // Y
 }
 
 var errUsed = errors.New("base OT sender was already used")
@@ -75,69 +74,133 @@ func Start(rand io.Reader) (*Sender, *Message1, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	e := ristretto255.NewElement().ScalarBaseMult(y)
-	if isIdentity(e) {
+	p := secp256k1.NewPoint().ScalarBaseMult(y)
+	if isIdentity(p) {
 		return nil, nil, errors.New("the randomness reader gave the scalar zero")
 	}
-	s := &Sender{y: y, enc: encode(e)}
+	s := &Sender{y: y, enc: p.Bytes()}
 	return s, &Message1{Y: s.enc}, nil
 }
+
+// Y returns the encoding of Bob's public key of this run.
+func (s *Sender) Y() [pointSize]byte { return s.enc }
 
 // Destroy overwrites y.
 func (s *Sender) Destroy() {
 	if s != nil && s.y != nil {
-		s.y.Zero()
+		s.y.Destroy()
 		s.y = nil
 	}
 }
 
+// receiver is Alice's work on all OTs; it goes through them step by step, so that
+// the points of each step are encoded with one inversion.
+type receiver struct {
+	h       *hasher
+	delta   [N / 8]byte
+	z       [N]secp256k1.Scalar
+	sampled [N]*secp256k1.Point // S_i
+	chosen  [N]*secp256k1.Point // T_{i,c}
+	product [N]*secp256k1.Point // z_i·Y
+}
+
 // Receive is Alice: it draws Δ and answers m1.
 func Receive(rand io.Reader, inst Instance, m1 *Message1) (*ReceiverOutput, *Message2, error) {
-	y, err := decodeElement(&m1.Y)
+	y, err := decodePoint(&m1.Y)
 	if err != nil {
 		return nil, nil, fmt.Errorf("base OT sender's Y: %w", err)
 	}
-	out, m2 := new(ReceiverOutput), new(Message2)
-	if _, err := io.ReadFull(rand, out.Delta[:]); err != nil {
-		return nil, nil, fmt.Errorf("couldn't read randomness for the correlation: %w", err)
+	r := &receiver{h: newHasher(&inst)}
+	defer r.destroy()
+	if err := r.draw(rand); err != nil {
+		return nil, nil, err
 	}
-	h := newHasher(&inst)
-	for i := range N {
-		c := int(out.Delta[i/8]>>(i%8)) & 1
-		p, err := receiveOne(rand, h, uint16(i), c, y, &m2.T[i])
-		if err != nil {
-			out.Destroy()
-			return nil, nil, err
-		}
-		out.K[i] = inst.key(uint16(i), uint8(c), &m1.Y, &m2.T[i], &p)
-		clear(p[:])
+	m2 := new(Message2)
+	if err := r.makePairs(m2); err != nil {
+		return nil, nil, fmt.Errorf("base OT element: %w", err)
+	}
+	out, err := r.makeKeys(&inst, &m1.Y, y, m2)
+	if err != nil {
+		return nil, nil, fmt.Errorf("base OT key: %w", err)
 	}
 	return out, m2, nil
 }
 
-// receiveOne makes the pair of OT i for the secret choice c and returns the
-// encoding of z·Y:
+// draw reads Δ, and for every OT the bytes of S_i and z_i.
+func (r *receiver) draw(rand io.Reader) error {
+	if _, err := io.ReadFull(rand, r.delta[:]); err != nil {
+		return fmt.Errorf("couldn't read randomness for the correlation: %w", err)
+	}
+	var u [32]byte
+	defer clear(u[:])
+	for i := range N {
+		if _, err := io.ReadFull(rand, u[:]); err != nil {
+			return fmt.Errorf("couldn't read randomness for a point: %w", err)
+		}
+		if err := r.z[i].SetRandom(rand); err != nil {
+			return err
+		}
+		r.sampled[i] = r.h.oblivious(uint16(i), &u)
+	}
+	return nil
+}
+
+// choice returns Δ_i, 0 or 1.
+func (r *receiver) choice(i int) int { return int(r.delta[i/8]>>(i%8)) & 1 }
+
+// makePairs fills in, for the secret choice c of every OT,
 //
 //	T_{1−c} = S, obliviously sampled;   T_c = zG − H(i, c, S)
-func receiveOne(rand io.Reader, h *hasher, i uint16, c int, y *ristretto255.Element, t *Pair) (p [elementSize]byte, err error) {
-	s, err := drawElement(rand)
+func (r *receiver) makePairs(m2 *Message2) error {
+	others, err := encodePoints(r.sampled[:])
 	if err != nil {
-		return p, err
+		return err
 	}
-	z, err := drawScalar(rand)
+	for i := range N {
+		p := secp256k1.NewPoint().ScalarBaseMult(&r.z[i])
+		r.chosen[i] = p.Sub(p, r.h.pointSecret(uint16(i), r.choice(i), &others[i]))
+	}
+	chosen, err := encodePoints(r.chosen[:])
 	if err != nil {
-		return p, err
+		return err
 	}
-	defer z.Zero()
-	other := encode(s)
-	e := ristretto255.NewElement().ScalarBaseMult(z)
-	e.Subtract(e, h.pointSecret(i, c, &other))
-	chosen := encode(e)
-	// c = 0: (T_0, T_1) = (chosen, other); c = 1: (other, chosen).
-	t[0], t[1] = chosen, other
-	subtle.ConstantTimeCopy(c, t[0][:], other[:])
-	subtle.ConstantTimeCopy(c, t[1][:], chosen[:])
-	return encode(e.ScalarMult(z, y)), nil
+	for i := range N {
+		// c = 0: (T_0, T_1) = (chosen, other); c = 1: (other, chosen).
+		c, t := r.choice(i), &m2.T[i]
+		t[0], t[1] = chosen[i], others[i]
+		subtle.ConstantTimeCopy(c, t[0][:], others[i][:])
+		subtle.ConstantTimeCopy(c, t[1][:], chosen[i][:])
+	}
+	return nil
+}
+
+// makeKeys computes k_{i,c} from z_i·Y.
+func (r *receiver) makeKeys(inst *Instance, enc *[pointSize]byte, y *secp256k1.Point, m2 *Message2) (*ReceiverOutput, error) {
+	for i := range N {
+		r.product[i] = secp256k1.NewPoint().ScalarMult(&r.z[i], y)
+	}
+	p, err := encodePoints(r.product[:])
+	if err != nil {
+		return nil, err
+	}
+	out := &ReceiverOutput{Delta: r.delta}
+	for i := range N {
+		out.K[i] = inst.key(uint16(i), uint8(r.choice(i)), enc, &m2.T[i], &p[i])
+	}
+	clear(p)
+	return out, nil
+}
+
+func (r *receiver) destroy() {
+	clear(r.delta[:])
+	for i := range N {
+		r.z[i].Destroy()
+		for _, p := range []*secp256k1.Point{r.chosen[i], r.product[i]} {
+			if p != nil {
+				p.Destroy()
+			}
+		}
+	}
 }
 
 // Finish is Bob again: E_c = T_c + H(i, c, T_{1−c}), seeds from y·E_c. It may be
@@ -147,43 +210,40 @@ func (s *Sender) Finish(inst Instance, m2 *Message2) (*SenderOutput, error) {
 		return nil, errUsed
 	}
 	defer s.Destroy()
-	out := new(SenderOutput)
 	h := newHasher(&inst)
+	products := make([]*secp256k1.Point, 0, 2*N)
 	for i := range N {
 		for c := range 2 {
-			p, err := s.finishOne(h, uint16(i), c, &m2.T[i])
+			e, err := decodePoint(&m2.T[i][c])
 			if err != nil {
-				out.Destroy()
-				return nil, fmt.Errorf("base OT %d, element %d: %w", i, c, err)
+				return nil, fmt.Errorf("base OT %d, point %d: %w", i, c, err)
 			}
-			k := inst.key(uint16(i), uint8(c), &s.enc, &m2.T[i], &p)
-			clear(p[:])
-			if c == 0 {
-				out.K0[i] = k
-			} else {
-				out.K1[i] = k
+			e.Add(e, h.point(uint16(i), uint8(c), &m2.T[i][1-c]))
+			if isIdentity(e) {
+				return nil, fmt.Errorf("base OT %d, point %d: T + H: %w", i, c, errIdentity)
 			}
+			products = append(products, e.ScalarMult(s.y, e))
 		}
+	}
+	p, err := encodePoints(products)
+	if err != nil {
+		return nil, err
+	}
+	out := new(SenderOutput)
+	for i := range N {
+		out.K0[i] = inst.key(uint16(i), 0, &s.enc, &m2.T[i], &p[2*i])
+		out.K1[i] = inst.key(uint16(i), 1, &s.enc, &m2.T[i], &p[2*i+1])
+	}
+	for i := range p {
+		products[i].Destroy()
+		clear(p[i][:])
 	}
 	return out, nil
 }
 
-// finishOne returns the encoding of y·E_c, for the public c.
-func (s *Sender) finishOne(h *hasher, i uint16, c int, t *Pair) (p [elementSize]byte, err error) {
-	e, err := decodeElement(&t[c])
-	if err != nil {
-		return p, err
-	}
-	e.Add(e, h.point(i, uint8(c), &t[1-c]))
-	if isIdentity(e) {
-		return p, fmt.Errorf("T + H: %w", errIdentity)
-	}
-	return encode(e.ScalarMult(s.y, e)), nil
-}
-
 // key is k_{i,c} = RO("bot", …). Every item that makes it another OT is in it:
 // the setup, the direction, the index, the choice and all public elements.
-func (inst *Instance) key(i uint16, c uint8, y *[elementSize]byte, t *Pair, p *[elementSize]byte) (k [SeedSize]byte) {
+func (inst *Instance) key(i uint16, c uint8, y *[pointSize]byte, t *Pair, p *[pointSize]byte) (k [SeedSize]byte) {
 	h := transcript.Sum(transcript.TagBaseOTKey, inst.PSID[:],
 		transcript.Uint16(uint16(inst.Sender)), transcript.Uint16(uint16(inst.Receiver)),
 		transcript.Uint16(i), []byte{c}, y[:], t[0][:], t[1][:], p[:])
@@ -191,6 +251,3 @@ func (inst *Instance) key(i uint16, c uint8, y *[elementSize]byte, t *Pair, p *[
 	clear(h[:])
 	return k
 }
-
-// Y returns the encoding of Bob's public key of this run.
-func (s *Sender) Y() [elementSize]byte { return s.enc }

@@ -1,6 +1,6 @@
 // Package baseot makes the 128 base OTs of one direction of a pair of vaults:
-// endemic OT after McQuoid, Rosulek and Roy (eprint 2021/682) over ristretto255,
-// as docs/spec/base-ot.md writes it out byte for byte.
+// endemic OT after McQuoid, Rosulek and Roy (eprint 2021/682) over secp256k1, as
+// docs/spec/base-ot.md writes it out byte for byte.
 //
 // The base-OT sender is the later OT-extension receiver (Bob), the base-OT
 // receiver is Alice with her correlation Δ.
@@ -9,7 +9,7 @@
 // does); it does not show that the peer's keys match (the self-test of package
 // pair does); its outputs have no encoding, since they must never be stored.
 //
-// The peer must not be trusted: every element that arrives is decoded strictly
+// The peer must not be trusted: every point that arrives is decoded strictly
 // and the identity is refused. Each party may bias its own keys, which the
 // extension permits. Alice's work is independent of Δ.
 package baseot

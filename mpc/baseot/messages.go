@@ -10,16 +10,15 @@ const version = 1
 
 // Sizes of the encoded messages.
 const (
-	Message1Size = 1 + elementSize
-	Message2Size = 1 + N*2*elementSize
+	Message1Size = 1 + pointSize
+	Message2Size = 1 + N*2*pointSize
 )
 
-// Message1 is Bob's: the encoding of Y. It is decoded as an element when Alice
-// uses it.
-type Message1 struct{ Y [elementSize]byte }
+// Message1 is Bob's: the encoding of Y.
+type Message1 struct{ Y [pointSize]byte }
 
 // Pair is (T_{i,0}, T_{i,1}) of one OT, encoded.
-type Pair [2][elementSize]byte
+type Pair [2][pointSize]byte
 
 // Message2 is Alice's.
 type Message2 struct{ T [N]Pair }
@@ -29,8 +28,7 @@ func (m *Message1) MarshalBinary() ([]byte, error) {
 	return wire.NewWriter(version).Fixed(m.Y[:]).Bytes(), nil
 }
 
-// UnmarshalBinary decodes strictly: the exact size, and a canonical element that
-// is not the identity.
+// UnmarshalBinary decodes strictly: the exact size, and a canonical point.
 func (m *Message1) UnmarshalBinary(b []byte) error {
 	r := wire.NewReader(b, version)
 	var t Message1
@@ -38,7 +36,7 @@ func (m *Message1) UnmarshalBinary(b []byte) error {
 	if err := r.Done(); err != nil {
 		return fmt.Errorf("base OT message 1: %w", err)
 	}
-	if _, err := decodeElement(&t.Y); err != nil {
+	if _, err := decodePoint(&t.Y); err != nil {
 		return fmt.Errorf("base OT message 1: Y: %w", err)
 	}
 	*m = t
@@ -54,8 +52,8 @@ func (m *Message2) MarshalBinary() ([]byte, error) {
 	return w.Bytes(), nil
 }
 
-// UnmarshalBinary checks version and size. The elements are decoded, strictly,
-// by Finish, which needs them: decoding 256 of them twice would cost 1 ms.
+// UnmarshalBinary checks version and size. The points are decoded, strictly, by
+// Finish, which needs them: decoding 256 of them twice would cost 1 ms.
 func (m *Message2) UnmarshalBinary(b []byte) error {
 	r := wire.NewReader(b, version)
 	var t Message2

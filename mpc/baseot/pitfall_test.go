@@ -10,7 +10,7 @@ import (
 	"io"
 	"testing"
 
-	"github.com/gtank/ristretto255"
+	"github.com/cofferhq/coffer/mpc/group/secp256k1"
 )
 
 // stream is SHAKE256(seed) as an endless reader, as in the vectors.
@@ -48,7 +48,7 @@ func TestPitfall08_KeyBindsIndex(t *testing.T) {
 		}
 	}
 	// The index stands in the hash to the group and again in the key itself.
-	var y, p [elementSize]byte
+	var y, p [pointSize]byte
 	if testInstance.key(3, 1, &y, &m2.T[0], &p) == testInstance.key(4, 1, &y, &m2.T[0], &p) {
 		t.Error("RO(bot) does not take the index")
 	}
@@ -56,11 +56,14 @@ func TestPitfall08_KeyBindsIndex(t *testing.T) {
 		t.Error("RO(bot) does not take the choice")
 	}
 	h := newHasher(&testInstance)
-	if h.uniform(3, 1, &p) == h.uniform(4, 1, &p) {
+	if h.point(3, 1, &p).Equal(h.point(4, 1, &p)) == 1 {
 		t.Error("the hash to the group does not take the index")
 	}
-	if h.uniform(3, 0, &p) == h.uniform(3, 1, &p) {
+	if h.point(3, 0, &p).Equal(h.point(3, 1, &p)) == 1 {
 		t.Error("the hash to the group does not take the choice")
+	}
+	if h.oblivious(3, new([32]byte)).Equal(h.oblivious(4, new([32]byte))) == 1 {
+		t.Error("the sampling does not take the index")
 	}
 }
 
@@ -80,7 +83,7 @@ func TestPitfall09_KeyBindsSessionPairAndDirection(t *testing.T) {
 		"receiver":  func(i *Instance) { i.Receiver = 7 },
 		"direction": func(i *Instance) { i.Sender, i.Receiver = i.Receiver, i.Sender },
 	}
-	var y, p [elementSize]byte
+	var y, p [pointSize]byte
 	for name, change := range others {
 		inst := testInstance
 		change(&inst)
@@ -100,7 +103,7 @@ func TestPitfall09_KeyBindsSessionPairAndDirection(t *testing.T) {
 		if inst.key(0, 0, &y, &m2.T[0], &p) == testInstance.key(0, 0, &y, &m2.T[0], &p) {
 			t.Errorf("another %s: RO(bot) is the same", name)
 		}
-		if newHasher(&inst).uniform(0, 0, &p) == newHasher(&testInstance).uniform(0, 0, &p) {
+		if newHasher(&inst).point(0, 0, &p).Equal(newHasher(&testInstance).point(0, 0, &p)) == 1 {
 			t.Errorf("another %s: the hash to the group is the same", name)
 		}
 	}
@@ -127,16 +130,16 @@ func (c *countingReader) Read(b []byte) (int, error) {
 // Alice's work is the same for every choice: both hashes are evaluated for every
 // OT, and as much is drawn and allocated.
 func TestPitfall10_EqualWorkPerChoice(t *testing.T) {
-	y := ristretto255.NewElement().Base()
-	for c := range 2 {
-		h := newHasher(&testInstance)
-		for i := range uint16(N) {
-			if _, err := receiveOne(rand.Reader, h, i, c, y, new(Pair)); err != nil {
-				t.Fatal(err)
-			}
+	for _, delta := range []byte{0x00, 0xff} {
+		r := &receiver{h: newHasher(&testInstance)}
+		if err := r.draw(&countingReader{delta: delta, r: stream("alice")}); err != nil {
+			t.Fatal(err)
 		}
-		if h.counts != [2]int{N, N} {
-			t.Errorf("choice %d: H_0 and H_1 were evaluated %v times, want %d each", c, h.counts, N)
+		if err := r.makePairs(new(Message2)); err != nil {
+			t.Fatal(err)
+		}
+		if r.h.counts != [2]int{N, N} {
+			t.Errorf("all choices %d: H_0 and H_1 were evaluated %v times, want %d each", delta&1, r.h.counts, N)
 		}
 	}
 	_, m1, err := Start(rand.Reader)
@@ -154,17 +157,17 @@ func TestPitfall10_EqualWorkPerChoice(t *testing.T) {
 			drawn[k] = r.n
 		})
 	}
-	if drawn[0] != drawn[1] || drawn[0] != 16+N*128 {
-		t.Errorf("drawn bytes differ by choice: %v, want %d", drawn, 16+N*128)
+	if drawn[0] != drawn[1] || drawn[0] != 16+N*80 {
+		t.Errorf("drawn bytes differ by choice: %v, want %d", drawn, 16+N*80)
 	}
 	if allocs[0] != allocs[1] {
 		t.Errorf("allocations differ by choice: %v", allocs)
 	}
 }
 
-// The element that Alice did not choose is the map of fresh bytes, whose
+// The point that Alice did not choose is the hash of fresh bytes, whose
 // logarithm nobody knows, not a multiple that she computed.
-func TestPitfall11_OtherElementIsObliviouslySampled(t *testing.T) {
+func TestPitfall11_OtherPointIsObliviouslySampled(t *testing.T) {
 	_, m1, err := Start(rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -184,46 +187,49 @@ func TestPitfall11_OtherElementIsObliviouslySampled(t *testing.T) {
 	if !bytes.Equal(read(16), alice.Delta[:]) {
 		t.Fatal("the correlation is not the first draw")
 	}
+	h := newHasher(&testInstance)
 	for i := range N {
-		u, z := read(64), read(64)
+		u, z := read(32), read(48)
 		c := alice.Delta[i/8] >> (i % 8) & 1
 		other := m2.T[i][1-c]
-		if want := encode(ristretto255.NewElement().FromUniformBytes(u)); other != want {
-			t.Fatalf("OT %d: the unchosen element is not MAP of the bytes drawn", i)
+		if want := h.oblivious(uint16(i), (*[32]byte)(u)).Bytes(); other != want {
+			t.Fatalf("OT %d: the unchosen point is not the hash of the bytes drawn", i)
 		}
-		for name, b := range map[string][]byte{"u": u, "z": z} {
-			k := ristretto255.NewScalar().FromUniformBytes(b)
-			if other == encode(ristretto255.NewElement().ScalarBaseMult(k)) {
-				t.Fatalf("OT %d: the unchosen element is %s·G", i, name)
+		var uk, zk secp256k1.Scalar
+		uk.SetReduced((*[32]byte)(u))
+		zk.SetWide((*[48]byte)(z))
+		for name, k := range map[string]*secp256k1.Scalar{"u": &uk, "z": &zk} {
+			if other == secp256k1.NewPoint().ScalarBaseMult(k).Bytes() {
+				t.Fatalf("OT %d: the unchosen point is %s·G", i, name)
 			}
 		}
 	}
 }
 
-// badElements are what RFC 9496 refuses (its appendix A.2 has more of each
-// kind), and the identity.
-var badElements = map[string]string{
-	"identity":         "0000000000000000000000000000000000000000000000000000000000000000",
-	"not below p":      "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
-	"all ones":         "ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
-	"one, negative":    "0100000000000000000000000000000000000000000000000000000000000000",
-	"minus one":        "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
-	"bit 255 set":      "0200000000000000000000000000000000000000000000000000000000000080",
-	"non-square":       "26948d35ca62e643e26a83177332e6b6afeb9d08e4268b650f1f5bbd8d81d371",
-	"another negative": "ed57ffd8c914fb201471d1c3d245ce3c746fcbe63a3679d51b6a516ebebe0e20",
+// badPoints are what SEC1 compressed form refuses.
+var badPoints = map[string]string{
+	"identity as zeros":   "000000000000000000000000000000000000000000000000000000000000000000",
+	"prefix 00":           "0079be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798",
+	"prefix 04":           "0479be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798",
+	"prefix 05":           "0579be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798",
+	"not on the curve":    "020000000000000000000000000000000000000000000000000000000000000005",
+	"x = 0":               "020000000000000000000000000000000000000000000000000000000000000000",
+	"x = p":               "02fffffffffffffffffffffffffffffffffffffffffffffffffffffffefffffc2f",
+	"x = p + 1, of x = 1": "02fffffffffffffffffffffffffffffffffffffffffffffffffffffffefffffc30",
+	"x of all ones":       "03ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
 }
 
-func bad(t *testing.T, s string) (b [elementSize]byte) {
+func bad(t *testing.T, s string) (b [pointSize]byte) {
 	t.Helper()
-	if n, err := hex.Decode(b[:], []byte(s)); err != nil || n != elementSize {
-		t.Fatalf("bad test element %q", s)
+	if n, err := hex.Decode(b[:], []byte(s)); err != nil || n != pointSize {
+		t.Fatalf("bad test point %q", s)
 	}
 	return b
 }
 
-// Every field that is an element refuses the identity and every encoding that is
-// not canonical.
-func TestPitfall12_InvalidElements(t *testing.T) {
+// Every field that is a point refuses every encoding that is not canonical, the
+// identity among them.
+func TestPitfall12_InvalidPoints(t *testing.T) {
 	s, m1, err := Start(stream("bob"))
 	if err != nil {
 		t.Fatal(err)
@@ -244,12 +250,9 @@ func TestPitfall12_InvalidElements(t *testing.T) {
 	if err := finish(m2); err != nil {
 		t.Fatal(err)
 	}
-	for name, text := range badElements {
+	for name, text := range badPoints {
 		e := bad(t, text)
-		want := errElement
-		if name == "identity" {
-			want = errIdentity
-		}
+		want := errPoint
 		if _, _, err := Receive(rand.Reader, testInstance, &Message1{Y: e}); !errors.Is(err, want) {
 			t.Errorf("Y %s: got %v, want %v", name, err, want)
 		}
@@ -282,7 +285,7 @@ func TestPitfall12_IdentityAfterHash(t *testing.T) {
 	for c := range 2 {
 		m := *m2
 		h := newHasher(&testInstance).point(5, uint8(c), &m.T[5][1-c])
-		m.T[5][c] = encode(ristretto255.NewElement().Negate(h))
+		m.T[5][c] = h.Negate(h).Bytes()
 		bob, _, err := Start(rand.Reader)
 		if err != nil {
 			t.Fatal(err)

@@ -20,13 +20,16 @@ var secretNames = []string{
 
 // secretParams are functions whose named parameters are secret.
 var secretParams = map[string][]string{
-	"receiveOne": {"c"}, "pointSecret": {"c"},
+	"pointSecret": {"c"},
 	"split": {"x"}, "clmulLow": {"x", "y"}, "clmul": {"x"}, "mulAdd": {"v"}, "reduce": {"w"},
 	"of": {"v"}, "setBytes": {"b"}, "bytes": {"v"}, "xor": {"v", "a"}, "xorMasked": {"v", "a", "m"},
 	"transpose": {"cols", "rows"}, "transpose64": {"t"},
 	"choice": {"beta"}, "combine": {"v"}, "add": {"m"}, "set": {"v"}, "products": {"c"},
 	"columnsOf": {"out"}, "cells": {"q", "seeds", "in"}, "seal": {"alpha", "in"},
 }
+
+// secretCalls are functions whose result is secret.
+var secretCalls = []string{"choice"}
 
 // publicNames end the taint: verdicts, errors and what goes on the wire.
 var publicNames = []string{"err", "ok", "m", "m1", "m2", "out", "th", "mu", "t", "want", "s", "h", "inst", "i", "j", "k", "w", "n"}
@@ -114,6 +117,7 @@ func (l *linter) secret(e ast.Expr) bool {
 			if slices.Contains(sanitizers, callee(n)) {
 				return false
 			}
+			found = found || slices.Contains(secretCalls, callee(n))
 		case *ast.BinaryExpr:
 			// A comparison with nil asks whether a pointer is there.
 			if id, ok := n.Y.(*ast.Ident); ok && id.Name == "nil" {
@@ -269,6 +273,7 @@ func TestLintFindsPlantedBranches(t *testing.T) {
 		"range":             `for _, v := range o.K1 { if v == 0 { f() } }`,
 		"masked copy":       `subtle.ConstantTimeCopy(beta, u, x); if u[0] == 1 { f() }`,
 		"bytes.Equal":       `return bytes.Equal(alpha, buf)`,
+		"choice":            `c, t := r.choice(i), &m2.T[i]; if c == 1 { t = nil }`,
 	} {
 		src := "package p\nfunc g(o *out, i int) int {\n" + body + "\nreturn 0 }"
 		if len(lintSource(t, "planted.go", src)) == 0 {

@@ -99,7 +99,7 @@ func TestPitfall09_PSIDBindsEverything(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return s, &message1{Nonce: [32]byte{5}, OT: baseot.Message1{Y: [32]byte{6}}}
+		return s, &message1{Nonce: [32]byte{5}, OT: baseot.Message1{Y: [33]byte{6}}}
 	}
 	seen := map[[32]byte]string{}
 	for name, change := range map[string]func(*Session, *message1){
@@ -137,7 +137,7 @@ func wantAbort(t *testing.T, name string, err error, class mpc.Class, culprits .
 func TestFailedSelfTestIsBenign(t *testing.T) {
 	sizes := messageSizes
 	for name, c := range map[string]struct{ step, at int }{
-		"T, first element":  {2, -1}, // swapped below: two valid elements
+		"T, first element":  {2, -1}, // swapped below: two valid points
 		"U":                 {3, bodyAt + 1},
 		"X":                 {3, sizes[2] - 48},
 		"TH":                {3, sizes[2] - 1},
@@ -233,7 +233,7 @@ func checkDead(t *testing.T, name string, l *link, err error) {
 }
 
 // element is where T_{i,c} stands in message 2.
-func element(i, c int) int { return bodyAt + 1 + (2*i+c)*32 }
+func element(i, c int) int { return bodyAt + 1 + (2*i+c)*33 }
 
 func swapPairs(msg []byte, i, k int) {
 	a := bytes.Clone(msg[element(i, 0):element(i+1, 0)])
@@ -247,15 +247,15 @@ func swapInPair(msg []byte, i int) {
 	copy(msg[element(i, 1):], a)
 }
 
-// Every field that is an element or a scalar refuses what is not one; the peer is
+// Every field that is a point or a scalar refuses what is not one; the peer is
 // named.
 func TestPitfall12_MalformedFieldsAreAttributed(t *testing.T) {
 	for name, c := range map[string]struct {
 		step, at int
 		value    byte // 32 of it
 	}{
-		"Y identity":       {1, messageSizes[0] - 32, 0},
-		"Y not canonical":  {1, messageSizes[0] - 32, 0xff},
+		"Y identity":       {1, messageSizes[0] - 33, 0},
+		"Y not canonical":  {1, messageSizes[0] - 33, 0xff},
 		"T identity":       {2, element(0, 0), 0},
 		"T not canonical":  {2, element(127, 1), 0xff},
 		"Ã above q":        {4, bodyAt + 1, 0xff},

@@ -108,7 +108,7 @@ func (s *Session) newPSID(peer *message1) [32]byte {
 type side struct {
 	id          mpc.ID
 	boot, nonce *[32]byte
-	y           [32]byte
+	y           [33]byte
 }
 
 // transcriptHash covers messages 1 to 4 of both sides.

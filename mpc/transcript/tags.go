@@ -27,7 +27,8 @@ const (
 	TagPairSID   Tag = "psid"
 	TagPairSetup Tag = "pair-setup" // hash of a setup's transcript
 	TagBaseOTKey Tag = "bot"
-	TagBaseOTH   Tag = "bot-h" // hash to the group, both choices
+	TagBaseOTH   Tag = "bot-h" // hash to the group, both choices; in a DST
+	TagBaseOTS   Tag = "bot-s" // oblivious sampling of the group; in a DST
 
 	// OT extension and random VOLE.
 	TagChi    Tag = "chi"

@@ -68,6 +68,10 @@ func Scalars(n int, tag Tag, items ...[]byte) []secp256k1.Scalar {
 	return out
 }
 
+// DST returns the beginning of a domain separation tag of RFC 9380 for the use
+// that tag names; suite says which hash to which curve.
+func DST(tag Tag, suite string) []byte { return []byte(customization + string(tag) + suite) }
+
 // Uint16 and Uint64 are the item encodings of small numbers.
 func Uint16(v uint16) []byte { return binary.BigEndian.AppendUint16(nil, v) }
 
