@@ -41,6 +41,26 @@ func BenchmarkVarMult(b *testing.B) {
 	}
 }
 
+func BenchmarkTableMult(b *testing.B) {
+	t, err := NewTable(NewPoint().ScalarBaseMult(randScalar()))
+	if err != nil {
+		b.Fatal(err)
+	}
+	k, p := randScalar(), NewPoint()
+	for b.Loop() {
+		p.ScalarTableMult(k, t)
+	}
+}
+
+func BenchmarkNewTable(b *testing.B) {
+	q := NewPoint().ScalarBaseMult(randScalar())
+	for b.Loop() {
+		if _, err := NewTable(q); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 func BenchmarkMultiScalarMultVartime(b *testing.B) {
 	for _, n := range []int{1, 2, 4, 16} {
 		ks, ps := make([]*Scalar, n), make([]*Point, n)

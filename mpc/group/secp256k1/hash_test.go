@@ -1,9 +1,15 @@
 package secp256k1
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"encoding/hex"
+	"math/big"
 	"strings"
 	"testing"
+
+	"github.com/decred/dcrd/dcrec/secp256k1/v4"
+	"pgregory.net/rapid"
 )
 
 // RFC 9380, appendix J.8.1.
@@ -88,6 +94,199 @@ func TestHashToCurveRFC9380(t *testing.T) {
 		}
 		if b := p.BytesUncompressed(); hex.EncodeToString(b[1:]) != v.px+v.py {
 			t.Errorf("%.16q: P = %x, want %s %s", v.msg, b[1:], v.px, v.py)
+		}
+	}
+}
+
+// hashToCurveBig is RFC 9380 in math/big, written from sections 5, 6.6.2 and
+// 8.7 with divisions and branches as they stand there.
+func hashToCurveBig(dst, msg []byte) (x, y *big.Int) {
+	h := func(parts ...[]byte) []byte {
+		s := sha256.Sum256(bytes.Join(parts, nil))
+		return s[:]
+	}
+	if len(dst) > 255 {
+		dst = h([]byte("H2C-OVERSIZE-DST-"), dst)
+	}
+	dstPrime := append(append([]byte{}, dst...), byte(len(dst)))
+	b0 := h(make([]byte, 64), msg, []byte{0, 96, 0}, dstPrime)
+	var out, bi []byte
+	bi = make([]byte, 32)
+	for i := byte(1); i <= 3; i++ {
+		x := make([]byte, 32)
+		for j := range x {
+			x[j] = b0[j] ^ bi[j]
+		}
+		bi = h(x, []byte{i}, dstPrime)
+		out = append(out, bi...)
+	}
+	x0, y0 := mapBig(new(big.Int).SetBytes(out[:48]))
+	x1, y1 := mapBig(new(big.Int).SetBytes(out[48:]))
+	var p, q, r secp256k1.JacobianPoint
+	set := func(p *secp256k1.JacobianPoint, x, y *big.Int) {
+		xb, yb := bytes32(x), bytes32(y)
+		p.X.SetBytes(&xb)
+		p.Y.SetBytes(&yb)
+		p.Z.SetInt(1)
+	}
+	set(&p, x0, y0)
+	set(&q, x1, y1)
+	secp256k1.AddNonConst(&p, &q, &r)
+	r.ToAffine()
+	return new(big.Int).SetBytes(r.X.Bytes()[:]), new(big.Int).SetBytes(r.Y.Bytes()[:])
+}
+
+func hexes(ss ...string) []*big.Int {
+	var out []*big.Int
+	for _, s := range ss {
+		out = append(out, bigHex(s))
+	}
+	return out
+}
+
+// Coefficients of appendix E.1, the lowest first.
+var (
+	bigA, bigB = bigHex("3f8731abdd661adca08a5558f0f5d272e953d363cb6f0e5d405447c01a444533"), big.NewInt(1771)
+	bigIso     = [4][]*big.Int{
+		hexes("8e38e38e38e38e38e38e38e38e38e38e38e38e38e38e38e38e38e38daaaaa8c7",
+			"07d3d4c80bc321d5b9f315cea7fd44c5d595d2fc0bf63b92dfff1044f17c6581",
+			"534c328d23f234e6e2a413deca25caece4506144037c40314ecbd0b53d9dd262",
+			"8e38e38e38e38e38e38e38e38e38e38e38e38e38e38e38e38e38e38daaaaa88c"),
+		hexes("d35771193d94918a9ca34ccbb7b640dd86cd409542f8487d9fe6b745781eb49b",
+			"edadc6f64383dc1df7c4b2d51b54225406d36b641f5e41bbc52a56612a8c6d14", "1"),
+		hexes("4bda12f684bda12f684bda12f684bda12f684bda12f684bda12f684b8e38e23c",
+			"c75e0c32d5cb7c0fa9d0a54b12a0a6d5647ab046d686da6fdffc90fc201d71a3",
+			"29a6194691f91a73715209ef6512e576722830a201be2018a765e85a9ecee931",
+			"2f684bda12f684bda12f684bda12f684bda12f684bda12f684bda12f38e38d84"),
+		hexes("fffffffffffffffffffffffffffffffffffffffffffffffffffffffefffff93b",
+			"7a06534bb8bdb49fd5e9e6632722c2989467c1bfc8e8d978dfb425d2685c2573",
+			"6484aa716545ca2cf3a70c3fa8fe337e0a3d21162f0d6299a7bf8192bfd2a76f", "1"),
+	}
+)
+
+// evalBig is a polynomial at x.
+func evalBig(coeffs []*big.Int, x *big.Int) *big.Int {
+	r := new(big.Int)
+	for i := len(coeffs) - 1; i >= 0; i-- {
+		r = modP(r.Mul(r, x).Add(r, coeffs[i]))
+	}
+	return r
+}
+
+// mapBig maps u to secp256k1; (0, 0) stands for the identity.
+func mapBig(u *big.Int) (x, y *big.Int) {
+	u = modP(u)
+	n := func() *big.Int { return new(big.Int) }
+	inv := func(v *big.Int) *big.Int {
+		if v.Sign() == 0 {
+			return n()
+		}
+		return n().ModInverse(v, bigP)
+	}
+	z := big.NewInt(-11)
+	zu2 := modP(n().Mul(z, n().Mul(u, u)))
+	tv := modP(n().Add(n().Mul(zu2, zu2), zu2))
+	x1 := modP(n().Mul(n().Neg(bigB), inv(bigA)))
+	if tv.Sign() == 0 {
+		x1 = modP(n().Mul(bigB, inv(modP(n().Mul(z, bigA)))))
+	} else {
+		x1.Mul(x1, n().Add(big.NewInt(1), inv(tv)))
+		x1 = modP(x1)
+	}
+	g := func(x *big.Int) *big.Int {
+		return evalBig([]*big.Int{bigB, bigA, n(), big.NewInt(1)}, x)
+	}
+	x = x1
+	y = n().ModSqrt(g(x1), bigP)
+	if y == nil {
+		x = modP(n().Mul(zu2, x1))
+		y = n().ModSqrt(g(x), bigP)
+	}
+	if y.Bit(0) != u.Bit(0) {
+		y = modP(n().Neg(y))
+	}
+	return isogenyBig(x, y)
+}
+
+func isogenyBig(x, y *big.Int) (*big.Int, *big.Int) {
+	xd, yd := evalBig(bigIso[1], x), evalBig(bigIso[3], x)
+	if xd.Sign() == 0 || yd.Sign() == 0 {
+		return new(big.Int), new(big.Int)
+	}
+	rx := new(big.Int).Mul(evalBig(bigIso[0], x), xd.ModInverse(xd, bigP))
+	ry := new(big.Int).Mul(evalBig(bigIso[2], x), yd.ModInverse(yd, bigP))
+	return modP(rx), modP(ry.Mul(ry, y))
+}
+
+func affineBig(p *proj) (x, y *big.Int) {
+	u := (&Point{*p}).BytesUncompressed()
+	return new(big.Int).SetBytes(u[1:33]), new(big.Int).SetBytes(u[33:])
+}
+
+func TestHashToCurveAgainstBig(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		dst := rapid.SliceOfN(rapid.Byte(), 1, 300).Draw(t, "dst")
+		msg := rapid.SliceOfN(rapid.Byte(), 0, 200).Draw(t, "msg")
+		p, err := HashToCurve(dst, msg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		x, y := hashToCurveBig(dst, msg)
+		if gx, gy := affineBig(&p.v); gx.Cmp(x) != 0 || gy.Cmp(y) != 0 {
+			t.Fatalf("hash = %x %x, want %x %x", gx, gy, x, y)
+		}
+	})
+	if _, err := HashToCurve(nil, []byte("m")); err == nil {
+		t.Error("an empty domain separation tag accepted")
+	}
+}
+
+func TestMapToCurveAgainstBig(t *testing.T) {
+	// The exceptional inputs: u = 0 and u^2 = -1/Z = 1/11.
+	root := new(big.Int).ModSqrt(new(big.Int).ModInverse(big.NewInt(11), bigP), bigP)
+	us := append([]*big.Int{new(big.Int), bigP, root, new(big.Int).Sub(bigP, root)}, edges...)
+	check := func(t interface{ Fatalf(string, ...any) }, v *big.Int) {
+		u := feOf(v)
+		var p proj
+		mapToCurve(&p, &u)
+		gx, gy := affineBig(&p)
+		if x, y := mapBig(v); gx.Cmp(x) != 0 || gy.Cmp(y) != 0 {
+			t.Fatalf("map of %x = %x %x, want %x %x", v, gx, gy, x, y)
+		}
+	}
+	for _, u := range us {
+		check(t, u)
+	}
+	rapid.Check(t, func(t *rapid.T) { check(t, genWord().Draw(t, "u")) })
+}
+
+// The kernel of the isogeny goes to the identity, whatever y is said to be.
+func TestIsogenyKernel(t *testing.T) {
+	// The roots of the denominator of x, and of that of y where they differ.
+	var roots []*big.Int
+	disc := new(big.Int).Mul(bigIso[1][1], bigIso[1][1])
+	disc = modP(disc.Sub(disc, new(big.Int).Lsh(bigIso[1][0], 2)))
+	half := new(big.Int).ModInverse(big.NewInt(2), bigP)
+	if r := new(big.Int).ModSqrt(disc, bigP); r != nil {
+		for _, r := range []*big.Int{r, new(big.Int).Neg(r)} {
+			r.Sub(r, bigIso[1][1]).Mul(r, half)
+			roots = append(roots, modP(r))
+		}
+	}
+	if len(roots) == 0 {
+		t.Fatal("x denominator has no root")
+	}
+	for _, x := range roots {
+		for _, d := range []int64{1, 7} {
+			n, den, y := feOf(modP(new(big.Int).Mul(x, big.NewInt(d)))), fe{uint64(d)}, fe{5}
+			var p proj
+			isogeny(&p, &n, &den, &y)
+			if (&Point{p}).IsIdentity() != 1 {
+				t.Errorf("x = %x doesn't go to the identity", x)
+			}
+			if p != (proj{y: feOne}) {
+				t.Errorf("x = %x goes to %v, no proper identity", x, [3]fe{p.x, p.y, p.z})
+			}
 		}
 	}
 }

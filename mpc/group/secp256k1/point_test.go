@@ -221,6 +221,28 @@ func TestVarMultAgainstDecred(t *testing.T) {
 	}
 }
 
+func TestTableMult(t *testing.T) {
+	for _, w := range []*big.Int{big.NewInt(1), big.NewInt(-2), bigHex("123456789abcdef0123456789abcdef0123456789abcdef0")} {
+		q := pointOf(w)
+		table, err := NewTable(q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rapid.Check(t, func(t *rapid.T) {
+			k := scalarOf(genWord().Draw(t, "k"))
+			got, want := NewPoint().ScalarTableMult(k, table), NewPoint().ScalarMult(k, q)
+			if got.Equal(want) != 1 {
+				t.Fatalf("%x * %x = %x by table, %x without", k.Bytes(), q.Bytes(), got.Bytes(), want.Bytes())
+			}
+		})
+	}
+	for _, q := range []*Point{NewPoint(), new(Point), NewPoint().Sub(Generator(), Generator())} {
+		if _, err := NewTable(q); err == nil {
+			t.Error("the identity has a table")
+		}
+	}
+}
+
 func TestMultiScalarMultVartime(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n := rapid.IntRange(0, 9).Draw(t, "n")
