@@ -1,0 +1,54 @@
+package vaultshell
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cofferhq/coffer/internal/config"
+	"github.com/cofferhq/coffer/internal/wire"
+)
+
+// Config is the file of `coffer vault`.
+type Config struct {
+	Vault struct {
+		ID      uint16 `toml:"id"`      // this party's number, 1 to 65535
+		Name    string `toml:"name"`    // this party's name
+		Socket  string `toml:"socket"`  // on which this vault listens for its node
+		Genesis string `toml:"genesis"` // the cluster's genesis file
+		Enrol   bool   `toml:"enrol"`   // make keys and card, and stop
+		Card    string `toml:"card"`    // enrol: where the card is written
+	} `toml:"vault"`
+	HSM struct {
+		Socket string `toml:"socket"` // of the HSM's helper
+	} `toml:"hsm"`
+}
+
+// LoadConfig reads the file at path and the environment.
+func LoadConfig(path string, environ []string) (*Config, error) {
+	var c Config
+	if err := config.Load(path, environ, &c); err != nil {
+		return nil, err
+	}
+	return &c, c.Check()
+}
+
+// Check refuses what the vault could not start with.
+func (c *Config) Check() error {
+	if c.Vault.ID == 0 {
+		return errors.New("vault.id is 0: want this party's number, 1 to 65535")
+	}
+	if err := wire.CheckName(c.Vault.Name); err != nil {
+		return fmt.Errorf("vault.name: %w", err)
+	}
+	switch {
+	case c.Vault.Socket == "":
+		return errors.New("vault.socket is empty: want a path for the socket to the node")
+	case c.HSM.Socket == "":
+		return errors.New("hsm.socket is empty: want the path of the HSM helper's socket (coffer hsm)")
+	case c.Vault.Enrol && c.Vault.Card == "":
+		return errors.New("vault.card is empty: want a path for the card that enrolment makes")
+	case !c.Vault.Enrol && c.Vault.Genesis == "":
+		return errors.New("vault.genesis is empty: want the cluster's genesis file, or vault.enrol = true for a new vault")
+	}
+	return nil
+}
