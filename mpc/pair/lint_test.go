@@ -21,7 +21,7 @@ var secretNames = []string{
 // secretParams are functions whose named parameters are secret.
 var secretParams = map[string][]string{
 	"pointSecret": {"c"},
-	"split": {"x"}, "clmulLow": {"x", "y"}, "clmul": {"x"}, "mulAdd": {"v"}, "reduce": {"w"},
+	"split":       {"x"}, "clmulLow": {"x", "y"}, "clmul": {"x"}, "mulAdd": {"v"}, "reduce": {"w"},
 	"of": {"v"}, "setBytes": {"b"}, "bytes": {"v"}, "xor": {"v", "a"}, "xorMasked": {"v", "a", "m"},
 	"transpose": {"cols", "rows"}, "transpose64": {"t"},
 	"choice": {"beta"}, "combine": {"v"}, "add": {"m"}, "set": {"v"}, "products": {"c"},
