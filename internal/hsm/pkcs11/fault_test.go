@@ -288,11 +288,11 @@ func TestPINFile(t *testing.T) {
 		mode           os.FileMode
 		say            string
 	}{
-		{"readable by others", "1234\n", 0o644, "mode 0644, want 0600"},
-		{"readable by the group", "1234\n", 0o640, "mode 0640, want 0600"},
+		{"readable by others", "sesame\n", 0o644, "mode 0644, want 0600"},
+		{"readable by the group", "sesame\n", 0o640, "mode 0640, want 0600"},
 		{"empty", "", 0o600, "one line"},
 		{"blank", "\n", 0o600, "one line"},
-		{"two lines", "1234\n5678\n", 0o600, "one line"},
+		{"two lines", "sesame\nsesame\n", 0o600, "one line"},
 		{"long", strings.Repeat("1", 300), 0o600, "at most"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -304,7 +304,7 @@ func TestPINFile(t *testing.T) {
 				t.Fatal(err)
 			}
 			_, err := readPIN(path)
-			if !errors.Is(err, hsm.ErrConfig) || !strings.Contains(err.Error(), tc.say) || strings.Contains(err.Error(), "1234") {
+			if !errors.Is(err, hsm.ErrConfig) || !strings.Contains(err.Error(), tc.say) || strings.Contains(err.Error(), "sesame") {
 				t.Fatalf("got %v, want ErrConfig that says %q and not the PIN", err, tc.say)
 			}
 		})
@@ -315,7 +315,7 @@ func TestPINFile(t *testing.T) {
 	if _, err := readPIN(t.TempDir()); !errors.Is(err, hsm.ErrConfig) {
 		t.Errorf("directory: got %v, want ErrConfig", err)
 	}
-	if p, err := readPIN(writeFile(t, "1234\r\n")); err != nil || string(p.value.Reveal()) != "1234" {
+	if p, err := readPIN(writeFile(t, "sesame\r\n")); err != nil || string(p.value.Reveal()) != "sesame" {
 		t.Errorf("CRLF: %v", err)
 	}
 }
@@ -381,6 +381,12 @@ func TestTokenSelection(t *testing.T) {
 	both := newProvisioned(t)
 	both.Serial = openDevice(t, both).Info().Serial
 	openDevice(t, both)
+}
+
+func TestClean(t *testing.T) {
+	if got := clean("\x1b[31mnode\x00\xff 1\x7f   "); got != "[31mnode 1" {
+		t.Errorf("got %q", got)
+	}
 }
 
 // TestNoToken: a SoftHSM with an empty directory, or none, in a process of its own.

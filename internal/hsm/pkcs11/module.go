@@ -14,6 +14,9 @@ import (
 	"github.com/cofferhq/coffer/internal/hsm"
 )
 
+// envSoftHSM is named in hints only.
+const envSoftHSM = "SOFTHSM2_CONF"
+
 // module is a library, loaded once a process however many devices use it:
 // C_Initialize and C_Finalize are of the process. It is never unloaded, since
 // libraries leave threads and exit handlers behind.
@@ -78,9 +81,9 @@ func (m *module) initializeLocked() error {
 	if err == nil || rv(err) == p11.CKR_CRYPTOKI_ALREADY_INITIALIZED {
 		return nil
 	}
-	help := ""
-	if os.Getenv("SOFTHSM2_CONF") == "" {
-		help = "for SoftHSM, set SOFTHSM2_CONF to the token's configuration file"
+	help := "check that the device is connected and its service runs; for SoftHSM, that the directory in " + os.Getenv(envSoftHSM) + " is there"
+	if os.Getenv(envSoftHSM) == "" {
+		help = "for SoftHSM, set " + envSoftHSM + " to the token's configuration file"
 	}
 	return hsm.Errorf(hsm.ErrUnavailable, help, "couldn't initialise PKCS#11 module %s: %w", m.path, err)
 }
@@ -94,7 +97,11 @@ func (m *module) release() error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return failed("finalise the PKCS#11 module", m.ctx.Finalize())
+	err := m.ctx.Finalize()
+	if rv(err) == p11.CKR_CRYPTOKI_NOT_INITIALIZED { // a restart failed before
+		return nil
+	}
+	return failed("finalise the PKCS#11 module", err)
 }
 
 // restart initialises the library anew, unless somebody did since generation gen:

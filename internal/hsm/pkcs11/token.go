@@ -69,7 +69,7 @@ func findToken(m *module, u pkcs11uri.URI) (token, error) {
 		return token{}, hsm.Errorf(hsm.ErrConfig, "add serial=… to the URI",
 			"%d tokens match %s: %s", len(found), name(u), strings.Join(all, ", "))
 	case len(all) == 0:
-		return token{}, hsm.Errorf(hsm.ErrUnavailable, "insert the token; for SoftHSM, check that SOFTHSM2_CONF names its configuration",
+		return token{}, hsm.Errorf(hsm.ErrUnavailable, "insert the token; for SoftHSM, check that "+envSoftHSM+" names its configuration",
 			"no token matches %s: the module %s shows none", name(u), m.path)
 	}
 	return token{}, hsm.Errorf(hsm.ErrUnavailable, "insert the token, or correct the URI",

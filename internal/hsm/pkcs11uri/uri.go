@@ -142,9 +142,7 @@ func (u *URI) setQuery(name, value string) error {
 		u.Module = value
 	case "pin-source":
 		path := strings.TrimPrefix(value, "file:")
-		if strings.HasPrefix(path, "//") { // file://host/path, with an empty host
-			path = path[2:]
-		}
+		path = strings.TrimPrefix(path, "//") // file://host/path, with an empty host
 		if !filepath.IsAbs(path) || strings.HasPrefix(path, "//") {
 			return fmt.Errorf("attribute %q: %q does not name a file, want file:/absolute/path", name, value)
 		}
