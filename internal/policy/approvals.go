@@ -16,8 +16,9 @@ type tally struct {
 }
 
 // count assigns approvers to requirements. Everyone counts once, for one of the
-// groups that they are in, however many keys they hold; the assignment is the
-// largest possible.
+// groups that they are in, however many keys they hold. As many as possible count;
+// and they are placed so that those who have not approved yet can fill what is
+// missing, if they can at all.
 func (e *evaluation) count(v *Verdict) tally {
 	var pool []string
 	for _, who := range e.in.Verified.Approvers {
@@ -25,18 +26,27 @@ func (e *evaluation) count(v *Verdict) tally {
 			pool = append(pool, who)
 		}
 	}
-	t := tally{given: e.assign(v.Require, pool)}
-	for i, q := range v.Require {
-		if n := int(q.Count) - len(t.given[i]); n > 0 {
-			t.missing = append(t.missing, Missing{Requirement{q.Group, uint8(n)}, e.left(v, q.Group, pool)})
-		}
-	}
 	everyone := slices.Clone(pool)
 	for _, q := range v.Require {
 		everyone = append(everyone, e.left(v, q.Group, everyone)...)
 	}
-	for i, who := range e.assign(v.Require, everyone) {
-		t.never = t.never || len(who) < int(v.Require[i].Count)
+	t := tally{given: make([][]string, len(v.Require))}
+	could := make([]int, len(v.Require)) // how many places those could fill who have not approved
+	for i, r := range e.assign(v.Require, everyone, len(pool)) {
+		switch {
+		case r < 0:
+		case i < len(pool):
+			t.given[r] = append(t.given[r], pool[i])
+		default:
+			could[r]++
+		}
+	}
+	for i, q := range v.Require {
+		n := int(q.Count) - len(t.given[i])
+		if n > 0 {
+			t.missing = append(t.missing, Missing{Requirement{q.Group, uint8(n)}, e.left(v, q.Group, pool)})
+		}
+		t.never = t.never || could[i] < n
 	}
 	return t
 }
@@ -61,44 +71,56 @@ func (e *evaluation) left(v *Verdict, group string, approved []string) []string 
 	return out
 }
 
-// assign gives every place of every requirement to at most one of the people and
-// every one of the people at most one place, as many as possible (augmenting
-// paths). There are at most MaxRequirements·maxCount places.
-func (e *evaluation) assign(require []Requirement, people []string) [][]string {
+// assign gives every place of every requirement to at most one of the people, and
+// every one of the people at most one place; it returns the requirement that each
+// counts for, or -1. As many as possible of the first few count, and then as many
+// as possible of all (augmenting paths, which displace nobody who has a place).
+// There are at most MaxRequirements·maxCount places.
+func (e *evaluation) assign(require []Requirement, people []string, first int) []int {
 	var place []int // the requirement of each place
 	for i, q := range require {
 		for range q.Count {
 			place = append(place, i)
 		}
 	}
-	holder := make([]int, len(people)) // the place that each holds, or -1
-	for i := range holder {
-		holder[i] = -1
+	holds := make([]int, len(people)) // the place that each holds, or -1
+	for i := range holds {
+		holds[i] = -1
 	}
 	var fill func(p int, seen []bool) bool
 	fill = func(p int, seen []bool) bool {
-		for i, who := range people {
-			if seen[i] || !e.roster.InGroup(who, require[place[p]].Group) {
+		group := require[place[p]].Group
+		for i := range seen { // somebody free, before anybody moves
+			if holds[i] < 0 && e.roster.InGroup(people[i], group) {
+				holds[i] = p
+				return true
+			}
+		}
+		for i := range seen {
+			if seen[i] || !e.roster.InGroup(people[i], group) {
 				continue
 			}
 			seen[i] = true
-			if holder[i] < 0 || fill(holder[i], seen) {
-				holder[i] = p
+			if fill(holds[i], seen) {
+				holds[i] = p
 				return true
 			}
 		}
 		return false
 	}
-	for p := range place {
-		fill(p, make([]bool, len(people)))
-	}
-	given := make([][]string, len(require))
-	for i, p := range holder {
-		if p >= 0 {
-			given[place[p]] = append(given[place[p]], people[i])
+	for _, n := range []int{first, len(people)} {
+		for p := range place {
+			if !slices.Contains(holds, p) {
+				fill(p, make([]bool, n))
+			}
 		}
 	}
-	return given
+	for i, p := range holds {
+		if p >= 0 {
+			holds[i] = place[p]
+		}
+	}
+	return holds
 }
 
 // require decides a matching rule that asks for approvals.

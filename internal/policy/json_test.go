@@ -8,7 +8,9 @@ import (
 
 // TestParseJSONErrors: each error names line, field and what is expected.
 func TestParseJSONErrors(t *testing.T) {
-	rule := func(when string) string { return head + `  "rules": [{"name": "r", "when": ` + when + `, "then": "allow"}]}` }
+	rule := func(when string) string {
+		return head + `  "rules": [{"name": "r", "when": ` + when + `, "then": "allow"}]}`
+	}
 	then := func(then string) string {
 		return head + `  "rules": [{"name": "r", "when": {"chain": ["eip155:1"]}, "then": ` + then + `}]}`
 	}
