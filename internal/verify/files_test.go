@@ -45,7 +45,7 @@ func TestEveryFlippedByte(t *testing.T) {
 		w      *world
 		copies []Copy
 		step   int
-	}{"small": {small, small.copies()[:1], 1}, "larger": {history, history.copies(), 97}} {
+	}{"small": {small, small.copies()[:1], sparse}, "larger": {history, history.copies(), 97 * sparse}} {
 		dirs := write(t, tt.copies)
 		check := func() *Report { return Dirs(tt.w.gov.Cluster, dirs, codecs) }
 		if r := check(); !r.OK {
@@ -95,7 +95,7 @@ func TestEveryFlippedEntryByte(t *testing.T) {
 	cs := w.copies()
 	for i := range cs[0].Entries {
 		for j := range cs[0].Entries[i] {
-			if j%17 != i%17 {
+			if j%(17*sparse) != i%17 {
 				continue
 			}
 			changed := append([]Copy{}, cs...)

@@ -158,7 +158,7 @@ func (v *verifier) checkDecision(l *vaultLog, x *decision, b *request.Bundle) bo
 	}
 	k := v.keys[d.Key]
 	switch {
-	case k == nil || !l.keys[d.Key]:
+	case !l.keys[d.Key]:
 		return fault(DecisionKey, "its key %x is not in the log", d.Key[:8])
 	case d.Key != b.Request.Wallet:
 		return fault(DecisionKey, "it would sign with key %x, the request is of wallet %x", d.Key[:8], b.Request.Wallet[:8])
@@ -174,7 +174,7 @@ func (v *verifier) checkDecision(l *vaultLog, x *decision, b *request.Bundle) bo
 
 func (v *verifier) compareVerdict(l *vaultLog, x *decision, got verdict) bool {
 	d := x.Decision
-	if at, ok := stateful[d.Code]; ok && !d.Allow && d.Rule == "" && got.step >= at {
+	if at, ok := stateful[d.Code]; ok && d.Rule == "" && got.step >= at {
 		v.report.Counts.Stateful++
 		return true
 	}

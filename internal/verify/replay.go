@@ -209,7 +209,7 @@ func (v *verifier) enterKey(l *vaultLog, i uint64, k *audit.KeyEntry, cert *dkg.
 	if known == nil {
 		v.keys[k.Key] = &keyInfo{k.Key, k.Name, k.Order, cert, l.id}
 		v.report.Counts.Keys++
-	} else if known.name != k.Name || string(known.order) != string(k.Order) {
+	} else if string(known.order) != string(k.Order) {
 		v.entryFault(l, i, KeyDiffers, "key %x is wallet %q here and wallet %q, by another order, in the log of vault %d", k.Key[:8], k.Name, known.name, known.vault)
 	}
 }
@@ -241,7 +241,7 @@ func (v *verifier) replayOutcome(l *vaultLog, i uint64, e *audit.Entry) error {
 func (v *verifier) checkConflict(l *vaultLog, i uint64, d *decision) {
 	for _, o := range l.outcomes {
 		other := l.decisions[o.Attempt]
-		if o.Stage != audit.StageReleased || other == nil || other == d || other.Request != d.Request || !bothCouldHappen(other, d) {
+		if o.Stage != audit.StageReleased || other == nil || other.Request != d.Request || !bothCouldHappen(other, d) {
 			continue
 		}
 		v.entryFault(l, i, OutcomeConflict, "request %x: a share was released for a second version (entry %d), although it does not exclude the first (entry %d)", d.Request[:8], d.index, other.index)
@@ -250,7 +250,7 @@ func (v *verifier) checkConflict(l *vaultLog, i uint64, d *decision) {
 }
 
 func bothCouldHappen(a, b *decision) bool {
-	if a.prepared == nil || b.prepared == nil || string(a.Unsigned) == string(b.Unsigned) {
+	if a.prepared == nil || b.prepared == nil {
 		return false
 	}
 	for _, x := range a.prepared.Slots {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/cofferhq/coffer/internal/audit"
 	"github.com/cofferhq/coffer/internal/audit/logfile"
@@ -133,14 +134,10 @@ func (v *verifier) genesisOf(c Copy) (*governance.State, error) {
 	if err != nil {
 		return nil, err
 	}
-	state, err := governance.Start(g)
-	if err != nil {
-		return nil, err
+	if h := g.Hash(); h != v.cluster {
+		return nil, fmt.Errorf("its genesis has the hash %x, want %x", h, v.cluster)
 	}
-	if state.Cluster != v.cluster {
-		return nil, fmt.Errorf("its genesis has the hash %x, want %x", state.Cluster, v.cluster)
-	}
-	return state, nil
+	return governance.Start(g)
 }
 
 // vaultLog is the log of one vault, from its longest copy.
@@ -200,7 +197,7 @@ func (v *verifier) collect(copies []Copy) {
 		}
 		v.logs = append(v.logs, best)
 		v.report.Vaults = append(v.report.Vaults, VaultLog{g.ID, g.Name, uint64(len(best.entries)), best.covered, n})
-		if tail := uint64(len(best.entries)) - best.covered; tail > 0 && best.covered > 0 {
+		if tail := uint64(len(best.entries)) - best.covered; tail > 0 {
 			v.report.note("vault %d: the last %s not covered by its signed checkpoint: the vault's HSM does not vouch for them", g.ID, count(int(tail), "entry is", "entries are"))
 		}
 	}
@@ -253,7 +250,7 @@ func (v *verifier) compare(a *vaultLog, aName string, b *vaultLog, bName string)
 
 func (v *verifier) codec(chainID string) (chain.Codec, bool) {
 	for _, c := range v.codecs {
-		if ns := c.Namespace(); len(chainID) > len(ns) && chainID[:len(ns)] == ns && chainID[len(ns)] == ':' {
+		if strings.HasPrefix(chainID, c.Namespace()+":") {
 			return c, true
 		}
 	}

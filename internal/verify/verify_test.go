@@ -23,5 +23,8 @@ func TestHistoryVerifies(t *testing.T) {
 	if d := cmp.Diff(want, r.Counts); d != "" {
 		t.Error(d)
 	}
+	if r.Notes != nil {
+		t.Errorf("notes: %v", r.Notes)
+	}
 	t.Log(text.String())
 }

@@ -42,6 +42,7 @@ type world struct {
 	sender  string
 	now     uint64
 	attempt byte
+	codecs  []chain.Codec
 }
 
 type testVault struct {
@@ -124,7 +125,7 @@ func (w *world) key(person string) signature.PublicKey {
 // newWorld: admins alice and bob (both must sign), carol who proposes; small
 // payments to known addresses are free, larger ones take an admin.
 func newWorld(t testing.TB) *world {
-	w := &world{t: t, vaults: map[uint16]*testVault{}, people: map[string]ed25519.PrivateKey{}, now: startTime}
+	w := &world{t: t, vaults: map[uint16]*testVault{}, people: map[string]ed25519.PrivateKey{}, now: startTime, codecs: codecs}
 	roster := &identity.Roster{Groups: []identity.Group{{Name: identity.Admins, Members: []string{"alice", "bob"}}}, AdminQuorum: 2}
 	for _, name := range []string{"alice", "bob", "carol"} {
 		k, pub := edKey(t)
@@ -436,4 +437,4 @@ func (w *world) copyWith(id uint16, entries [][]byte, checkpoint []byte) Copy {
 	}}
 }
 
-func (w *world) verify(copies []Copy) *Report { return Copies(w.gov.Cluster, copies, codecs) }
+func (w *world) verify(copies []Copy) *Report { return Copies(w.gov.Cluster, copies, w.codecs) }
