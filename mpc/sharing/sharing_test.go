@@ -1,0 +1,191 @@
+package sharing_test
+
+import (
+	"bytes"
+	"errors"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/cofferhq/coffer/mpc"
+	"github.com/cofferhq/coffer/mpc/group/secp256k1"
+	"github.com/cofferhq/coffer/mpc/sharing"
+)
+
+// ids draws n distinct ids, ascending.
+func ids(t *rapid.T, n int) []mpc.ID {
+	out := rapid.SliceOfNDistinct(rapid.Uint16Min(1), n, n, rapid.ID[uint16]).Draw(t, "ids")
+	slices.Sort(out)
+	set := make([]mpc.ID, n)
+	for i, id := range out {
+		set[i] = mpc.ID(id)
+	}
+	return set
+}
+
+func polynomial(t *rapid.T, threshold int) *sharing.Polynomial {
+	seed := rapid.SliceOfN(rapid.Byte(), 48*threshold, 48*threshold).Draw(t, "coefficients")
+	seed[0] |= 1 // not all zero
+	p, err := sharing.NewPolynomial(bytes.NewReader(seed), threshold)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// Any t shares interpolate to f(0), in the field and in the group, and Feldman's
+// check takes each share and no other.
+func TestSharesInterpolate(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		threshold := rapid.IntRange(2, 6).Draw(t, "threshold")
+		set := ids(t, threshold)
+		p := polynomial(t, threshold)
+		c := p.Commit()
+		sum, points := secp256k1.NewScalar(), make(map[mpc.ID]*secp256k1.Point)
+		for _, id := range set {
+			share := p.Eval(id)
+			if err := c.Verify(id, share); err != nil {
+				t.Fatalf("share of %d: %v", id, err)
+			}
+			points[id] = c.Eval(id)
+			l, err := sharing.Lagrange(set, id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sum.Add(sum, l.Mul(l, share))
+			wrong := share.Add(share, secp256k1.NewScalar().SetUint64(1))
+			if err := c.Verify(id, wrong); !errors.Is(err, sharing.ErrShare) {
+				t.Fatalf("wrong share of %d: %v", id, err)
+			}
+		}
+		if sum.Equal(p.Constant()) != 1 {
+			t.Fatalf("shares of %v do not interpolate to the secret", set)
+		}
+		key, err := sharing.InterpolatePoint(set, points)
+		if err != nil || key.Equal(c[0]) != 1 {
+			t.Fatalf("public shares of %v do not interpolate to the key: %v", set, err)
+		}
+	})
+}
+
+// Σ λᵢ·iᵏ is 1 for k = 0 and 0 for 0 < k < |S|: what defines the weights.
+func TestLagrangeWeights(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		set := ids(t, rapid.IntRange(1, mpc.MaxParties).Draw(t, "n"))
+		for k := range set {
+			sum := secp256k1.NewScalar()
+			for _, id := range set {
+				l, err := sharing.Lagrange(set, id)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for range k {
+					l.Mul(l, sharing.Scalar(id))
+				}
+				sum.Add(sum, l)
+			}
+			want := secp256k1.NewScalar()
+			if k == 0 {
+				want.SetUint64(1)
+			}
+			if sum.Equal(want) != 1 {
+				t.Fatalf("Σ λᵢ·i^%d over %v is wrong", k, set)
+			}
+		}
+	})
+}
+
+// The commitment to f + g is the sum of the commitments, and its hash is of the
+// points alone.
+func TestCommitmentsAddUp(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		f, g := polynomial(t, 3), polynomial(t, 3)
+		sum, err := sharing.SumCommitments(f.Commit(), g.Commit())
+		if err != nil {
+			t.Fatal(err)
+		}
+		id := mpc.ID(rapid.Uint16Min(1).Draw(t, "id"))
+		share := f.Eval(id)
+		share.Add(share, g.Eval(id))
+		if err := sum.Verify(id, share); err != nil {
+			t.Fatal(err)
+		}
+		if sum.Hash() == f.Commit().Hash() || sum[:2].Hash() == sum.Hash() {
+			t.Fatal("different vectors have one hash")
+		}
+	})
+}
+
+func TestSumCommitmentsRefuses(t *testing.T) {
+	g := secp256k1.Generator()
+	minus := secp256k1.NewPoint().Negate(g)
+	for name, v := range map[string][]sharing.Commitment{
+		"none":               nil,
+		"different lengths":  {{g, g}, {g}},
+		"longer second":      {{g}, {g, g}},
+		"key is zero":        {{g, g}, {minus, g}},
+		"degree is lower":    {{g, g}, {g, minus}},
+		"identity in it":     {{g, secp256k1.NewPoint()}},
+		"three cancel in A0": {{g, g}, {g, g}, {secp256k1.NewPoint().Add(minus, minus), g}},
+	} {
+		if _, err := sharing.SumCommitments(v...); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+}
+
+func TestPitfall33_CheckIDs(t *testing.T) {
+	for _, bad := range [][]mpc.ID{nil, {}, {0}, {0, 1}, {1, 1}, {2, 1}, make([]mpc.ID, 17)} {
+		if sharing.CheckIDs(bad) == nil {
+			t.Errorf("ids %v are accepted", bad)
+		}
+		if _, err := sharing.Lagrange(bad, 1); err == nil {
+			t.Errorf("weights over %v", bad)
+		}
+	}
+	if err := sharing.CheckIDs([]mpc.ID{1, 2, 65535}); err != nil {
+		t.Error(err)
+	}
+	for _, c := range []struct{ t, n int }{{0, 1}, {1, 1}, {1, 3}, {4, 3}, {2, 17}, {17, 17}} {
+		if sharing.CheckThreshold(c.t, c.n) == nil {
+			t.Errorf("threshold %d of %d is accepted", c.t, c.n)
+		}
+	}
+}
+
+func TestPitfall41_LagrangeWantsItsMember(t *testing.T) {
+	if _, err := sharing.Lagrange([]mpc.ID{1, 2}, 3); err == nil {
+		t.Error("a weight for someone outside the set")
+	}
+	a, err := sharing.Lagrange([]mpc.ID{1, 2}, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, other := range [][]mpc.ID{{1, 3}, {1, 2, 3}, {1}} {
+		b, err := sharing.Lagrange(other, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a.Equal(b) == 1 {
+			t.Errorf("weight of 1 is the same over %v as over [1 2]", other)
+		}
+	}
+	if _, err := sharing.InterpolatePoint([]mpc.ID{1, 2}, map[mpc.ID]*secp256k1.Point{1: secp256k1.Generator()}); err == nil {
+		t.Error("a key from too few public shares")
+	}
+}
+
+func TestDestroyWipesThePolynomial(t *testing.T) {
+	p, err := sharing.NewPolynomial(bytes.NewReader(bytes.Repeat([]byte{7}, 96)), 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Destroy()
+	if p.Constant().IsZero() != 1 || p.Eval(5).IsZero() != 1 {
+		t.Error("coefficients are left")
+	}
+	if _, err := sharing.NewPolynomial(bytes.NewReader(make([]byte, 95)), 2); err == nil {
+		t.Error("a polynomial from too little randomness")
+	}
+}
