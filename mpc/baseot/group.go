@@ -31,16 +31,6 @@ func decodePoint(b *[pointSize]byte) (*secp256k1.Point, error) {
 	return p, nil
 }
 
-// encodePoints encodes at the price of one inversion.
-func encodePoints(ps []*secp256k1.Point) ([][pointSize]byte, error) {
-	for _, p := range ps {
-		if isIdentity(p) {
-			return nil, errIdentity
-		}
-	}
-	return secp256k1.EncodePoints(ps), nil
-}
-
 func isIdentity(p *secp256k1.Point) bool { return p.IsIdentity() == 1 }
 
 func drawScalar(rand io.Reader) (*secp256k1.Scalar, error) {
