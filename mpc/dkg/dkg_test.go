@@ -77,3 +77,17 @@ func subsets(ids []mpc.ID, k int) [][]mpc.ID {
 	}
 	return out
 }
+
+// BenchmarkDKG is the CPU of all parties, encoding and every check included;
+// pair setups are in mpc/pair.
+func BenchmarkDKG2of3(b *testing.B) { benchmarkDKG(b, 3, 2) }
+func BenchmarkDKG3of5(b *testing.B) { benchmarkDKG(b, 5, 3) }
+
+func benchmarkDKG(b *testing.B, n, threshold int) {
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, _, err := mpctest.Keys("bench", mpctest.IDs(n), threshold); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -34,7 +34,7 @@ func Combine(publicKey *secp256k1.Point, signers []mpc.ID, messageHash [32]byte,
 	}
 	r := secp256k1.NewPoint()
 	if err := r.SetBytes(shares[0].R[:]); err != nil {
-		return nil, session.Unattributed(stepCombine, fmt.Errorf("R: %w", err))
+		return nil, session.Unattributed(stepCombine, fmt.Errorf("point R: %w", err))
 	}
 	sig, err := assemble(r, w, u)
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/cofferhq/coffer/mpc/group/secp256k1"
 	"github.com/cofferhq/coffer/mpc/internal/mpctest"
 	"github.com/cofferhq/coffer/mpc/sharing"
+	"github.com/cofferhq/coffer/mpc/vole"
 )
 
 // cluster is a key with all pair setups, made once.
@@ -119,3 +120,10 @@ func TestSignEverySubset(t *testing.T) {
 
 // lagrange is the weight of id over signers 1 and 2.
 func lagrange(id mpc.ID) (*secp256k1.Scalar, error) { return sharing.Lagrange(mpctest.IDs(2), id) }
+
+// Two packages name the suite: the pair setup and the sessions bind to one.
+func TestSuite(t *testing.T) {
+	if dkg.Suite != vole.Suite {
+		t.Errorf("contexts are of suite %q, the VOLE of %q", dkg.Suite, vole.Suite)
+	}
+}
