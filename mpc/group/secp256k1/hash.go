@@ -50,11 +50,10 @@ func HashToCurve(dst, msg []byte) (*Point, error) {
 	for i := range u {
 		u[i].setWide((*[48]byte)(uniform[48*i:]))
 	}
-	var a, b proj
-	mapToCurve(&a, &u[0])
-	mapToCurve(&b, &u[1])
+	var q [2]proj
+	mapToCurve(&q, &u)
 	p := new(Point)
-	p.v.add(&a, &b)
+	p.v.add(&q[0], &q[1])
 	return p, nil
 }
 
@@ -92,62 +91,78 @@ func expandMessage(dst, msg []byte) (out [96]byte) {
 	return out
 }
 
-// mapToCurve sets p to the image of u under the simplified SWU map to E'
-// (RFC 9380, appendix F.2, with the division left out: x = n/d) and the isogeny.
-func mapToCurve(p *proj, u *fe) {
-	var t1, t2, n1, n2, d, gx, gd, y1, y, s fe
-	// t1 = Z u^2, Z = -11
-	t1.sqr(u)
-	t1.mulSmall(&t1, 11)
-	t1.neg(&t1)
-	t2.sqr(&t1)
-	t2.add(&t2, &t1) // Z^2 u^4 + Z u^2
-	// n1 = B (t2 + 1), d = -A t2, or Z A if t2 = 0.
-	n1 = t2
-	n1.add(&n1, &feOne)
-	n1.mul(&n1, &ssB)
-	s.mulSmall(&ssA, 11)
-	s.neg(&s) // Z A
-	d.mul(&ssA, &t2)
-	d.neg(&d)
-	d.sel(&s, &d, t2.isZeroMask())
-	// gx/gd = n1^3/d^3 + A n1/d + B
-	gx.sqr(&n1)
-	s.sqr(&d)
-	t2.mul(&ssA, &s)
-	gx.add(&gx, &t2)
-	gx.mul(&gx, &n1)
-	gd.mul(&s, &d)
-	t2.mul(&ssB, &gd)
-	gx.add(&gx, &t2)
-
-	n2.mul(&t1, &n1) // the other candidate, x2 = Z u^2 x1
-	square := sqrtRatio(&y1, &gx, &gd)
-	y.mul(&t1, u)
-	y.mul(&y, &y1)
-	n1.sel(&n1, &n2, square)
-	y.sel(&y1, &y, square)
-	// The sign of y is that of u.
-	y.condNeg(&y, -(u.isOdd() ^ y.isOdd()))
-	isogeny(p, &n1, &d, &y)
+// mapToCurve sets both p to the images of the u under the simplified SWU map to
+// E' (RFC 9380, appendix F.2, with the division left out: x = n/d) and the
+// isogeny.
+func mapToCurve(p *[2]proj, u *[2]fe) {
+	var m [2]swu
+	var power [2]fe
+	for i := range m {
+		m[i].candidates(&u[i])
+		power[i] = m[i].uv3
+	}
+	powP34(&power)
+	for i := range m {
+		m[i].choose(&p[i], &u[i], &power[i])
+	}
 }
 
-// sqrtRatio sets y = sqrt(u/v) and returns all ones if u/v is a square, else
-// y = sqrt(Z u/v) and zero (RFC 9380, appendix F.2.1.2, p = 3 mod 4).
-func sqrtRatio(y, u, v *fe) uint64 {
-	var t1, t2, y1, y2 fe
-	t1.sqr(v)
-	t2.mul(u, v)
-	t1.mul(&t1, &t2) // u v^3
-	y1.powP34(&t1)
-	y1.mul(&y1, &t2)
+// swu is the state of one map around its exponentiation. The two candidates for
+// x are n1/d and n2/d, and gx/gd is the right side of E' at the first.
+type swu struct {
+	zu2, n1, n2, d, gx, gd fe
+	uv, uv3                fe // gx*gd, gx*gd^3
+}
+
+func (m *swu) candidates(u *fe) {
+	var t, s fe
+	// zu2 = Z u^2, Z = -11
+	m.zu2.sqr(u)
+	m.zu2.mulSmall(&m.zu2, 11)
+	m.zu2.neg(&m.zu2)
+	t.sqr(&m.zu2)
+	t.add(&t, &m.zu2) // Z^2 u^4 + Z u^2
+	// n1 = B (t + 1), d = -A t, or Z A if t = 0.
+	m.n1.add(&t, &feOne)
+	m.n1.mul(&m.n1, &ssB)
+	s.mulSmall(&ssA, 11)
+	s.neg(&s) // Z A
+	m.d.mul(&ssA, &t)
+	m.d.neg(&m.d)
+	m.d.sel(&s, &m.d, t.isZeroMask())
+	m.n2.mul(&m.zu2, &m.n1) // x2 = Z u^2 x1
+	// gx/gd = n1^3/d^3 + A n1/d + B
+	m.gx.sqr(&m.n1)
+	s.sqr(&m.d)
+	t.mul(&ssA, &s)
+	m.gx.add(&m.gx, &t)
+	m.gx.mul(&m.gx, &m.n1)
+	m.gd.mul(&s, &m.d)
+	t.mul(&ssB, &m.gd)
+	m.gx.add(&m.gx, &t)
+	m.uv.mul(&m.gx, &m.gd)
+	s.sqr(&m.gd)
+	m.uv3.mul(&m.uv, &s)
+}
+
+// choose takes the candidate that is on E', with the y of the sign of u; power
+// is uv3^((p-3)/4). The square root is that of appendix F.2.1.2, p = 3 mod 4.
+func (m *swu) choose(p *proj, u, power *fe) {
+	var y, y1, y2, t fe
+	y1.mul(power, &m.uv)
+	t.sqr(&y1)
+	t.mul(&t, &m.gd)
+	t.sub(&t, &m.gx)
+	square := t.isZeroMask() // y1^2 = gx/gd
+	// If not, sqrt(Z gx/gd) is y1 * sqrt(-Z), and y = Z u^3 times that.
 	y2.mul(&y1, &ssC2)
-	t1.sqr(&y1)
-	t1.mul(&t1, v)
-	t1.sub(&t1, u)
-	square := t1.isZeroMask()
+	y2.mul(&y2, &m.zu2)
+	y2.mul(&y2, u)
 	y.sel(&y1, &y2, square)
-	return square
+	y.condNeg(&y, -(u.isOdd() ^ y.isOdd()))
+	var n fe
+	n.sel(&m.n1, &m.n2, square)
+	isogeny(p, &n, &m.d, &y)
 }
 
 // isogeny maps the point (n/d, y) of E' to secp256k1. A point of the kernel
