@@ -100,18 +100,32 @@ func (s *store) damage(err *error) {
 
 func (s *store) openRecords() (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer s.damage(&err)
 	path := filepath.Join(s.dir, recordsFile)
+	var file *os.File
+	defer func() {
+		if err != nil && file != nil {
+			// Where bbolt panics it keeps its lock, and its mapping would hold that
+			// beyond the close.
+			_ = syscall.Flock(int(file.Fd()), syscall.LOCK_UN)
+			_ = file.Close()
+		}
+	}()
+	defer s.damage(&err)
 	_, statErr := os.Stat(path)
 	if errors.Is(statErr, fs.ErrNotExist) {
 		if n, err := os.Stat(filepath.Join(s.dir, logDir, logfile.EntriesFile)); err == nil {
 			return fmt.Errorf("directory %s holds a log of %d bytes but no %s: restore the whole directory, never single files", s.dir, n.Size(), recordsFile)
 		}
 	}
-	// No freelist on disk: it would be written with every commit, and finding it
-	// again at the start is quick at this size.
+	// The freelist stays on disk: to find it anew bbolt walks the pages in a
+	// goroutine of its own, whose panic over a damaged one nobody can catch.
 	db, err := bbolt.Open(path, 0o600, &bbolt.Options{
-		Timeout: time.Second, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType, InitialMmapSize: 64 << 20,
+		Timeout: time.Second, FreelistType: bbolt.FreelistMapType, InitialMmapSize: 4 << 20,
+		OpenFile: func(name string, flag int, mode os.FileMode) (*os.File, error) {
+			var err error
+			file, err = os.OpenFile(name, flag, mode)
+			return file, err
+		},
 	})
 	if err != nil {
 		return fmt.Errorf("couldn't open %s: %w", path, err)
