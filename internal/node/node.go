@@ -37,6 +37,7 @@ type node struct {
 	cfg     *Config
 	store   *store
 	started time.Time
+	longest time.Duration // between two connections to a vault that fails
 
 	vault   uint16
 	broker  *transport.Node // nil until the vault has said which cluster
@@ -64,11 +65,15 @@ var errDone = errors.New("done")
 // waits for a vault and a broker that are not there yet, or not any more. It
 // returns nil, too, when the vault was there only to be enrolled and is done.
 func Run(ctx context.Context, cfg *Config, log *slog.Logger) error {
+	return run(ctx, cfg, log, dialLongest)
+}
+
+func run(ctx context.Context, cfg *Config, log *slog.Logger, longest time.Duration) error {
 	s, err := openStore(cfg.Node.Dir)
 	if err != nil {
 		return err
 	}
-	n := &node{log: log, cfg: cfg, store: s, started: time.Now(), open: map[uint64]func([]byte){}, detail: "the vault was not here yet"}
+	n := &node{log: log, cfg: cfg, store: s, longest: longest, started: time.Now(), open: map[uint64]func([]byte){}, detail: "the vault was not here yet"}
 	err = n.host(ctx)
 	if n.broker != nil {
 		n.broker.Close()
@@ -94,12 +99,13 @@ func (n *node) host(ctx context.Context) error {
 			return nil
 		}
 		n.log.Warn("lost the vault", "err", err)
-		if wait = min(2*wait, dialLongest); time.Since(begun) > dialLongest {
+		if time.Since(begun) > n.longest {
 			wait = dialFirst
 		}
-		if !sleep(ctx, wait) {
+		if !sleep(ctx, min(wait, n.longest)) {
 			return nil
 		}
+		wait = min(2*wait, n.longest)
 	}
 }
 
