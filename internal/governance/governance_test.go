@@ -1,0 +1,477 @@
+package governance
+
+import (
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/sha256"
+	"math/big"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"github.com/cofferhq/coffer/internal/identity"
+	"github.com/cofferhq/coffer/internal/policy"
+	"github.com/cofferhq/coffer/internal/refusal"
+	"github.com/cofferhq/coffer/internal/request"
+	"github.com/cofferhq/coffer/internal/signature"
+)
+
+func edKey(id string) ed25519.PrivateKey {
+	seed := sha256.Sum256([]byte(id))
+	return ed25519.NewKeyFromSeed(seed[:])
+}
+
+func edPublic(id string) signature.PublicKey {
+	return signature.PublicKey{Algorithm: signature.Ed25519, Key: string(edKey(id).Public().(ed25519.PublicKey))}
+}
+
+func edSign(id string, st signature.Statement) signature.Signature {
+	d := st.Digest()
+	return signature.Signature{Algorithm: signature.Ed25519, Bytes: ed25519.Sign(edKey(id), d[:])}
+}
+
+func p256Key(t testing.TB, id string) *ecdsa.PrivateKey {
+	t.Helper()
+	d := sha256.Sum256([]byte(id))
+	k, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), d[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+func p256Public(t testing.TB, id string) signature.PublicKey {
+	t.Helper()
+	b, err := p256Key(t, id).PublicKey.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return signature.PublicKey{Algorithm: signature.P256, Key: string(b)}
+}
+
+func p256Sign(t testing.TB, id string, st signature.Statement) signature.Signature {
+	t.Helper()
+	d := st.Digest()
+	r, s, err := ecdsa.Sign(nil, p256Key(t, id), d[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if half := new(big.Int).Rsh(elliptic.P256().Params().N, 1); s.Cmp(half) > 0 {
+		s.Sub(elliptic.P256().Params().N, s)
+	}
+	return signature.Signature{Algorithm: signature.P256, Bytes: append(r.FillBytes(make([]byte, 32)), s.FillBytes(make([]byte, 32))...)}
+}
+
+// enrol makes vault n's card.
+func enrol(t testing.TB, n uint16, name string) Enrolment {
+	e := Enrolment{Vault: Vault{
+		ID: n, Name: name, Identity: p256Public(t, name+"-identity"), Decision: p256Public(t, name+"-decision"),
+		Log: edPublic(name + "-log"), Vendor: "SoftHSM project", Model: "SoftHSM v2",
+	}}
+	return seal(t, e)
+}
+
+// seal signs a card with the keys of the name that its vault has.
+func seal(t testing.TB, e Enrolment) Enrolment {
+	st := e.Vault.Statement()
+	e.Identity, e.Decision, e.Log = p256Sign(t, e.Vault.Name+"-identity", st), p256Sign(t, e.Vault.Name+"-decision", st), edSign(e.Vault.Name+"-log", st)
+	return e
+}
+
+func sampleRoster(t testing.TB) *identity.Roster {
+	t.Helper()
+	ro := &identity.Roster{AdminQuorum: 2, Groups: []identity.Group{
+		{Name: "admins", Members: []string{"alice", "bob", "carol"}},
+		{Name: "approvers", Members: []string{"bob", "carol", "dave"}},
+	}}
+	for _, id := range []string{"alice", "bob", "carol", "dave"} {
+		ro.Principals = append(ro.Principals, identity.Principal{ID: id, Kind: identity.Person, Credentials: []signature.PublicKey{edPublic(id)}})
+	}
+	return ro
+}
+
+func samplePolicy(t testing.TB, count string) *policy.Document {
+	t.Helper()
+	d, err := policy.ParseJSON([]byte(`{"assets": [], "rules": [{"name": "r", "when": {"onlyTransfers": true}, "then": {"require": {"approvers": ` + count + `}}}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func sampleGenesis(t testing.TB) *Genesis {
+	t.Helper()
+	return &Genesis{
+		Name: "acme", Created: 1_700_000_000_000, Roster: sampleRoster(t), Policy: samplePolicy(t, "1"),
+		Enrolments: []Enrolment{enrol(t, 1, "north"), enrol(t, 2, "south"), enrol(t, 3, "west")},
+	}
+}
+
+func start(t testing.TB) *State {
+	t.Helper()
+	st, err := Start(sampleGenesis(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return st
+}
+
+// change is the next policy change, signed.
+func change(t testing.TB, st *State, who ...string) *SignedChange {
+	t.Helper()
+	return signedBy(&SignedChange{Change: Change{
+		Cluster: st.Cluster, Seq: st.Seq + 1, Prev: st.Head, Kind: KindPolicy, Body: samplePolicy(t, "2").Encode(),
+		Created: 1_700_000_100_000, Author: "alice", Note: "two pairs of eyes",
+	}}, who...)
+}
+
+func signedBy(s *SignedChange, who ...string) *SignedChange {
+	s.Signatures = nil
+	for _, id := range who {
+		s.Signatures = append(s.Signatures, AdminSignature{id, edPublic(id), edSign(id, s.Change.Statement())})
+	}
+	return s
+}
+
+func TestGenesisRoundTrips(t *testing.T) {
+	g := sampleGenesis(t)
+	back, err := DecodeGenesis(g.Encode())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(g, back); diff != "" {
+		t.Error(diff)
+	}
+	if g.Hash() != back.Hash() || g.Hash() == [32]byte{} {
+		t.Error("the hash changed")
+	}
+	if v, ok := g.Vault(2); !ok || v.Name != "south" {
+		t.Error("vault 2 is not south")
+	}
+	if _, ok := g.Vault(4); ok {
+		t.Error("there is a vault 4")
+	}
+}
+
+func TestGenesisRefuses(t *testing.T) {
+	for _, c := range []struct {
+		name, want string
+		change     func(*Genesis)
+	}{
+		{"name", `cluster: name "Acme Inc"`, func(g *Genesis) { g.Name = "Acme Inc" }},
+		{"one vault", "1 vaults, want 2 to 16", func(g *Genesis) { g.Enrolments = g.Enrolments[:1] }},
+		{"17 vaults", "17 vaults", func(g *Genesis) {
+			for len(g.Enrolments) < 17 {
+				g.Enrolments = append(g.Enrolments, g.Enrolments[0])
+			}
+		}},
+		{"vault 0", "vault id 0, want 1 to 16", func(g *Genesis) { g.Enrolments[0].Vault.ID = 0; g.Enrolments[0] = seal(t, g.Enrolments[0]) }},
+		{"vault 17", "vault id 17", func(g *Genesis) { g.Enrolments[2].Vault.ID = 17; g.Enrolments[2] = seal(t, g.Enrolments[2]) }},
+		{"order", "vault 1 comes after vault 2", func(g *Genesis) { g.Enrolments[0], g.Enrolments[1] = g.Enrolments[1], g.Enrolments[0] }},
+		{"vault twice", "vault 1 comes after vault 1", func(g *Genesis) { g.Enrolments[1] = enrol(t, 1, "south") }},
+		{"name twice", "two vaults have the name north", func(g *Genesis) {
+			e := enrol(t, 2, "south")
+			e.Vault.Name = "north"
+			st := e.Vault.Statement()
+			e.Identity, e.Decision, e.Log = p256Sign(t, "south-identity", st), p256Sign(t, "south-decision", st), edSign("south-log", st)
+			g.Enrolments[1] = e
+		}},
+		{"vault's name", `vault 1: name "North"`, func(g *Genesis) { g.Enrolments[0].Vault.Name = "North" }},
+		{"model", "vendor or model: text", func(g *Genesis) { g.Enrolments[0].Vault.Model = "a\tb" }},
+		{"vendor", "vendor or model: 65 bytes", func(g *Genesis) { g.Enrolments[0].Vault.Vendor = strings.Repeat("v", 65) }},
+		{"identity key", "vault 1: the identity key is ed25519, want p256", func(g *Genesis) { g.Enrolments[0].Vault.Identity = edPublic("x") }},
+		{"decision key", "vault 1: the decision key is ed25519, want p256", func(g *Genesis) { g.Enrolments[0].Vault.Decision = edPublic("x") }},
+		{"log key", "vault 1: the log key is p256, want ed25519", func(g *Genesis) { g.Enrolments[0].Vault.Log = p256Public(t, "x") }},
+		{"unsigned by identity", "vault 2: its card is not signed by its identity key", func(g *Genesis) { g.Enrolments[1].Identity = g.Enrolments[1].Decision }},
+		{"unsigned by decision", "vault 2: its card is not signed by its decision key", func(g *Genesis) { g.Enrolments[1].Decision = g.Enrolments[1].Identity }},
+		{"unsigned by log", "vault 2: its card is not signed by its log key", func(g *Genesis) { g.Enrolments[1].Log = g.Enrolments[0].Log }},
+		{"changed card", "its card is not signed", func(g *Genesis) { g.Enrolments[1].Vault.Model = "another" }},
+		{"one key for two purposes", "serves vault 1 already", func(g *Genesis) {
+			e := g.Enrolments[0]
+			e.Vault.Decision = e.Vault.Identity
+			st := e.Vault.Statement()
+			e.Identity, e.Decision, e.Log = p256Sign(t, "north-identity", st), p256Sign(t, "north-identity", st), edSign("north-log", st)
+			g.Enrolments[0] = e
+		}},
+		{"a person's key in a vault", "serves alice already", func(g *Genesis) { g.Roster.Principals[0].Credentials[0] = g.Enrolments[0].Vault.Log }},
+		{"bad roster", "admin quorum 9", func(g *Genesis) { g.Roster.AdminQuorum = 9 }},
+		{"policy beside the roster", "there is no such group in the roster", func(g *Genesis) { g.Policy.Rules[0].Then.Require[0].Group = "nobody" }},
+	} {
+		g := sampleGenesis(t)
+		c.change(g)
+		if err := g.Check(); refusal.As(err) == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %s", c.name, err, c.want)
+		}
+		if _, err := Start(g); err == nil {
+			t.Errorf("%s: it starts", c.name)
+		}
+		if _, err := DecodeGenesis(g.Encode()); err == nil {
+			t.Errorf("%s: its encoding decodes", c.name)
+		}
+	}
+	if err := (&Genesis{Name: "acme"}).Check(); err == nil {
+		t.Error("a genesis without a roster passes")
+	}
+}
+
+func TestApply(t *testing.T) {
+	st := start(t)
+	c := change(t, st, "alice", "carol")
+	next, err := st.Apply(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if next.Seq != 1 || next.Head != c.Change.Hash() || next.Policy.Rules[0].Then.Require[0].Count != 2 || next.Roster != st.Roster {
+		t.Errorf("after the change: %+v", next)
+	}
+	if st.Seq != 0 || st.Head != st.Cluster || st.Policy.Rules[0].Then.Require[0].Count != 1 {
+		t.Errorf("the state before was changed: %+v", st)
+	}
+	// The next one: a roster in which dave is an admin and alice is not.
+	ro := sampleRoster(t)
+	ro.Groups[0].Members = []string{"bob", "carol", "dave"}
+	second := signedBy(&SignedChange{Change: Change{Cluster: st.Cluster, Seq: 2, Prev: next.Head, Kind: KindRoster, Body: ro.Encode(), Author: "bob"}}, "alice", "bob")
+	third, err := next.Apply(second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if third.Roster.InGroup("alice", "admins") || third.Policy != next.Policy {
+		t.Errorf("after the roster's change: %+v", third)
+	}
+	// From now on alice's signature is worth nothing, dave's is.
+	if _, err := third.Apply(change(t, third, "alice", "bob")); refusal.As(err) == nil || refusal.As(err).Code != "governance.admin" {
+		t.Errorf("a former admin signs: %v", err)
+	}
+	last := change(t, third)
+	last.Change.Author = "dave"
+	if _, err := third.Apply(signedBy(last, "bob", "dave")); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestApplyRefuses(t *testing.T) {
+	st := start(t)
+	moved, err := st.Apply(change(t, st, "alice", "bob"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resign := func(s *SignedChange) { signedBy(s, "alice", "bob") }
+	for _, c := range []struct {
+		name, code, want string
+		state            *State
+		change           func(*SignedChange)
+	}{
+		{"another cluster", "change.cluster", "it is for cluster 00", st, func(s *SignedChange) { s.Change.Cluster = [32]byte{}; resign(s) }},
+		{"too early", "change.seq", "change 3: changes 1 to 2 are missing here", st, func(s *SignedChange) { s.Change.Seq = 3; resign(s) }},
+		{"replayed", "change.seq", "change 1: this cluster has applied 1 changes already (would pass: a change with sequence number 2)", moved, func(s *SignedChange) { *s = *change(t, st, "alice", "bob") }},
+		{"forked", "change.prev", "which is not this cluster's newest", moved, func(s *SignedChange) { s.Change.Prev = st.Head; resign(s) }},
+		{"note", "change.note", "note: text", st, func(s *SignedChange) { s.Change.Note = "\x1b[2J"; resign(s) }},
+		{"unknown author", "governance.admin", "author: zoe is not an admin", st, func(s *SignedChange) { s.Change.Author = "zoe"; resign(s) }},
+		{"author who is no admin", "governance.admin", "author: dave is not an admin (would pass: one of alice, bob, carol)", st, func(s *SignedChange) { s.Change.Author = "dave"; resign(s) }},
+		{"signed by nobody", "change.quorum", "change 1 is signed by 0 of the 2 admins that it takes (nobody) (would pass: 2 more of alice, bob, carol)", st, func(s *SignedChange) { signedBy(s) }},
+		{"signed by too few", "change.quorum", "change 1 is signed by 1 of the 2 admins that it takes (alice) (would pass: 1 more of bob, carol)", st, func(s *SignedChange) { signedBy(s, "alice") }},
+		{"signed twice by one", "change.duplicate", "signatures[1]: alice has signed already", st, func(s *SignedChange) { signedBy(s, "alice", "alice") }},
+		{"out of order", "change.order", "signatures[1]: alice comes after bob", st, func(s *SignedChange) { signedBy(s, "bob", "alice") }},
+		{"signed by one who is no admin", "governance.admin", "signatures[1]: dave is not an admin", st, func(s *SignedChange) { signedBy(s, "alice", "dave") }},
+		{"signed with another's key", "identity.key", "signatures[1]: the key", st, func(s *SignedChange) { s.Signatures[1].Key = edPublic("alice") }},
+		{"changed after it was signed", "identity.signature", "signatures[0]: the signature of alice", st, func(s *SignedChange) { s.Change.Note = "one pair will do" }},
+		{"policy that does not parse", "change.body", "policy of change 1: couldn't decode policy", st, func(s *SignedChange) { s.Change.Body = []byte{1, 2, 3}; resign(s) }},
+		{"no body", "change.body", "policy of change 1: couldn't decode policy", st, func(s *SignedChange) { s.Change.Body = nil; resign(s) }},
+		{"policy beside the roster", "change.body", "policy of change 1: rule r: require 1 of nobody: there is no such group", st, func(s *SignedChange) {
+			d := samplePolicy(t, "1")
+			d.Rules[0].Then.Require[0].Group = "nobody"
+			s.Change.Body = d.Encode()
+			resign(s)
+		}},
+		{"malformed policy", "change.body", "0 groups must approve", st, func(s *SignedChange) {
+			d := samplePolicy(t, "1")
+			d.Rules[0].Then.Require = nil
+			s.Change.Body = d.Encode()
+			resign(s)
+		}},
+		{"a policy as a roster", "change.body", "roster of change 1", st, func(s *SignedChange) { s.Change.Kind = KindRoster; resign(s) }},
+		{"roster without the policy's group", "change.body", "roster of change 1: rule r: require 1 of approvers: there is no such group", st, func(s *SignedChange) {
+			ro := sampleRoster(t)
+			ro.Groups = ro.Groups[:1]
+			s.Change.Kind, s.Change.Body = KindRoster, ro.Encode()
+			resign(s)
+		}},
+		{"a vault's key in a person's hand", "change.body", "is a key of vault 2", st, func(s *SignedChange) {
+			ro := sampleRoster(t)
+			ro.Principals[3].Credentials[0] = edPublic("south-log")
+			s.Change.Kind, s.Change.Body = KindRoster, ro.Encode()
+			resign(s)
+		}},
+		{"unknown kind", "change.kind", "kind: unknown value 3", st, func(s *SignedChange) { s.Change.Kind = 3; resign(s) }},
+	} {
+		s := change(t, c.state, "alice", "bob")
+		c.change(s)
+		got, err := c.state.Apply(s)
+		if r := refusal.As(err); r == nil || r.Code != c.code || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %s: %s", c.name, err, c.code, c.want)
+		}
+		if got != nil {
+			t.Errorf("%s: a state comes with the error", c.name)
+		}
+	}
+}
+
+// TestEveryBitOfAChangeCounts: no bit may differ from what the admins signed.
+func TestEveryBitOfAChangeCounts(t *testing.T) {
+	st := start(t)
+	enc := change(t, st, "alice", "bob").Encode()
+	rapid.Check(t, func(t *rapid.T) {
+		bad := []byte(string(enc))
+		bad[rapid.IntRange(0, len(bad)-1).Draw(t, "byte")] ^= 1 << rapid.IntRange(0, 7).Draw(t, "bit")
+		s, err := DecodeSignedChange(bad)
+		if err != nil {
+			return
+		}
+		if _, err := st.Apply(s); refusal.As(err) == nil {
+			t.Fatalf("a changed change: %v", err)
+		}
+	})
+}
+
+func order(st *State) *KeygenOrder {
+	o := &KeygenOrder{Cluster: st.Cluster, Name: "main", Parties: []uint16{1, 2, 3}, Threshold: 2, Purpose: PurposeECDSA, Created: 1_700_000_000_000, Author: "bob", Key: edPublic("bob")}
+	o.Signature = edSign("bob", o.Statement())
+	return o
+}
+
+func TestKeygen(t *testing.T) {
+	st := start(t)
+	const now = 1_700_000_000_000
+	if err := st.CheckKeygen(order(st), now); err != nil {
+		t.Fatal(err)
+	}
+	back, err := DecodeKeygenOrder(order(st).Encode())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(order(st), back); diff != "" {
+		t.Error(diff)
+	}
+	for _, c := range []struct {
+		name, code, want string
+		change           func(*KeygenOrder)
+		keep             bool // the signature is not made anew
+	}{
+		{"cluster", "keygen.cluster", "it is for cluster", func(o *KeygenOrder) { o.Cluster[0] ^= 1 }, false},
+		{"name", "keygen.invalid", `wallet: name "Main"`, func(o *KeygenOrder) { o.Name = "Main" }, false},
+		{"purpose", "keygen.invalid", `purpose: "bls"`, func(o *KeygenOrder) { o.Purpose = "bls" }, false},
+		{"unknown vault", "keygen.invalid", "there is no vault 4", func(o *KeygenOrder) { o.Parties[2] = 4 }, false},
+		{"vault twice", "keygen.invalid", "vault 2 comes after vault 2", func(o *KeygenOrder) { o.Parties[2] = 2 }, false},
+		{"threshold 1", "keygen.invalid", "threshold 1 of 3 vaults (would pass: a threshold of 2 to 3)", func(o *KeygenOrder) { o.Threshold = 1 }, false},
+		{"threshold 4", "keygen.invalid", "threshold 4 of 3 vaults", func(o *KeygenOrder) { o.Threshold = 4 }, false},
+		{"no parties", "keygen.invalid", "threshold 2 of 0 vaults", func(o *KeygenOrder) { o.Parties = nil }, false},
+		{"created", "keygen.invalid", "is ahead of this vault's clock", func(o *KeygenOrder) { o.Created = now + request.MaxSkew + 1 }, false},
+		{"no admin", "governance.admin", "author: dave is not an admin", func(o *KeygenOrder) { o.Author = "dave" }, false},
+		{"forged", "identity.signature", "the signature of bob", func(o *KeygenOrder) { o.Threshold = 3 }, true},
+		{"another's key", "identity.key", "is not one of the 1 keys of alice", func(o *KeygenOrder) { o.Author = "alice" }, false},
+	} {
+		o := order(st)
+		c.change(o)
+		if !c.keep {
+			o.Signature = edSign("bob", o.Statement())
+		}
+		if err := st.CheckKeygen(o, now); refusal.As(err) == nil || refusal.As(err).Code != c.code || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %s: %s", c.name, err, c.code, c.want)
+		}
+	}
+}
+
+// TestMinorityThreshold: with t ≤ n/2 two sets of signers can be strangers.
+func TestMinorityThreshold(t *testing.T) {
+	g := sampleGenesis(t)
+	g.Enrolments = append(g.Enrolments, enrol(t, 4, "east"))
+	st, err := Start(g)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := order(st)
+	o.Parties = []uint16{1, 2, 3, 4}
+	o.Signature = edSign("bob", o.Statement())
+	if err := st.CheckKeygen(o, o.Created); err == nil || !strings.Contains(err.Error(), "threshold 2 of 4 vaults: two sets of signers could share no vault") || !strings.Contains(err.Error(), "at least 3") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestDecodeRefuses(t *testing.T) {
+	st := start(t)
+	s := change(t, st, "alice", "bob")
+	swapped := *s
+	swapped.Signatures = []AdminSignature{s.Signatures[1], s.Signatures[0]}
+	kind := *s
+	kind.Change.Kind = 9
+	for _, c := range []struct {
+		name, want string
+		b          []byte
+	}{
+		{"signatures out of order", "signatures[1]: alice comes after bob", swapped.Encode()},
+		{"kind", "kind: unknown value 9, want 1 (roster) or 2 (policy)", kind.Encode()},
+		{"trailing", "after the end", append(s.Encode(), 0)},
+		{"nothing", "version", nil},
+	} {
+		if _, err := DecodeSignedChange(c.b); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %s", c.name, err, c.want)
+		}
+	}
+}
+
+func TestSortAndNames(t *testing.T) {
+	s := signedBy(change(t, start(t)), "bob", "alice")
+	s.Sort()
+	if s.Signatures[0].Principal != "alice" {
+		t.Error("not sorted")
+	}
+	for k, want := range map[Kind]string{KindRoster: "roster", KindPolicy: "policy", 7: "kind-7"} {
+		if k.String() != want {
+			t.Errorf("%d is %s, want %s", k, k, want)
+		}
+	}
+}
+
+// TestDomains: a signature for one purpose is worthless for another.
+func TestDomains(t *testing.T) {
+	st := start(t)
+	for _, c := range []struct{ got, want string }{
+		{change(t, st).Change.Statement().Domain, "coffer/change/v1"},
+		{order(st).Statement().Domain, "coffer/keygen/v1"},
+		{st.Genesis.Enrolments[0].Vault.Statement().Domain, "coffer/enrol/v1"},
+	} {
+		if c.got != c.want {
+			t.Errorf("domain %s, want %s", c.got, c.want)
+		}
+	}
+	if c := change(t, st).Change; c.Hash() != c.Statement().Digest() {
+		t.Error("a change's hash is not the digest that is signed")
+	}
+}
+
+func law[T interface{ Encode() []byte }](f *testing.F, decode func([]byte) (T, error), seed T) {
+	f.Add(seed.Encode())
+	f.Fuzz(func(t *testing.T, b []byte) {
+		x, err := decode(b)
+		if err == nil && string(x.Encode()) != string(b) {
+			t.Fatalf("encodes to %x", x.Encode())
+		}
+	})
+}
+
+func FuzzDecodeVault(f *testing.F) { law(f, DecodeVault, &sampleGenesis(f).Enrolments[0].Vault) }
+
+func FuzzDecodeEnrolment(f *testing.F) { law(f, DecodeEnrolment, &sampleGenesis(f).Enrolments[0]) }
+
+func FuzzDecodeGenesis(f *testing.F) { law(f, DecodeGenesis, sampleGenesis(f)) }
+
+func FuzzDecodeChange(f *testing.F) { law(f, DecodeChange, &change(f, start(f)).Change) }
+
+func FuzzDecodeSignedChange(f *testing.F) {
+	law(f, DecodeSignedChange, change(f, start(f), "alice", "bob"))
+}
+
+func FuzzDecodeKeygenOrder(f *testing.F) { law(f, DecodeKeygenOrder, order(start(f))) }
