@@ -1,0 +1,187 @@
+package client
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cofferhq/coffer/internal/chain"
+	"github.com/cofferhq/coffer/internal/chain/amount"
+	"github.com/cofferhq/coffer/internal/chain/evm"
+	"github.com/cofferhq/coffer/internal/governance"
+	"github.com/cofferhq/coffer/internal/identity"
+	"github.com/cofferhq/coffer/internal/policy"
+	"github.com/cofferhq/coffer/internal/request"
+)
+
+// Decoded is a request as its own bytes say, whoever brought them.
+type Decoded struct {
+	ID        string    `json:"id"`
+	Cluster   string    `json:"cluster"`
+	WalletID  string    `json:"wallet_id"`
+	Chain     string    `json:"chain"`
+	Sender    string    `json:"sender"`
+	Initiator string    `json:"initiator"`
+	Memo      string    `json:"memo,omitempty"`
+	MaxFee    Amount    `json:"max_fee"`
+	Created   time.Time `json:"created"`
+	Expires   time.Time `json:"expires"`
+	Effects   Effects   `json:"effects"`
+
+	request *request.Request
+}
+
+// Decode reads the canonical bytes of a request (Request.Canonical). c names
+// assets and labels; it may be nil.
+func Decode(canonical string, c *Cluster) (*Decoded, error) {
+	b, err := decode(canonical)
+	if err != nil {
+		return nil, errors.New("request: want base64url without padding")
+	}
+	q, err := request.Decode(b)
+	if err != nil {
+		return nil, err
+	}
+	return decoded(q, c)
+}
+
+func decoded(q *request.Request, c *Cluster) (*Decoded, error) {
+	e, err := (evm.Codec{}).Intent(q.Chain, q.Sender, q.Intent, q.MaxFee)
+	if err != nil {
+		return nil, err
+	}
+	id := q.ID()
+	return &Decoded{
+		ID: hex.EncodeToString(id[:]), Cluster: hex.EncodeToString(q.Cluster[:]), WalletID: hex.EncodeToString(q.Wallet[:]),
+		Chain: q.Chain, Sender: q.Sender, Initiator: q.Initiator, Memo: q.Memo, MaxFee: c.amount(evm.NativeAsset(q.Chain), q.MaxFee),
+		Created: millis(q.Created), Expires: millis(q.Expires), Effects: c.effects(e), request: q,
+	}, nil
+}
+
+func millis(ms uint64) time.Time { return time.UnixMilli(int64(min(ms, 253402300799999))).UTC() }
+
+// amount writes an amount of an asset in its unit and in the smallest.
+func (c *Cluster) amount(asset string, a chain.Amount) Amount {
+	out := Amount{Text: a.Dec() + " units of " + asset, Units: a.Dec(), Asset: asset}
+	if c != nil {
+		for _, x := range c.Assets {
+			if x.ID == asset && x.Decimals >= 0 && x.Decimals <= 77 {
+				out.Text = amount.Format(a, amount.Unit{Symbol: x.Symbol, Decimals: uint8(x.Decimals)})
+			}
+		}
+	}
+	if _, ns, _, err := chain.ParseAsset(asset); err == nil && ns == "slip44" {
+		out.Smallest = amount.Wei.Symbol
+		if out.Text == a.Dec()+" units of "+asset {
+			out.Text = amount.Format(a, amount.ETH)
+		}
+	}
+	return out
+}
+
+func (c *Cluster) effects(e *chain.Effects) Effects {
+	out := Effects{Undecoded: e.Undecoded}
+	for i := range e.Transfers {
+		t := &e.Transfers[i]
+		out.Transfers = append(out.Transfers, Transfer{From: t.From, To: t.To, Amount: c.amount(t.Asset, t.Amount)})
+	}
+	for i := range e.Approvals {
+		a := &e.Approvals[i]
+		out.Allowances = append(out.Allowances, Allowance{Owner: a.Owner, Spender: a.Spender, Amount: c.amount(a.Asset, a.Amount)})
+	}
+	for i := range e.Calls {
+		x := &e.Calls[i]
+		out.Calls = append(out.Calls, Call{To: x.To, Method: x.Method, Value: c.amount(evm.NativeAsset(e.Chain), x.Value)})
+	}
+	return out
+}
+
+// DecodedChange is a change as its own bytes say.
+type DecodedChange struct {
+	Hash     string          `json:"hash"`
+	Cluster  string          `json:"cluster"`
+	Seq      uint64          `json:"seq"`
+	Kind     string          `json:"kind"`
+	Author   string          `json:"author"`
+	Note     string          `json:"note,omitempty"`
+	Created  time.Time       `json:"created"`
+	Document json.RawMessage `json:"document"` // the form that people write
+
+	change *governance.Change
+}
+
+// Canonical is the change's bytes, base64url.
+func (c *DecodedChange) Canonical() string { return encode(c.change.Encode()) }
+
+// DecodeChange reads the canonical bytes of a change (Change.Canonical).
+func DecodeChange(canonical string) (*DecodedChange, error) {
+	b, err := decode(canonical)
+	if err != nil {
+		return nil, errors.New("change: want base64url without padding")
+	}
+	c, err := governance.DecodeChange(b)
+	if err != nil {
+		return nil, err
+	}
+	return decodedChange(c)
+}
+
+func decodedChange(c *governance.Change) (*DecodedChange, error) {
+	h := c.Hash()
+	out := &DecodedChange{
+		Hash: hex.EncodeToString(h[:]), Cluster: hex.EncodeToString(c.Cluster[:]), Seq: c.Seq, Kind: c.Kind.String(),
+		Author: c.Author, Note: c.Note, Created: millis(c.Created), change: c,
+	}
+	switch c.Kind {
+	case governance.KindPolicy:
+		d, err := policy.DecodeDocument(c.Body)
+		if err != nil {
+			return nil, err
+		}
+		out.Document = d.JSON()
+	case governance.KindRoster:
+		r, err := identity.DecodeRoster(c.Body)
+		if err != nil {
+			return nil, err
+		}
+		out.Document = r.JSON()
+	}
+	return out, nil
+}
+
+// NewPolicyChange drafts a new policy, in the form that people write. The author
+// is the admin who proposes it.
+func NewPolicyChange(c *Cluster, author, note string, document []byte) (*DecodedChange, error) {
+	d, err := policy.ParseJSON(document)
+	if err != nil {
+		return nil, err
+	}
+	return newChange(c, author, note, governance.KindPolicy, d.Encode())
+}
+
+// NewRosterChange drafts a new roster.
+func NewRosterChange(c *Cluster, author, note string, document []byte) (*DecodedChange, error) {
+	r, err := identity.ParseRosterJSON(document)
+	if err != nil {
+		return nil, err
+	}
+	return newChange(c, author, note, governance.KindRoster, r.Encode())
+}
+
+func newChange(c *Cluster, author, note string, kind governance.Kind, body []byte) (*DecodedChange, error) {
+	x := &governance.Change{Seq: c.Governance.Seq + 1, Kind: kind, Body: body, Created: uint64(time.Now().UnixMilli()), Author: author, Note: note}
+	var err error
+	if x.Cluster, err = clusterID(c); err != nil {
+		return nil, err
+	}
+	if x.Prev, err = parseID("governance head", c.Governance.Head); err != nil {
+		return nil, err
+	}
+	// What is signed is what decodes, so that the vaults see the same.
+	if x, err = governance.DecodeChange(x.Encode()); err != nil {
+		return nil, fmt.Errorf("couldn't draft the change: %w", err)
+	}
+	return decodedChange(x)
+}

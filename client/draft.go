@@ -1,0 +1,230 @@
+package client
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/cofferhq/coffer/internal/chain"
+	"github.com/cofferhq/coffer/internal/chain/amount"
+	"github.com/cofferhq/coffer/internal/chain/evm"
+	"github.com/cofferhq/coffer/internal/request"
+)
+
+func encode(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
+
+func decode(s string) ([]byte, error) { return base64.RawURLEncoding.Strict().DecodeString(s) }
+
+func clusterID(c *Cluster) (id [32]byte, err error) { return parseID("cluster", c.ID) }
+
+func parseID(field, s string) (id [32]byte, err error) {
+	b, err := hex.DecodeString(s)
+	if err != nil || len(b) != 32 || s != strings.ToLower(s) {
+		return id, fmt.Errorf("%s id %.80q: want 64 hex digits in lower case", field, s)
+	}
+	return [32]byte(b), nil
+}
+
+// Lifetime and fee of a draft unless they are set.
+const (
+	DefaultLifetime = time.Hour
+	DefaultMaxFee   = "0.01 ETH"
+)
+
+// Draft is a request before its initiator signed it.
+type Draft struct {
+	request *request.Request
+	cluster *Cluster
+}
+
+// NewTransfer drafts a transfer of "0.1 ETH", of wei, or of any asset that the
+// cluster's policy names ("25 USDC"), to an address with 0x and 40 hex digits.
+func NewTransfer(c *Cluster, w *Wallet, chainID, to, text string) (*Draft, error) {
+	recipient, err := parseAddress("to", chainID, to)
+	if err != nil {
+		return nil, err
+	}
+	asset, value, err := c.parseAmount(chainID, text)
+	if err != nil {
+		return nil, err
+	}
+	if asset == evm.NativeAsset(chainID) {
+		return c.draft(w, chainID, evm.NewTransfer(recipient, value))
+	}
+	token, err := tokenOf(asset)
+	if err != nil {
+		return nil, err
+	}
+	return c.draft(w, chainID, evm.NewERC20Transfer(token, recipient, value))
+}
+
+// NewAllowance drafts an approval that lets spender take up to an amount of a
+// token.
+func NewAllowance(c *Cluster, w *Wallet, chainID, spender, text string) (*Draft, error) {
+	who, err := parseAddress("spender", chainID, spender)
+	if err != nil {
+		return nil, err
+	}
+	asset, value, err := c.parseAmount(chainID, text)
+	if err != nil {
+		return nil, err
+	}
+	token, err := tokenOf(asset)
+	if err != nil {
+		return nil, err
+	}
+	return c.draft(w, chainID, evm.NewERC20Approve(token, who, value))
+}
+
+// NewCall drafts a call of a contract with data, and value in "0 ETH" or wei.
+func NewCall(c *Cluster, w *Wallet, chainID, to, value string, data []byte) (*Draft, error) {
+	at, err := parseAddress("to", chainID, to)
+	if err != nil {
+		return nil, err
+	}
+	v, err := amount.Parse(value, amount.Ether...)
+	if err != nil {
+		return nil, err
+	}
+	return c.draft(w, chainID, &evm.Intent{To: &at, Value: v, Data: data})
+}
+
+// NewRaw drafts a request from a raw unsigned transaction that another tool
+// built (0x and hex): its chain, recipient, value and data, and as maximum fee
+// what it offers at most. Its nonce and fees are chosen anew at signing.
+func NewRaw(c *Cluster, w *Wallet, rawHex string) (*Draft, error) {
+	digits, ok := strings.CutPrefix(strings.TrimSpace(rawHex), "0x")
+	raw, err := hex.DecodeString(digits)
+	if !ok || err != nil || len(raw) == 0 {
+		return nil, errors.New("raw transaction: want 0x and an even number of hex digits")
+	}
+	x, err := evm.FromUnsigned(raw)
+	if err != nil {
+		return nil, fmt.Errorf("raw transaction: %w", err)
+	}
+	d, err := c.draft(w, x.Chain, x.Intent)
+	if err != nil {
+		return nil, err
+	}
+	if !x.MaxFee.IsZero() {
+		d.request.MaxFee = x.MaxFee
+	}
+	return d, nil
+}
+
+func parseAddress(field, chainID, s string) (evm.Address, error) {
+	// An account in full, with its chain, is welcome too.
+	if rest, ok := strings.CutPrefix(s, chainID+":"); ok {
+		s = rest
+	}
+	a, err := evm.ParseAddress(s)
+	if err != nil {
+		return a, fmt.Errorf("%s: %w", field, err)
+	}
+	return a, nil
+}
+
+func tokenOf(asset string) (evm.Address, error) {
+	_, ns, ref, err := chain.ParseAsset(asset)
+	if err != nil {
+		return evm.Address{}, err
+	}
+	if ns != "erc20" {
+		return evm.Address{}, fmt.Errorf("asset %s is no ERC-20 token", asset)
+	}
+	return evm.ParseAddress(ref)
+}
+
+// parseAmount finds the asset by its symbol among those of the chain.
+func (c *Cluster) parseAmount(chainID, text string) (asset string, a chain.Amount, err error) {
+	native := evm.NativeAsset(chainID)
+	units := append([]amount.Unit(nil), amount.Ether...)
+	ids := map[string]string{"eth": native, "gwei": native, "wei": native}
+	for _, x := range c.Assets {
+		if !strings.HasPrefix(x.ID, chainID+"/") || x.Decimals < 0 || x.Decimals > 77 {
+			continue
+		}
+		if name := strings.ToLower(x.Symbol); ids[name] == "" {
+			ids[name] = x.ID
+			units = append(units, amount.Unit{Symbol: x.Symbol, Decimals: uint8(x.Decimals)})
+		}
+	}
+	a, err = amount.Parse(text, units...)
+	if err != nil {
+		return "", a, err
+	}
+	symbol := strings.ToLower(strings.TrimLeft(strings.TrimSpace(text), "0123456789. "))
+	return ids[symbol], a, nil
+}
+
+func (c *Cluster) draft(w *Wallet, chainID string, in *evm.Intent) (*Draft, error) {
+	now := time.Now()
+	q := &request.Request{
+		Chain: chainID, Intent: in.Encode(), Initiator: "unsigned",
+		Created: uint64(now.UnixMilli()), Expires: uint64(now.Add(DefaultLifetime).UnixMilli()),
+	}
+	var err error
+	if q.Cluster, err = clusterID(c); err != nil {
+		return nil, err
+	}
+	if q.Wallet, err = parseID("wallet", w.ID); err != nil {
+		return nil, err
+	}
+	public, err := hex.DecodeString(w.PublicKey)
+	if err != nil {
+		return nil, fmt.Errorf("wallet %s: public key: %w", w.Name, err)
+	}
+	if q.Sender, err = (evm.Codec{}).Address(chainID, public); err != nil {
+		return nil, err
+	}
+	if q.MaxFee, err = amount.Parse(DefaultMaxFee, amount.Ether...); err != nil {
+		return nil, err
+	}
+	if _, err := io.ReadFull(rand.Reader, q.Salt[:]); err != nil {
+		return nil, err
+	}
+	if err := q.Check(); err != nil {
+		return nil, err
+	}
+	return &Draft{q, c}, nil
+}
+
+// SetMaxFee sets the most that fees may be, in ETH, gwei or wei.
+func (d *Draft) SetMaxFee(text string) error {
+	a, err := amount.Parse(text, amount.Ether...)
+	if err != nil {
+		return fmt.Errorf("max fee: %w", err)
+	}
+	d.request.MaxFee = a
+	return nil
+}
+
+// SetLifetime sets how long from now the request may be signed, up to 31 days.
+func (d *Draft) SetLifetime(t time.Duration) error {
+	old := d.request.Expires
+	d.request.Expires = d.request.Created + uint64(max(t, 0).Milliseconds())
+	if err := d.request.Check(); err != nil {
+		d.request.Expires = old
+		return err
+	}
+	return nil
+}
+
+// SetMemo sets a note of at most 256 bytes that people see and sign.
+func (d *Draft) SetMemo(text string) error {
+	old := d.request.Memo
+	d.request.Memo = text
+	if err := d.request.Check(); err != nil {
+		d.request.Memo = old
+		return err
+	}
+	return nil
+}
+
+// Decoded is what the draft says.
+func (d *Draft) Decoded() (*Decoded, error) { return decoded(d.request, d.cluster) }

@@ -1,0 +1,321 @@
+package client
+
+import "time"
+
+// Ids are hex, in full; where the API reads one it takes the first 8 digits or
+// more. Canonical bytes are base64url without padding. Amounts are decimal.
+
+// Cluster is the cluster as the coordinator knows it.
+type Cluster struct {
+	ID         string     `json:"id" doc:"The hash of the genesis; it names the cluster." example:"4fd1c2…"`
+	Name       string     `json:"name"`
+	Created    time.Time  `json:"created"`
+	Vaults     []Card     `json:"vaults"`
+	Chains     []Chain    `json:"chains" doc:"The chains that this coordinator has a node of."`
+	Assets     []Asset    `json:"assets" doc:"The assets that the policy names."`
+	Governance Governance `json:"governance"`
+}
+
+// Card is what the genesis says of a vault.
+type Card struct {
+	ID       int    `json:"id" doc:"The participant's number."`
+	Name     string `json:"name"`
+	Vendor   string `json:"vendor" doc:"Of the HSM, as the device named itself at enrolment."`
+	Model    string `json:"model"`
+	Identity string `json:"identity" doc:"The vault's public identity key, which its HSM holds."`
+	Decision string `json:"decision" doc:"The key with which its HSM signs checkpoints."`
+	Log      string `json:"log" doc:"The key that signs the log's notes."`
+}
+
+// Chain is a chain that the coordinator sends to.
+type Chain struct {
+	ID            string `json:"id" doc:"CAIP-2." example:"eip155:1"`
+	Confirmations uint64 `json:"confirmations" doc:"Blocks after which a transaction counts as final, its own included."`
+}
+
+// Asset is an asset that the policy names.
+type Asset struct {
+	Symbol   string `json:"symbol" example:"ETH"`
+	ID       string `json:"id" doc:"CAIP-19." example:"eip155:1/slip44:60"`
+	Decimals int    `json:"decimals"`
+}
+
+// Governance says which version of policy and roster is in force.
+type Governance struct {
+	Seq        uint64 `json:"seq" doc:"Changes since the genesis."`
+	Head       string `json:"head" doc:"Hash of the newest change, or the cluster's id."`
+	PolicyRoot string `json:"policy_root"`
+	RosterRoot string `json:"roster_root"`
+}
+
+// Vault is a vault's own word about itself, or why there is none.
+type Vault struct {
+	Card
+	Reachable     bool   `json:"reachable"`
+	Error         string `json:"error,omitempty" doc:"Why it does not answer."`
+	Boot          uint64 `json:"boot,omitempty" doc:"How often it has started."`
+	GovernanceSeq uint64 `json:"governance_seq" doc:"Changes that it has applied."`
+	UpToDate      bool   `json:"up_to_date" doc:"It has applied all changes."`
+	LogSize       uint64 `json:"log_size"`
+	LogRoot       string `json:"log_root,omitempty"`
+	Sessions      int    `json:"sessions" doc:"Keygens and signatures under way."`
+	Peers         []Peer `json:"peers,omitempty"`
+	Keys          []Key  `json:"keys,omitempty"`
+}
+
+// Peer is one vault's view of another.
+type Peer struct {
+	Vault       int  `json:"vault"`
+	Connected   bool `json:"connected"`
+	Ready       bool `json:"ready" doc:"They can sign together."`
+	Quarantined bool `json:"quarantined"`
+}
+
+// Key is a key that a vault holds a share of.
+type Key struct {
+	ID        string `json:"id"`
+	Name      string `json:"name"`
+	PublicKey string `json:"public_key" doc:"SEC1 compressed, hex."`
+	Threshold int    `json:"threshold"`
+	Parties   []int  `json:"parties"`
+}
+
+// Wallet is a key of the cluster with its addresses.
+type Wallet struct {
+	ID          string            `json:"id" doc:"The key's id."`
+	Name        string            `json:"name"`
+	Purpose     string            `json:"purpose"`
+	PublicKey   string            `json:"public_key" doc:"SEC1 compressed, hex."`
+	Threshold   int               `json:"threshold"`
+	Parties     []int             `json:"parties"`
+	Addresses   map[string]string `json:"addresses" doc:"By chain (CAIP-2), as the chain writes it."`
+	Created     time.Time         `json:"created"`
+	Certificate string            `json:"certificate" doc:"What all parties signed when the key was made; canonical, base64url."`
+}
+
+// Amount is a number of an asset's units, in people's unit and in the smallest.
+type Amount struct {
+	Text     string `json:"text" doc:"In the asset's unit." example:"0.1 ETH"`
+	Units    string `json:"units" doc:"In the smallest unit (wei)." example:"100000000000000000"`
+	Asset    string `json:"asset,omitempty" doc:"CAIP-19."`
+	Smallest string `json:"smallest,omitempty" doc:"What the smallest unit is called, when it has a name." example:"wei"`
+}
+
+// Effects is what a request does, as its bytes were decoded.
+type Effects struct {
+	Transfers  []Transfer  `json:"transfers,omitempty"`
+	Allowances []Allowance `json:"allowances,omitempty"`
+	Calls      []Call      `json:"calls,omitempty"`
+	Undecoded  string      `json:"undecoded,omitempty" doc:"Why not everything was understood. Policy denies it by default."`
+}
+
+// Transfer moves an asset.
+type Transfer struct {
+	From   string `json:"from" doc:"CAIP-10."`
+	To     string `json:"to" doc:"CAIP-10."`
+	Label  string `json:"label,omitempty" doc:"Of the recipient in the address book."`
+	Amount Amount `json:"amount"`
+}
+
+// Allowance lets a spender take up to an amount of a token.
+type Allowance struct {
+	Owner   string `json:"owner"`
+	Spender string `json:"spender"`
+	Amount  Amount `json:"amount"`
+}
+
+// Call is a call of a contract.
+type Call struct {
+	To     string `json:"to" doc:"CAIP-10; empty when a contract is created."`
+	Method string `json:"method"`
+	Value  Amount `json:"value"`
+}
+
+// Proposal is a signed request on its way to the coordinator.
+type Proposal struct {
+	Request   string `json:"request" doc:"The canonical request, base64url."`
+	Key       string `json:"key" doc:"The initiator's public key, ed25519:BASE64URL or p256:BASE64URL."`
+	Signature string `json:"signature" doc:"Over the request's id (domain coffer/propose/v1): 64 bytes, base64url."`
+}
+
+// Request is a request with everything that is known of it.
+type Request struct {
+	ID        string    `json:"id"`
+	State     string    `json:"state" enum:"draft,screening,awaiting_approval,signing,signed,broadcast,confirmed,denied,rejected,expired,cancelled,failed"`
+	Reason    string    `json:"reason" doc:"Why it is in that state."`
+	Final     bool      `json:"final" doc:"Nothing more happens to it."`
+	Wallet    string    `json:"wallet" doc:"The wallet's name."`
+	WalletID  string    `json:"wallet_id"`
+	Chain     string    `json:"chain"`
+	Sender    string    `json:"sender"`
+	Initiator string    `json:"initiator"`
+	Memo      string    `json:"memo,omitempty"`
+	MaxFee    Amount    `json:"max_fee"`
+	Created   time.Time `json:"created"`
+	Expires   time.Time `json:"expires"`
+	Updated   time.Time `json:"updated"`
+	Effects   Effects   `json:"effects" doc:"Decoded from the request's bytes."`
+	Canonical string    `json:"canonical" doc:"The bytes that people sign, base64url."`
+	TxID      string    `json:"txid,omitempty"`
+	Receipt   *Receipt  `json:"receipt,omitempty"`
+
+	// What follows is in a single request's answer, not in lists.
+	Policy      *Decision    `json:"policy,omitempty" doc:"What the policy says now, by the coordinator. The vaults decide for themselves."`
+	Approvals   []Answer     `json:"approvals,omitempty"`
+	Risk        []Risk       `json:"risk,omitempty"`
+	Transitions []Transition `json:"transitions,omitempty"`
+	Attempts    []Attempt    `json:"attempts,omitempty"`
+}
+
+// Receipt is what the chain says of the transaction.
+type Receipt struct {
+	Block   uint64 `json:"block"`
+	GasUsed uint64 `json:"gas_used"`
+	Fee     Amount `json:"fee"`
+	Success bool   `json:"success"`
+}
+
+// Decision is what the policy says, with its reason.
+type Decision struct {
+	Allow   bool      `json:"allow"`
+	Pending bool      `json:"pending" doc:"Only approvals or a risk verdict are missing."`
+	Code    string    `json:"code"`
+	Rule    string    `json:"rule,omitempty"`
+	Detail  string    `json:"detail"`
+	Fix     string    `json:"fix,omitempty" doc:"What would pass."`
+	Missing []Missing `json:"missing,omitempty"`
+	Rules   []Rule    `json:"rules,omitempty" doc:"How every guard and rule stands to the request."`
+}
+
+// Missing is a number of approvals and who could give them.
+type Missing struct {
+	Group string   `json:"group"`
+	Count int      `json:"count"`
+	From  []string `json:"from"`
+}
+
+// Rule is a guard or a rule with what it makes of the request.
+type Rule struct {
+	Name    string `json:"name"`
+	Guard   bool   `json:"guard,omitempty"`
+	Matches string `json:"matches" enum:"yes,no,waiting"`
+	Then    string `json:"then"`
+	Detail  string `json:"detail"`
+	Decides bool   `json:"decides,omitempty"`
+}
+
+// Answer is a person's yes or no.
+type Answer struct {
+	Principal string    `json:"principal"`
+	Approve   bool      `json:"approve"`
+	Time      time.Time `json:"time"`
+	Expires   time.Time `json:"expires"`
+}
+
+// Risk is a risk engine's verdict.
+type Risk struct {
+	Engine  string    `json:"engine"`
+	Outcome string    `json:"outcome" enum:"pass,hold,deny"`
+	Score   int       `json:"score" doc:"0 harmless, 1000 certain."`
+	Reasons []string  `json:"reasons,omitempty"`
+	Time    time.Time `json:"time"`
+	Expires time.Time `json:"expires"`
+}
+
+// Transition is one step of a request's history.
+type Transition struct {
+	State  string    `json:"state"`
+	Reason string    `json:"reason"`
+	Time   time.Time `json:"time"`
+}
+
+// Attempt is one try at a signature.
+type Attempt struct {
+	ID      string        `json:"id"`
+	Time    time.Time     `json:"time"`
+	Signers []int         `json:"signers"`
+	Nonce   *uint64       `json:"nonce,omitempty"`
+	Replies []VaultAnswer `json:"replies,omitempty"`
+}
+
+// VaultAnswer is what one vault answered to an attempt.
+type VaultAnswer struct {
+	Vault    int            `json:"vault"`
+	Outcome  string         `json:"outcome" enum:"done,refused,aborted,failed"`
+	Refusal  *Refusal       `json:"refusal,omitempty"`
+	Culprits []int          `json:"culprits,omitempty"`
+	Detail   string         `json:"detail,omitempty"`
+	Decision *VaultDecision `json:"decision,omitempty" doc:"From the certificate that the vault's HSM signed for."`
+}
+
+// Refusal is a vault's no.
+type Refusal struct {
+	Code   string `json:"code"`
+	Rule   string `json:"rule,omitempty"`
+	Detail string `json:"detail"`
+	Fix    string `json:"fix,omitempty"`
+}
+
+// VaultDecision is a decision as it stands in a vault's log.
+type VaultDecision struct {
+	Allow      bool      `json:"allow"`
+	Rule       string    `json:"rule,omitempty"`
+	Detail     string    `json:"detail"`
+	Time       time.Time `json:"time"`
+	LogIndex   uint64    `json:"log_index"`
+	Governance uint64    `json:"governance_seq"`
+}
+
+// Transaction is a request's transaction.
+type Transaction struct {
+	ID       string   `json:"txid,omitempty"`
+	Unsigned string   `json:"unsigned,omitempty" doc:"As the vaults were asked to sign it, 0x and hex."`
+	Raw      string   `json:"raw,omitempty" doc:"Signed, ready to be sent by anyone, 0x and hex."`
+	Nonce    *uint64  `json:"nonce,omitempty"`
+	Receipt  *Receipt `json:"receipt,omitempty"`
+}
+
+// Document is a policy or a roster, with its version.
+type Document struct {
+	Kind      string     `json:"kind" enum:"policy,roster"`
+	Version   Governance `json:"version"`
+	Root      string     `json:"root"`
+	Document  any        `json:"document" doc:"The form that people write."`
+	Canonical string     `json:"canonical" doc:"Base64url."`
+}
+
+// Change is a change of policy or roster with the signatures so far.
+type Change struct {
+	Hash      string    `json:"hash" doc:"What the admins sign."`
+	Seq       uint64    `json:"seq"`
+	Prev      string    `json:"prev"`
+	Kind      string    `json:"kind" enum:"policy,roster"`
+	Author    string    `json:"author"`
+	Note      string    `json:"note,omitempty"`
+	Created   time.Time `json:"created"`
+	SignedBy  []string  `json:"signed_by"`
+	Quorum    int       `json:"quorum" doc:"How many admins must sign."`
+	Applied   bool      `json:"applied"`
+	Document  any       `json:"document"`
+	Canonical string    `json:"canonical" doc:"The change's bytes, base64url."`
+	Vaults    []Applied `json:"vaults,omitempty" doc:"Where an applied change has arrived."`
+}
+
+// Applied says whether a vault has applied a change.
+type Applied struct {
+	Vault   int    `json:"vault"`
+	Applied bool   `json:"applied"`
+	Error   string `json:"error,omitempty"`
+}
+
+// Error is what the API answers when it does not do what was asked: RFC 9457.
+type Error struct {
+	Status int    `json:"status"`
+	Title  string `json:"title"`
+	Code   string `json:"code,omitempty"`
+	Detail string `json:"detail"`
+	Fix    string `json:"fix,omitempty"`
+	Field  string `json:"field,omitempty"`
+}
+
+func (e *Error) Error() string { return e.Detail }

@@ -1,0 +1,9 @@
+// Package keyfile keeps an Ed25519 signing key of a person, a service or a risk
+// engine in a file of one line, closed to other users (docs/spec/api.md):
+//
+//	coffer-key-v1 alice ed25519 BASE64URL(32-byte seed)
+//
+// It is the plainest credential that Coffer takes: whoever reads the file can
+// sign as its owner. It does not encrypt, and it is not used by vaults, whose
+// keys live in their devices.
+package keyfile

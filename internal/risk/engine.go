@@ -1,0 +1,212 @@
+package risk
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/cofferhq/coffer/internal/chain"
+	"github.com/cofferhq/coffer/internal/chain/amount"
+	"github.com/cofferhq/coffer/internal/chain/evm"
+	"github.com/cofferhq/coffer/internal/keyfile"
+	"github.com/cofferhq/coffer/internal/request"
+	"github.com/cofferhq/coffer/internal/wire"
+)
+
+// Engine judges requests of one cluster.
+type Engine struct {
+	cluster           [32]byte
+	key               *keyfile.Key
+	checks            Checks
+	feeMost, feeLeast chain.Amount
+	valid             time.Duration
+	codec             evm.Codec
+}
+
+// New makes an engine that signs with key.
+func New(cluster [32]byte, key *keyfile.Key, checks *Checks, valid time.Duration) (*Engine, error) {
+	if err := checks.Check(); err != nil {
+		return nil, err
+	}
+	e := &Engine{cluster: cluster, key: key, checks: *checks, valid: valid}
+	if checks.FeeWeight > 0 {
+		var err error
+		if e.feeMost, err = amount.Parse(checks.FeeMost, amount.Ether...); err != nil {
+			return nil, err
+		}
+		if e.feeLeast, err = amount.Parse(checks.FeeLeast, amount.Ether...); err != nil {
+			return nil, err
+		}
+	}
+	return e, nil
+}
+
+// Judge looks at a request and signs what it thinks of it.
+func (e *Engine) Judge(q *Question, now time.Time) (*request.RiskVerdict, error) {
+	r := q.Bundle.Request
+	if r.Cluster != e.cluster {
+		return nil, fmt.Errorf("the request is for cluster %x, this engine serves %x", r.Cluster[:8], e.cluster[:8])
+	}
+	effects, err := e.codec.Intent(r.Chain, r.Sender, r.Intent, r.MaxFee)
+	if err != nil {
+		return nil, err
+	}
+	ms := uint64(now.UnixMilli())
+	if ms >= r.Expires {
+		return nil, errors.New("the request has expired")
+	}
+	f := &findings{}
+	e.known(f, effects)
+	e.recipients(f, effects, q.History)
+	e.amounts(f, effects, q.History)
+	e.fees(f, r)
+	e.shape(f, effects)
+	v := &request.RiskVerdict{
+		Request: r.ID(), Engine: e.key.Principal, Outcome: e.outcome(f.score), Score: uint16(f.score), Reasons: f.reasons,
+		Time: ms, Expires: min(r.Expires, ms+uint64(e.valid.Milliseconds())), Key: e.key.Public(),
+	}
+	v.Signature = e.key.Sign(v.Statement())
+	return v, nil
+}
+
+func (e *Engine) outcome(score int) request.Outcome {
+	switch {
+	case score >= e.checks.Deny:
+		return request.Deny
+	case score >= e.checks.Hold:
+		return request.Hold
+	}
+	return request.Pass
+}
+
+// findings add up to a score.
+type findings struct {
+	score   int
+	reasons []string
+}
+
+func (f *findings) add(weight int, format string, args ...any) {
+	if weight == 0 {
+		return
+	}
+	f.score = min(f.score+weight, maxScore)
+	if len(f.reasons) < request.MaxReasons {
+		f.reasons = append(f.reasons, wire.CleanText(fmt.Sprintf(format, args...)+fmt.Sprintf(" (+%d)", weight), request.MaxReason))
+	}
+}
+
+// parties are all accounts that the effects reach.
+func parties(x *chain.Effects) []string {
+	var out []string
+	add := func(s string) {
+		if s != "" && s != x.Sender && !slices.Contains(out, s) {
+			out = append(out, s)
+		}
+	}
+	for i := range x.Transfers {
+		add(x.Transfers[i].From)
+		add(x.Transfers[i].To)
+	}
+	for i := range x.Approvals {
+		add(x.Approvals[i].Spender)
+	}
+	for i := range x.Calls {
+		add(x.Calls[i].To)
+	}
+	return out
+}
+
+// known looks for bad accounts, in whatever role.
+func (e *Engine) known(f *findings, x *chain.Effects) {
+	for _, p := range parties(x) {
+		if slices.Contains(e.checks.Bad, p) {
+			f.add(e.checks.BadWeight, "%s is on the list of known bad accounts", p)
+		}
+	}
+}
+
+// past decodes what this wallet did on this chain. What does not decode taught
+// nothing.
+func (e *Engine) past(x *chain.Effects, history []Past) []*chain.Effects {
+	var out []*chain.Effects
+	for i := range history {
+		r := history[i].Request
+		if r.Cluster != e.cluster || r.Sender != x.Sender {
+			continue
+		}
+		if p, err := e.codec.Intent(r.Chain, r.Sender, r.Intent, r.MaxFee); err == nil {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// recipients looks for somebody whom this wallet never paid before. A token's
+// contract is not a recipient.
+func (e *Engine) recipients(f *findings, x *chain.Effects, history []Past) {
+	paid := map[string]bool{}
+	for _, p := range e.past(x, history) {
+		for i := range p.Transfers {
+			paid[p.Transfers[i].To] = true
+		}
+	}
+	for i := range x.Transfers {
+		if to := x.Transfers[i].To; to != x.Sender && !paid[to] {
+			paid[to] = true
+			f.add(e.checks.NewRecipientWeight, "this wallet never paid %s before", to)
+		}
+	}
+}
+
+// amounts looks for much more of an asset than this wallet ever sent at once. A
+// wallet without a past has no usual amount.
+func (e *Engine) amounts(f *findings, x *chain.Effects, history []Past) {
+	if e.checks.UnusualWeight == 0 {
+		return
+	}
+	usual := map[string]chain.Amount{}
+	for _, p := range e.past(x, history) {
+		for i := range p.Transfers {
+			t := &p.Transfers[i]
+			if most, ok := usual[t.Asset]; !ok || t.Amount.Gt(&most) {
+				usual[t.Asset] = t.Amount
+			}
+		}
+	}
+	for i := range x.Transfers {
+		t := &x.Transfers[i]
+		most, ok := usual[t.Asset]
+		if !ok {
+			continue
+		}
+		var limit, factor chain.Amount
+		if _, over := limit.MulOverflow(&most, factor.SetUint64(uint64(e.checks.UnusualFactor))); !over && t.Amount.Gt(&limit) {
+			f.add(e.checks.UnusualWeight, "amount %s of %s is more than %d times the largest so far, %s", t.Amount.Dec(), t.Asset, e.checks.UnusualFactor, most.Dec())
+		}
+	}
+}
+
+// fees looks at the most that fees may be.
+func (e *Engine) fees(f *findings, r *request.Request) {
+	if e.checks.FeeWeight == 0 {
+		return
+	}
+	most, least := e.feeMost, e.feeLeast
+	switch {
+	case r.MaxFee.Gt(&most):
+		f.add(e.checks.FeeWeight, "maximum fee %s is above %s", amount.Format(r.MaxFee, amount.ETH), e.checks.FeeMost)
+	case r.MaxFee.Lt(&least):
+		f.add(e.checks.FeeWeight, "maximum fee %s is below %s", amount.Format(r.MaxFee, amount.Wei), e.checks.FeeLeast)
+	}
+}
+
+// shape looks at what kind of transaction it is.
+func (e *Engine) shape(f *findings, x *chain.Effects) {
+	if x.Undecoded != "" {
+		f.add(e.checks.UndecodedWeight, "it could not be understood: %s", x.Undecoded)
+	}
+	for i := range x.Approvals {
+		f.add(e.checks.AllowanceWeight, "it lets %s spend %s of the wallet's %s", x.Approvals[i].Spender, x.Approvals[i].Amount.Dec(), x.Approvals[i].Asset)
+	}
+}
