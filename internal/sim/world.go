@@ -88,7 +88,8 @@ type Frame struct {
 
 // World is a cluster.
 type World struct {
-	Seed    uint64
+	Seed    uint64 // of keys and devices
+	Stream  uint64 // of the vaults' randomness
 	Now     uint64
 	Parties map[mpc.ID]*Party
 	IDs     []mpc.ID
@@ -186,7 +187,7 @@ func (w *World) start(p *Party) error {
 		Identity: p.Device.Public(hsm.RoleIdentity), Decision: p.Device.Public(hsm.RoleDecision),
 		Genesis: w.Genesis, Codecs: Codecs(),
 	}
-	v, ready, err := vault.New(cfg, stream(w.Seed, fmt.Sprintf("vault/%d", p.ID), p.Starts), w.Now, p.Disk.loaded())
+	v, ready, err := vault.New(cfg, stream(w.Seed^w.Stream<<32, fmt.Sprintf("vault/%d", p.ID), p.Starts), w.Now, p.Disk.loaded())
 	if err != nil {
 		return err
 	}

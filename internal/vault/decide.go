@@ -8,6 +8,7 @@ import (
 	"github.com/cofferhq/coffer/internal/policy"
 	"github.com/cofferhq/coffer/internal/refusal"
 	"github.com/cofferhq/coffer/internal/request"
+	"github.com/cofferhq/coffer/internal/vault/planted"
 	"github.com/cofferhq/coffer/mpc"
 )
 
@@ -37,7 +38,7 @@ func (v *Vault) decide(s *signSession, c *cluster.Command) *refusal.Refusal {
 	d := s.gov.Policy.Evaluate(s.gov.Roster, policy.Input{
 		Request: s.bundle.Request, Effects: s.prepared.Effects, Verified: verified, Now: v.now,
 	})
-	if !d.Allow {
+	if !d.Allow && !(planted.Bug == planted.Approval && d.Pending) {
 		return d.Refusal()
 	}
 	s.rule, s.detail = d.Rule, d.Detail
@@ -94,6 +95,9 @@ func (v *Vault) decideTransaction(s *signSession, c *cluster.Command) *refusal.R
 		return refusal.New("request.sender", "", fmt.Sprintf("sender %s is not this wallet", q.Sender), "sender "+sender)
 	}
 	s.prepared, err = codec.Prepare(q.Chain, q.Sender, q.Intent, q.MaxFee, c.Unsigned)
+	if planted.Bug == planted.Digest && err != nil {
+		s.prepared, err = plantedDigest(codec, q, c.Unsigned)
+	}
 	if err != nil {
 		return refusal.New("transaction", "", err.Error(), "the transaction that was requested, and nothing else")
 	}

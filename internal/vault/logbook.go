@@ -9,6 +9,7 @@ import (
 	"github.com/cofferhq/coffer/internal/audit"
 	"github.com/cofferhq/coffer/internal/hsm"
 	"github.com/cofferhq/coffer/internal/signature"
+	"github.com/cofferhq/coffer/internal/vault/planted"
 	"github.com/cofferhq/coffer/internal/wire"
 	"github.com/cofferhq/coffer/mpc"
 )
@@ -141,6 +142,10 @@ func (v *Vault) quarantine(id mpc.ID, key [32]byte, epoch uint32, step string) {
 	p.quarantined = true
 	v.closePair(p)
 	q := quarantineRecord{id, key, epoch, v.now, audit.Clip(step)}
+	if planted.Bug == planted.Quarantine {
+		v.endSessionsWith(id, errors.New("the pair is quarantined"))
+		return
+	}
 	if err := v.store.put(recordQuarantine+idText(id), q.encode()); err != nil {
 		panic("vault: randomness ended: " + err.Error())
 	}

@@ -79,7 +79,7 @@ func (v *Vault) sign(id uint64, c *cluster.Command) {
 	s.run, err = dkls23.New(dkls23.Config{
 		Key: s.key.share, Signers: s.signers, Setups: setups, AttemptID: s.attempt,
 		RequestHash: s.request, MessageHash: s.prepared.Digests[0], Purpose: PurposeECDSA,
-	}, v.rand)
+	}, v.sessionRand())
 	if err != nil {
 		v.reply(id, abortReply(asAbort("sign", err)))
 		return

@@ -14,6 +14,7 @@ import (
 	"github.com/cofferhq/coffer/internal/hsm"
 	"github.com/cofferhq/coffer/internal/secret"
 	"github.com/cofferhq/coffer/internal/signature"
+	"github.com/cofferhq/coffer/internal/vault/planted"
 	"github.com/cofferhq/coffer/mpc"
 )
 
@@ -86,7 +87,8 @@ type Vault struct {
 	device     map[uint64]func(DeviceResult) error
 	nextDevice uint64
 
-	out Ready
+	out  Ready
+	held Ready // used by a planted bug only (planted.go)
 }
 
 type phase uint8
@@ -159,6 +161,9 @@ func (v *Vault) take() Ready {
 	}
 	out := v.out
 	v.out = Ready{}
+	if planted.Bug == planted.Order {
+		out = v.plantedOrder(out)
+	}
 	return out
 }
 

@@ -1,0 +1,106 @@
+// Command coffer is Coffer's one binary: the processes of a party (hsm, vault,
+// node), the coordinator and the risk engine, a whole cluster for development
+// (dev), and the verbs of its users.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// Exit codes.
+const (
+	exitFailed = 1 // what was asked for did not happen
+	exitUsage  = 2 // the command line is wrong
+)
+
+func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+
+func run(args []string, stdout, stderr io.Writer) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	root := newRoot()
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	var quiet *exitError
+	if errors.As(err, &quiet) {
+		return quiet.code
+	}
+	printError(stderr, err)
+	var usage *usageError
+	if errors.As(err, &usage) {
+		return exitUsage
+	}
+	return exitFailed
+}
+
+// exitError ends the command with a code and no more words.
+type exitError struct{ code int }
+
+func (e *exitError) Error() string { return fmt.Sprintf("exit %d", e.code) }
+
+// usageError says that the command line is wrong.
+type usageError struct{ error }
+
+func (e *usageError) Unwrap() error { return e.error }
+
+// hintError says what to do about an error.
+type hintError struct {
+	error
+	hint string
+}
+
+func (e *hintError) Unwrap() error { return e.error }
+func (e *hintError) Hint() string  { return e.hint }
+
+func withHint(err error, format string, args ...any) error {
+	return &hintError{err, fmt.Sprintf(format, args...)}
+}
+
+// printError prints what is wrong, then what to do about it when that is known.
+func printError(w io.Writer, err error) {
+	fmt.Fprintf(w, "error: %v\n", err)
+	var h interface{ Hint() string }
+	if errors.As(err, &h) && h.Hint() != "" {
+		fmt.Fprintf(w, "hint:  %s\n", h.Hint())
+	}
+}
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "coffer",
+		Short:         "Self-hosted custody: keys split among HSM-backed vaults, policy checked by each of them",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.NoArgs,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return &usageError{withHint(err, "%s --help", cmd.CommandPath())}
+	})
+	root.AddGroup(
+		&cobra.Group{ID: "use", Title: "Use a cluster:"},
+		&cobra.Group{ID: "run", Title: "Run a cluster:"},
+	)
+	for _, c := range processCommands() {
+		c.GroupID = "run"
+		root.AddCommand(c)
+	}
+	for _, c := range clientCommands() {
+		c.GroupID = "use"
+		root.AddCommand(c)
+	}
+	return root
+}

@@ -1,0 +1,257 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/cofferhq/coffer/internal/config"
+	"github.com/cofferhq/coffer/internal/governance"
+	"github.com/cofferhq/coffer/internal/hsm/device"
+	"github.com/cofferhq/coffer/internal/hsm/remote"
+	"github.com/cofferhq/coffer/internal/identity"
+	"github.com/cofferhq/coffer/internal/node"
+	"github.com/cofferhq/coffer/internal/policy"
+	"github.com/cofferhq/coffer/internal/transport"
+	"github.com/cofferhq/coffer/internal/vaultshell"
+)
+
+// processCommands are the long-running processes and what sets them up.
+func processCommands() []*cobra.Command {
+	return []*cobra.Command{hsmCommand(), vaultCommand(), nodeCommand(), genesisCommand(), brokerKeyCommand()}
+}
+
+func newLogger(w io.Writer, process string) *slog.Logger {
+	return slog.New(slog.NewTextHandler(w, nil)).With("process", process)
+}
+
+func configFlag(cmd *cobra.Command, path *string) {
+	cmd.Flags().StringVar(path, "config", "", "the process's TOML file")
+	_ = cmd.MarkFlagRequired("config")
+}
+
+// hsmConfig is the file of `coffer hsm`.
+type hsmConfig struct {
+	HSM struct {
+		Device string            `toml:"device"` // soft:DIR or pkcs11:…
+		Socket string            `toml:"socket"` // to serve it on
+		Env    map[string]string `toml:"env"`    // variables that the vendor's library reads
+	} `toml:"hsm"`
+}
+
+func hsmCommand() *cobra.Command {
+	var path string
+	cmd := &cobra.Command{
+		Use:   "hsm --config FILE",
+		Short: "Serve a hardware security module to its vault",
+		Long:  "Loads the vendor's library, in a process of its own, and serves the device to the vault over a unix socket. Keys that are missing on the device are made first.",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var c hsmConfig
+			if err := config.Load(path, os.Environ(), &c); err != nil {
+				return err
+			}
+			return runHSM(cmd.Context(), &c, newLogger(cmd.ErrOrStderr(), "hsm"))
+		},
+	}
+	configFlag(cmd, &path)
+	return cmd
+}
+
+func runHSM(ctx context.Context, c *hsmConfig, log *slog.Logger) error {
+	if c.HSM.Device == "" || c.HSM.Socket == "" {
+		return errors.New("hsm.device and hsm.socket: want a device URI (soft:DIR or pkcs11:…) and the path of a socket")
+	}
+	for k, v := range c.HSM.Env {
+		if err := os.Setenv(k, v); err != nil {
+			return fmt.Errorf("hsm.env.%s: %w", k, err)
+		}
+	}
+	l, err := remote.Listen(c.HSM.Socket)
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	if err := device.Provision(ctx, c.HSM.Device); err != nil {
+		return err
+	}
+	d, err := device.Open(ctx, c.HSM.Device)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	log.Info("serving", "device", d.Info().String())
+	s := &remote.Server{Device: d, Log: log}
+	if err := s.Serve(ctx, l); err != nil && ctx.Err() == nil {
+		return err
+	}
+	return nil
+}
+
+func vaultCommand() *cobra.Command {
+	var path string
+	var enrol bool
+	cmd := &cobra.Command{
+		Use:   "vault --config FILE",
+		Short: "Run a vault: the trusted party that holds a key share",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			env := os.Environ()
+			if enrol {
+				env = append(env, "COFFER_VAULT_ENROL=true")
+			}
+			c, err := vaultshell.LoadConfig(path, env)
+			if err != nil {
+				return err
+			}
+			return vaultshell.Run(cmd.Context(), c, newLogger(cmd.ErrOrStderr(), "vault"))
+		},
+	}
+	configFlag(cmd, &path)
+	cmd.Flags().BoolVar(&enrol, "enrol", false, "make the vault's keys and its card (vault.card), then stop")
+	return cmd
+}
+
+func nodeCommand() *cobra.Command {
+	var path string
+	cmd := &cobra.Command{
+		Use:   "node --config FILE",
+		Short: "Run a vault's node: its disk and its network, trusted with neither",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := node.LoadConfig(path, os.Environ())
+			if err != nil {
+				return err
+			}
+			return node.Run(cmd.Context(), c, newLogger(cmd.ErrOrStderr(), "node"))
+		},
+	}
+	configFlag(cmd, &path)
+	return cmd
+}
+
+func brokerKeyCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "broker-key FILE",
+		Short: "Make a key for a node or the coordinator to sign on to the broker",
+		Long:  "Writes the secret seed to FILE (mode 0600) and prints the public key, which goes into the coordinator's configuration.",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			seed, public, err := transport.NewUser(rand.Reader)
+			if err != nil {
+				return err
+			}
+			if err := writeNew(args[0], seed, 0o600); err != nil {
+				return err
+			}
+			fmt.Fprintln(cmd.OutOrStdout(), public)
+			return nil
+		},
+	}
+}
+
+// writeNew writes a file that must not exist yet.
+func writeNew(path string, b []byte, mode os.FileMode) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if err != nil {
+		return fmt.Errorf("couldn't write: %w", err)
+	}
+	_, err = f.Write(b)
+	return errors.Join(err, f.Sync(), f.Close())
+}
+
+func genesisCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "genesis", Short: "Make or show the file that a cluster begins with", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
+	var name, roster, pol, out string
+	var cards []string
+	create := &cobra.Command{
+		Use:   "create --card FILE … --roster FILE --policy FILE --out FILE",
+		Short: "Put the vaults' cards, the first roster and the first policy into a genesis file",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			g, err := makeGenesis(name, cards, roster, pol)
+			if err != nil {
+				return err
+			}
+			if err := writeNew(out, g.Encode(), 0o644); err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "genesis hash %x\n", g.Hash())
+			return nil
+		},
+	}
+	f := create.Flags()
+	f.StringVar(&name, "name", "coffer", "name of the cluster")
+	f.StringArrayVar(&cards, "card", nil, "a vault's card (coffer vault --enrol); once for each vault")
+	f.StringVar(&roster, "roster", "", "people, groups and admin quorum, JSON")
+	f.StringVar(&pol, "policy", "", "the first policy, JSON")
+	f.StringVar(&out, "out", "genesis", "the file to write")
+	for _, n := range []string{"card", "roster", "policy"} {
+		_ = create.MarkFlagRequired(n)
+	}
+	show := &cobra.Command{
+		Use:   "show FILE",
+		Short: "Show what a genesis file says, and its hash",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			b, err := os.ReadFile(args[0])
+			if err != nil {
+				return err
+			}
+			g, err := governance.DecodeGenesis(b)
+			if err != nil {
+				return fmt.Errorf("%s: %w", args[0], err)
+			}
+			w := cmd.OutOrStdout()
+			h := g.Hash()
+			fmt.Fprintf(w, "cluster  %s, made %s\nhash     %s\n", g.Name, time.UnixMilli(int64(g.Created)).UTC().Format(time.RFC3339), hex.EncodeToString(h[:]))
+			for _, e := range g.Enrolments {
+				fmt.Fprintf(w, "vault %d  %s on %s %s, identity %s\n", e.Vault.ID, e.Vault.Name, e.Vault.Vendor, e.Vault.Model, e.Vault.Identity.Fingerprint())
+			}
+			fmt.Fprintf(w, "admins   %v, %d must sign a change\n", g.Roster.Members(identity.Admins), g.Roster.AdminQuorum)
+			return nil
+		},
+	}
+	cmd.AddCommand(create, show)
+	return cmd
+}
+
+func makeGenesis(name string, cards []string, rosterFile, policyFile string) (*governance.Genesis, error) {
+	g := &governance.Genesis{Name: name, Created: uint64(time.Now().UnixMilli())}
+	for _, c := range cards {
+		b, err := os.ReadFile(c)
+		if err != nil {
+			return nil, fmt.Errorf("couldn't read card: %w", err)
+		}
+		e, err := governance.DecodeEnrolment(b)
+		if err != nil {
+			return nil, fmt.Errorf("card %s: %w", c, err)
+		}
+		g.Enrolments = append(g.Enrolments, *e)
+	}
+	slices.SortFunc(g.Enrolments, func(a, b governance.Enrolment) int { return int(a.Vault.ID) - int(b.Vault.ID) })
+	b, err := os.ReadFile(rosterFile)
+	if err != nil {
+		return nil, fmt.Errorf("couldn't read roster: %w", err)
+	}
+	if g.Roster, err = identity.ParseRosterJSON(b); err != nil {
+		return nil, fmt.Errorf("roster %s: %w", rosterFile, err)
+	}
+	if b, err = os.ReadFile(policyFile); err != nil {
+		return nil, fmt.Errorf("couldn't read policy: %w", err)
+	}
+	if g.Policy, err = policy.ParseJSON(b); err != nil {
+		return nil, fmt.Errorf("policy %s: %w", policyFile, err)
+	}
+	return g, g.Check()
+}

@@ -1,0 +1,316 @@
+package dev
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/cofferhq/coffer/internal/chain/evm"
+	"github.com/cofferhq/coffer/internal/chain/evm/devnode"
+	"github.com/cofferhq/coffer/internal/chain/evm/rpc"
+	"github.com/cofferhq/coffer/internal/governance"
+	"github.com/cofferhq/coffer/internal/hsm/softhsm"
+	"github.com/cofferhq/coffer/internal/policy/example"
+	"github.com/cofferhq/coffer/internal/signature"
+)
+
+// Vaults is how many a development cluster has; two of them sign.
+const Vaults = 3
+
+// ChainID is the development chain's.
+const ChainID = 31337
+
+// Options of a cluster.
+type Options struct {
+	Dir    string // everything is in it
+	Binary string // coffer
+	RPC    string // a node of one's own; empty: anvil is started
+	Chain  uint64 // its chain id, with RPC
+	Module string // a PKCS#11 module of one's own; empty: SoftHSM, or software without it
+	PIN    string // file with its PIN
+
+	Known    []string // addresses that the policy's address book knows
+	Progress func(step string, took time.Duration)
+	Say      func(string) // what the user should know
+}
+
+// Cluster is a running cluster.
+type Cluster struct {
+	Options
+	Genesis     *governance.Genesis
+	Parties     []*Party
+	Coordinator *Process
+	Risk        *Process
+	Anvil       *devnode.Node // nil with RPC
+	Node        *rpc.Client
+	NodeURL     string
+	Token       string // address of the test token; empty with RPC
+	API         string // URL
+	Broker      string // URL
+	Software    bool   // the vaults have no hardware, not even SoftHSM
+
+	people map[string]ed25519.PrivateKey
+}
+
+const (
+	coordinatorTimeout = 20 * time.Second
+	pairTimeout        = 60 * time.Second
+)
+
+func (c *Cluster) path(parts ...string) string {
+	return filepath.Join(append([]string{c.Dir}, parts...)...)
+}
+
+func (c *Cluster) step(name string, f func() error) error {
+	began := time.Now()
+	if err := f(); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	if c.Progress != nil {
+		c.Progress(name, time.Since(began))
+	}
+	return nil
+}
+
+// Start sets a cluster up in its directory, or starts the one that is there, and
+// returns when its vaults are ready to sign. What it started before an error is
+// stopped again.
+func Start(ctx context.Context, o Options) (_ *Cluster, err error) {
+	c := &Cluster{Options: o}
+	defer func() {
+		if err != nil {
+			c.Stop()
+		}
+	}()
+	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("couldn't make the cluster's directory: %w", err)
+	}
+	if err := c.ports(); err != nil {
+		return nil, err
+	}
+	steps := []struct {
+		name string
+		do   func(context.Context) error
+	}{
+		{"an Ethereum node", c.startChain},
+		{"three vaults, each with a token of its own", c.startDevices},
+		{"genesis: vaults, people, policy", c.found},
+		{"risk engine and coordinator", c.startServices},
+		{"vaults joined and paired with each other", c.startVaults},
+	}
+	for _, s := range steps {
+		if err := c.step(s.name, func() error { return s.do(ctx) }); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+// ports are kept in the directory, since configuration files name them.
+func (c *Cluster) ports() error {
+	api, err := c.port("api.port")
+	if err != nil {
+		return err
+	}
+	broker, err := c.port("broker.port")
+	if err != nil {
+		return err
+	}
+	c.API, c.Broker = "http://127.0.0.1:"+api, "nats://127.0.0.1:"+broker
+	return nil
+}
+
+func (c *Cluster) port(name string) (string, error) {
+	if b, err := os.ReadFile(c.path(name)); err == nil {
+		return string(b), nil
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", fmt.Errorf("couldn't find a free port: %w", err)
+	}
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	if err := errors.Join(err, l.Close()); err != nil {
+		return "", fmt.Errorf("couldn't find a free port: %w", err)
+	}
+	return port, os.WriteFile(c.path(name), []byte(port), 0o600)
+}
+
+func (c *Cluster) startChain(ctx context.Context) error {
+	if c.RPC != "" {
+		n, err := rpc.New(c.RPC, c.Chain)
+		if err != nil {
+			return err
+		}
+		if _, err := n.ChainID(ctx); err != nil {
+			return err
+		}
+		c.Node, c.NodeURL = n, c.RPC
+		return nil
+	}
+	n, err := devnode.Start(ctx, ChainID, devnode.Options{})
+	if err != nil {
+		return err
+	}
+	c.Chain, c.Anvil, c.Node, c.NodeURL = ChainID, n, n.Client, n.URL
+	return nil
+}
+
+// startDevices makes the parties, with tokens, and serves them.
+func (c *Cluster) startDevices(ctx context.Context) error {
+	for i := 1; i <= Vaults; i++ {
+		p := &Party{ID: uint16(i), Name: fmt.Sprintf("vault-%d", i), Dir: c.path(fmt.Sprintf("v%d", i)), bin: c.Binary, url: c.Broker}
+		if err := os.MkdirAll(p.Dir, 0o700); err != nil {
+			return err
+		}
+		c.Parties = append(c.Parties, p)
+		if err := c.device(ctx, p); err != nil {
+			return err
+		}
+		if err := p.write(c.path("genesis")); err != nil {
+			return err
+		}
+		if err := p.StartHSM(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Cluster) device(ctx context.Context, p *Party) error {
+	if c.Module != "" {
+		p.usePKCS11(c.Module, c.PIN)
+		return nil
+	}
+	_, err := os.Stat(p.path("software-hsm"))
+	if err != nil {
+		if _, _, missing := softhsm.FindModule(); missing == nil {
+			return p.useSoftHSM(ctx)
+		}
+	}
+	c.Software = true
+	p.useSoftware()
+	return nil
+}
+
+// found makes the genesis, unless it is there.
+func (c *Cluster) found(ctx context.Context) error {
+	if err := c.loadPeople(); err != nil {
+		return err
+	}
+	if b, err := os.ReadFile(c.path("genesis")); err == nil {
+		if c.Genesis, err = governance.DecodeGenesis(b); err != nil {
+			return err
+		}
+		return c.checkGenesis()
+	}
+	keys := map[string]signature.PublicKey{}
+	for name, k := range c.people {
+		keys[name] = signature.PublicKey{Algorithm: signature.Ed25519, Key: string(k.Public().(ed25519.PublicKey))}
+	}
+	roster, err := example.Roster(keys)
+	if err != nil {
+		return err
+	}
+	doc, err := example.Policy(example.Parameters{ChainID: c.Chain, Known: c.Known})
+	if err != nil {
+		return err
+	}
+	g := &governance.Genesis{Name: "dev", Created: uint64(time.Now().UnixMilli()), Roster: roster, Policy: doc}
+	for _, p := range c.Parties {
+		e, err := p.enrol(ctx)
+		if err != nil {
+			return err
+		}
+		g.Enrolments = append(g.Enrolments, *e)
+	}
+	if err := g.Check(); err != nil {
+		return err
+	}
+	h := g.Hash()
+	c.Genesis = g
+	return errors.Join(
+		os.WriteFile(c.path("roster.json"), append(roster.JSON(), '\n'), 0o644),
+		os.WriteFile(c.path("policy.json"), append(doc.JSON(), '\n'), 0o644),
+		os.WriteFile(c.path("genesis.hash"), []byte(hex.EncodeToString(h[:])+"\n"), 0o644),
+		os.WriteFile(c.path("genesis"), g.Encode(), 0o644))
+}
+
+// checkGenesis refuses a directory that was made for another chain.
+func (c *Cluster) checkGenesis() error {
+	want := evm.NativeAsset(evm.ChainName(c.Chain))
+	for _, a := range c.Genesis.Policy.Assets {
+		if a.ID == want {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s was made for another chain than %d: take another directory", c.Dir, c.Chain)
+}
+
+// loadPeople makes the keys of the example's people, or reads them.
+func (c *Cluster) loadPeople() error {
+	c.people = map[string]ed25519.PrivateKey{}
+	for _, name := range example.Principals() {
+		k, err := c.personKey(name)
+		if err != nil {
+			return err
+		}
+		c.people[name] = k
+	}
+	return nil
+}
+
+// startVaults starts what does not run yet, and waits until every pair of vaults
+// has made its setup.
+func (c *Cluster) startVaults(ctx context.Context) error {
+	for _, p := range c.Parties {
+		if err := p.StartVault(); err != nil {
+			return err
+		}
+	}
+	return c.WaitReady(ctx)
+}
+
+// Processes are all that run.
+func (c *Cluster) Processes() []*Process {
+	var out []*Process
+	for _, p := range c.Parties {
+		out = append(out, p.processes()...)
+	}
+	for _, p := range []*Process{c.Risk, c.Coordinator} {
+		if p != nil {
+			out = append(out, p)
+		}
+	}
+	return slices.DeleteFunc(out, func(p *Process) bool { return p == nil })
+}
+
+// Stop ends everything that Start started.
+func (c *Cluster) Stop() {
+	for _, p := range []*Process{c.Coordinator, c.Risk} {
+		if p != nil && p.Running() {
+			p.Stop()
+		}
+	}
+	for _, p := range c.Parties {
+		p.Stop()
+	}
+	if c.Anvil != nil {
+		c.Anvil.Stop()
+	}
+}
+
+func randomToken() (string, error) {
+	b := make([]byte, 24)
+	if _, err := rand.Read(b); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(b), nil
+}

@@ -1,0 +1,183 @@
+package dev
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/cofferhq/coffer/internal/governance"
+	"github.com/cofferhq/coffer/internal/hsm/pkcs11uri"
+	"github.com/cofferhq/coffer/internal/hsm/softhsm"
+	"github.com/cofferhq/coffer/internal/transport"
+)
+
+// Party is one vault with its HSM helper and its node.
+type Party struct {
+	ID   uint16
+	Name string
+	Dir  string
+
+	bin    string
+	uri    string            // of its device
+	env    map[string]string // of its device's library
+	Token  string            // directory that holds its token or software keys
+	broker string            // public key of its node's user
+	url    string            // of the broker
+
+	HSM, Vault, Node *Process
+}
+
+const enrolTimeout = 60 * time.Second
+
+func (p *Party) path(name string) string { return filepath.Join(p.Dir, name) }
+
+// useSoftHSM gives the party a SoftHSM token of its own.
+func (p *Party) useSoftHSM(ctx context.Context) error {
+	t, err := softhsm.InitToken(ctx, p.path("token"), "coffer-"+p.Name, rand.Reader)
+	if err != nil {
+		return err
+	}
+	p.uri, p.Token = t.URI(), t.Tokens
+	p.env = map[string]string{softhsm.EnvConf: t.Conf}
+	return nil
+}
+
+// useSoftware gives it keys in files.
+func (p *Party) useSoftware() {
+	p.Token = p.path("software-hsm")
+	p.uri = "soft:" + p.Token
+}
+
+// usePKCS11 uses a token of the operator's own, labelled coffer-NAME.
+func (p *Party) usePKCS11(module, pinFile string) {
+	p.uri = pkcs11uri.URI{Token: "coffer-" + p.Name, Module: module, PIN: pinFile}.String()
+}
+
+// write makes the party's configuration files and its broker key.
+func (p *Party) write(genesis string) error {
+	if p.broker == "" {
+		public, err := brokerKey(p.path("broker.seed"))
+		if err != nil {
+			return err
+		}
+		p.broker = public
+	}
+	var env strings.Builder
+	if len(p.env) > 0 {
+		env.WriteString("\n[hsm.env]\n")
+		for k, v := range p.env {
+			fmt.Fprintf(&env, "%s = %q\n", k, v)
+		}
+	}
+	files := map[string]string{
+		"hsm.toml": fmt.Sprintf("[hsm]\ndevice = %q\nsocket = %q\n%s", p.uri, p.path("hsm.sock"), env.String()),
+		"vault.toml": fmt.Sprintf("[vault]\nid = %d\nname = %q\nsocket = %q\ngenesis = %q\ncard = %q\n\n[hsm]\nsocket = %q\n",
+			p.ID, p.Name, p.path("vault.sock"), genesis, p.path("card"), p.path("hsm.sock")),
+		"node.toml": fmt.Sprintf("[node]\ndir = %q\nsocket = %q\n\n[broker]\nurl = %q\ncredentials = %q\n",
+			p.path("disk"), p.path("vault.sock"), p.url, "file:"+p.path("broker.seed")),
+	}
+	for name, text := range files {
+		if err := os.WriteFile(p.path(name), []byte(text), 0o600); err != nil {
+			return fmt.Errorf("couldn't write the configuration of %s: %w", p.Name, err)
+		}
+	}
+	return nil
+}
+
+// brokerKey makes a broker user, or reads the one that is there. The public key
+// is kept beside the seed.
+func brokerKey(seedFile string) (public string, err error) {
+	if b, err := os.ReadFile(seedFile + ".pub"); err == nil {
+		return strings.TrimSpace(string(b)), nil
+	}
+	seed, public, err := transport.NewUser(rand.Reader)
+	if err != nil {
+		return "", err
+	}
+	return public, errors.Join(os.WriteFile(seedFile, seed, 0o600), os.WriteFile(seedFile+".pub", []byte(public+"\n"), 0o644))
+}
+
+func (p *Party) startProcess(name string, args ...string) (*Process, error) {
+	return start(name+" of "+p.Name, p.Dir, p.path(name+".log"), nil, p.bin, append([]string{name, "--config", p.path(name + ".toml")}, args...)...)
+}
+
+// StartHSM starts the helper that serves the device.
+func (p *Party) StartHSM(ctx context.Context) (err error) {
+	if p.HSM, err = p.startProcess("hsm"); err != nil {
+		return err
+	}
+	return waitFor(ctx, "HSM helper of "+p.Name, enrolTimeout, []*Process{p.HSM}, exists(p.path("hsm.sock")))
+}
+
+// enrol makes the vault's keys and card.
+func (p *Party) enrol(ctx context.Context) (*governance.Enrolment, error) {
+	ctx, cancel := context.WithTimeout(ctx, enrolTimeout)
+	defer cancel()
+	node, err := p.startProcess("node")
+	if err != nil {
+		return nil, err
+	}
+	defer node.Stop()
+	v, err := p.startProcess("vault", "--enrol")
+	if err != nil {
+		return nil, err
+	}
+	if err := v.Wait(ctx); err != nil {
+		return nil, err
+	}
+	b, err := os.ReadFile(p.path("card"))
+	if err != nil {
+		return nil, fmt.Errorf("couldn't read the card of %s: %w", p.Name, err)
+	}
+	return governance.DecodeEnrolment(b)
+}
+
+// StartVault starts vault and node; they come up in the background.
+func (p *Party) StartVault() (err error) {
+	if p.Vault, err = p.startProcess("vault"); err != nil {
+		return err
+	}
+	p.Node, err = p.startProcess("node")
+	return err
+}
+
+// Kill ends all three with SIGKILL, the vault first.
+func (p *Party) Kill() {
+	for _, x := range []*Process{p.Vault, p.Node, p.HSM} {
+		if x != nil {
+			x.Kill()
+		}
+	}
+}
+
+// Start starts all three.
+func (p *Party) Start(ctx context.Context) error {
+	if err := p.StartHSM(ctx); err != nil {
+		return err
+	}
+	return p.StartVault()
+}
+
+// Stop ends all three in order.
+func (p *Party) Stop() {
+	for _, x := range []*Process{p.Vault, p.Node, p.HSM} {
+		if x != nil && x.Running() {
+			x.Stop()
+		}
+	}
+}
+
+func (p *Party) processes() []*Process {
+	var out []*Process
+	for _, x := range []*Process{p.HSM, p.Vault, p.Node} {
+		if x != nil {
+			out = append(out, x)
+		}
+	}
+	return out
+}

@@ -1,0 +1,11 @@
+package planted
+
+// The bugs.
+const (
+	None       = ""
+	Quarantine = "quarantine" // a quarantine is not written to disk
+	Approval   = "approval"   // missing approvals are not missed
+	Nonce      = "nonce"      // two sessions draw the same nonces
+	Order      = "order"      // messages leave before the writes they rest on
+	Digest     = "digest"     // what is signed is taken from the coordinator
+)
