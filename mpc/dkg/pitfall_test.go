@@ -578,3 +578,183 @@ func TestRandomnessFails(t *testing.T) {
 		mpctest.WantAbort(t, err, mpc.Benign)
 	}
 }
+
+// Parties that do not agree on what they make part before anything is drawn.
+func TestDifferentInputsAreBenign(t *testing.T) {
+	for name, edit := range map[string]func(*dkg.Config){
+		"purpose":    func(c *dkg.Config) { c.Purpose = "schnorr" },
+		"threshold":  func(c *dkg.Config) { c.Threshold = 3 },
+		"attempt":    func(c *dkg.Config) { c.AttemptID[3] ^= 1 },
+		"identities": func(c *dkg.Config) { c.Identities[3] = []byte("another key") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := start(t, 0)
+			cfg := mpctest.DKGConfig(2, mpctest.IDs(3), 2)
+			edit(&cfg)
+			other, err := dkg.New(cfg, mpctest.Reader("pitfall/2"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			d.Sessions[2] = other
+			if d.Broadcast[0][2], err = other.Round0(); err != nil {
+				t.Fatal(err)
+			}
+			for _, id := range d.Parties {
+				out, err := d.Sessions[id].Round1(mpctest.Except(d.Broadcast[0], id))
+				mpctest.WantAbort(t, err, mpc.Benign)
+				if out != nil {
+					t.Errorf("party %d goes on", id)
+				}
+			}
+		})
+	}
+}
+
+func TestConfigIsChecked(t *testing.T) {
+	for name, edit := range map[string]func(*dkg.Config){
+		"no purpose":         func(c *dkg.Config) { c.Purpose = "" },
+		"long purpose":       func(c *dkg.Config) { c.Purpose = strings.Repeat("x", 65) },
+		"no Sign":            func(c *dkg.Config) { c.Sign = nil },
+		"no Verify":          func(c *dkg.Config) { c.Verify = nil },
+		"identity missing":   func(c *dkg.Config) { delete(c.Identities, 2) },
+		"identity of nobody": func(c *dkg.Config) { delete(c.Identities, 2); c.Identities[9] = []byte("x") },
+		"identity empty":     func(c *dkg.Config) { c.Identities[2] = nil },
+		"identity long":      func(c *dkg.Config) { c.Identities[2] = make([]byte, 1025) },
+		"one more identity":  func(c *dkg.Config) { c.Identities[9] = []byte("x") },
+	} {
+		cfg := mpctest.DKGConfig(1, mpctest.IDs(3), 2)
+		edit(&cfg)
+		if _, err := dkg.New(cfg, mpctest.Reader("config")); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+	if _, err := dkg.New(mpctest.DKGConfig(1, mpctest.IDs(3), 2), nil); err == nil {
+		t.Error("no randomness: accepted")
+	}
+	cfg := mpctest.DKGConfig(2, mpctest.IDs(3), 2)
+	cfg.Sign = func([32]byte) []byte { return nil }
+	d := start(t, 0)
+	s, err := dkg.New(cfg, mpctest.Reader("pitfall/2"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Sessions[2] = s
+	if d.Broadcast[0][2], err = s.Round0(); err != nil {
+		t.Fatal(err)
+	}
+	for r := 1; r < 3; r++ {
+		if err := d.Round(r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := d.Round(3); err == nil {
+		t.Error("a session key that does not sign goes unnoticed")
+	} else {
+		mpctest.WantAbort(t, err, mpc.Benign)
+	}
+}
+
+// Certificates that say what no key generation says, each canonical in form.
+func TestCertificateMustBeConsistent(t *testing.T) {
+	for name, edit := range map[string]func(*dkg.Certificate){
+		"public share off the vector": func(c *dkg.Certificate) { c.PublicShares[2] = c.PublicShares[3] },
+		"threshold above the vector":  func(c *dkg.Certificate) { c.Threshold = 3 },
+		"threshold 1":                 func(c *dkg.Certificate) { c.Threshold = 1; flat(c) },
+		"threshold above n": func(c *dkg.Certificate) {
+			c.Threshold = 4
+			c.Feldman = append(c.Feldman, c.Feldman[0], c.Feldman[1])
+			on(c)
+		},
+		"party 0":         func(c *dkg.Certificate) { c.Parties[0] = 0; on(c) },
+		"party twice":     func(c *dkg.Certificate) { c.Parties[1] = 1; on(c) },
+		"parties descend": func(c *dkg.Certificate) { c.Parties[0], c.Parties[1] = 2, 1 },
+		"no purpose":      func(c *dkg.Certificate) { c.Purpose = "" },
+	} {
+		c := mustKeys(t)
+		edit(c)
+		if _, err := dkg.DecodeCertificate(c.Encode()); err == nil {
+			t.Errorf("%s: decodes", name)
+		}
+	}
+	// Signatures out of order, or twice.
+	c := mustKeys(t)
+	unsigned := *c
+	b := c.Encode()
+	sig := 2 + 4 + 64
+	first := len(b) - 3*sig
+	swapped := slices.Concat(b[:first], b[first+sig:first+2*sig], b[first:first+sig], b[first+2*sig:])
+	twice := slices.Concat(b[:first], b[first:first+sig], b[first:first+sig], b[first+2*sig:])
+	for name, bad := range map[string][]byte{"swapped": swapped, "twice": twice} {
+		if _, err := dkg.DecodeCertificate(bad); err == nil {
+			t.Errorf("signatures %s: decodes", name)
+		}
+	}
+	// A missing signature stays missing, whatever the verifier says.
+	partial := slices.Concat(b[:first-4], []byte{0, 0, 0, 2}, b[first:first+2*sig])
+	p, err := dkg.DecodeCertificate(partial)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.Complete(func(mpc.ID, [32]byte, []byte) bool { return true }) == nil {
+		t.Error("two signatures of three complete a certificate")
+	}
+	if p.Digest() != unsigned.Digest() {
+		t.Error("signatures change the digest")
+	}
+}
+
+// on recomputes the public shares from the vector.
+func on(c *dkg.Certificate) {
+	for _, id := range c.Parties {
+		c.PublicShares[id] = c.Feldman.Eval(id)
+	}
+}
+
+// flat makes a vector of one point.
+func flat(c *dkg.Certificate) {
+	c.Feldman = c.Feldman[:1]
+	on(c)
+}
+
+// Key shares that do not add up, each of the right length.
+func TestKeyShareMustBeConsistent(t *testing.T) {
+	keys, _, err := mpctest.Keys("consistent", mpctest.IDs(3), 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := keys[2].Encode()
+	offState := 1 + 4 + len(dkg.Suite) + 4 + len("ecdsa")
+	offID := offState + 1 + 32 + 8
+	seeds := len(b) - 2*32
+	for name, bad := range map[string][]byte{
+		"state 0":         mpctest.Put(b, offState, []byte{0}),
+		"state 3":         mpctest.Put(b, offState, []byte{3}),
+		"count of seeds":  mpctest.Put(b, seeds-4, []byte{0, 0, 0, 1}),
+		"another party":   mpctest.Put(b, offID, []byte{0, 3}),
+		"stranger":        mpctest.Put(b, offID, []byte{0, 9}),
+		"stranger, seeds": append(mpctest.Put(b, offID, []byte{0, 9}), make([]byte, 32)...),
+		"threshold 1":     mpctest.Put(b, offID+2, []byte{0, 1}),
+		"threshold 4":     mpctest.Put(b, offID+2, []byte{0, 4}),
+	} {
+		if _, err := dkg.DecodeKeyShare(bad); err == nil {
+			t.Errorf("%s: decodes", name)
+		}
+	}
+}
+
+func TestSignatureOfAShareIsNotEmpty(t *testing.T) {
+	d := start(t, 3)
+	m := d.Private[2][1]
+	if _, err := dkg.ReencodeD3(append(slices.Clone(m[:offSeedEnd]), 0, 0, 0, 0)); err == nil {
+		t.Error("a share without a signature decodes")
+	}
+}
+
+func TestSessionIsUnprintable(t *testing.T) {
+	d := start(t, 1)
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x"} {
+		if out := fmt.Sprintf(verb, d.Sessions[1]); out != "dkg.Session(1 of [1 2 3])" {
+			t.Errorf("%s shows %s", verb, out)
+		}
+	}
+}

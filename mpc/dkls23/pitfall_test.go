@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/cofferhq/coffer/mpc"
@@ -571,17 +572,20 @@ func TestPitfall27_ReflectedMessages(t *testing.T) {
 
 func TestPitfall31_DifferentMessageOrTweak(t *testing.T) {
 	c := shared(t, 3, 2)
-	for name, edit := range map[string]func(*dkls23.Config){
-		"message hash": func(cfg *dkls23.Config) { cfg.MessageHash[31] ^= 1 },
-		"tweak":        func(cfg *dkls23.Config) { cfg.Tweak = one },
-		"request":      func(cfg *dkls23.Config) { cfg.RequestHash[0] ^= 1 },
-		"purpose":      func(cfg *dkls23.Config) { cfg.Purpose = "presign" },
-		"attempt":      func(cfg *dkls23.Config) { cfg.AttemptID[0] ^= 1 },
+	for _, d := range []struct {
+		name, text string
+		edit       func(*dkls23.Config)
+	}{
+		{"message hash", "the message hash or the tweak differs", func(cfg *dkls23.Config) { cfg.MessageHash[31] ^= 1 }},
+		{"tweak", "the message hash or the tweak differs", func(cfg *dkls23.Config) { cfg.Tweak = one }},
+		{"request", "the request differs", func(cfg *dkls23.Config) { cfg.RequestHash[0] ^= 1 }},
+		{"purpose", "the context", func(cfg *dkls23.Config) { cfg.Purpose = "presign" }},
+		{"attempt", "is of session", func(cfg *dkls23.Config) { cfg.AttemptID[0] ^= 1 }},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(d.name, func(t *testing.T) {
 			s := c.sign(t, "p31", mpctest.IDs(2), func(cfg *dkls23.Config) {
 				if cfg.Key.ID == 2 {
-					edit(cfg)
+					d.edit(cfg)
 				}
 			})
 			rounds(t, s, 0)
@@ -591,6 +595,9 @@ func TestPitfall31_DifferentMessageOrTweak(t *testing.T) {
 			for id, err := range s.Errors {
 				mpctest.WantAbort(t, err, mpc.Benign)
 				mpctest.WantStep(t, err, dkls23.Step1)
+				if !strings.Contains(err.Error(), d.text) {
+					t.Errorf("signer %d: %v, want it to say %q", id, err, d.text)
+				}
 				if s.Broadcast[1][id] != nil || s.Private[1][id] != nil {
 					t.Errorf("signer %d sent something of R1", id)
 				}
@@ -610,6 +617,11 @@ func TestPitfall33_IDs(t *testing.T) {
 		if _, err := dkls23.New(mpctest.SignConfig(c.keys[1], signers, c.setups[1]), mpctest.Reader("p33")); err == nil {
 			t.Errorf("%s: signers %v are accepted", name, signers)
 		}
+	}
+	// Not even with a pair setup.
+	cfg := mpctest.SignConfig(c.keys[1], []mpc.ID{1, 9}, map[mpc.ID]*pair.Setup{9: {Self: 1, Peer: 9}})
+	if _, err := dkls23.New(cfg, mpctest.Reader("p33")); err == nil {
+		t.Error("a signer that holds no share is accepted")
 	}
 	// On the wire: a zero author, and another one.
 	for _, from := range []mpc.ID{0, 1, 3} {

@@ -191,3 +191,14 @@ func TestDifferentZeroSeeds(t *testing.T) {
 		mpctest.WantStep(t, err, dkls23.Step3)
 	}
 }
+
+func TestSessionIsUnprintable(t *testing.T) {
+	c := shared(t, 3, 2)
+	s := c.sign(t, "print", mpctest.IDs(2), nil)
+	rounds(t, s, 1)
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x"} {
+		if out := fmt.Sprintf(verb, s.Sessions[1]); out != "dkls23.Session(1 of [1 2])" {
+			t.Errorf("%s shows %s", verb, out)
+		}
+	}
+}
