@@ -21,6 +21,7 @@ import (
 type ServerConfig struct {
 	Listen      string            `toml:"listen"`      // HOST:PORT; port 0 takes a free one
 	Coordinator string            `toml:"coordinator"` // public key of the coordinator's user, U…
+	Risk        string            `toml:"risk"`        // the same of the risk engine; empty: there is none
 	Nodes       map[string]string `toml:"nodes"`       // vault id → public key of its node's user
 	TLS         TLSConfig         `toml:"tls"`
 }
@@ -151,13 +152,26 @@ func users(cfg ServerConfig, s subjects) ([]*server.NkeyUser, error) {
 		return &server.NkeyUser{Nkey: public, Permissions: p}, nil
 	}
 	coordinator, err := user("coordinator", cfg.Coordinator, &server.Permissions{
-		Publish:   &server.SubjectPermission{Allow: []string{s.all(leafCommand), s.all(leafNode)}},
+		Publish:   &server.SubjectPermission{Allow: []string{s.all(leafCommand), s.all(leafNode), s.risk()}},
 		Subscribe: &server.SubjectPermission{Allow: []string{s.all(leafReply), s.all(leafEvent), s.inboxes(coordinatorUser)}},
 	})
 	if err != nil {
 		return nil, err
 	}
 	out := []*server.NkeyUser{coordinator}
+	// One answer to each request that arrives, soon.
+	answers := &server.ResponsePermission{MaxMsgs: 1, Expires: ackTimeout}
+	if cfg.Risk != "" {
+		risk, err := user("risk", cfg.Risk, &server.Permissions{
+			Publish:   &server.SubjectPermission{Deny: []string{">"}},
+			Subscribe: &server.SubjectPermission{Allow: []string{s.risk()}},
+			Response:  answers,
+		})
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, risk)
+	}
 	ids := make(map[uint16]string, len(cfg.Nodes))
 	for text, public := range cfg.Nodes {
 		id, err := strconv.ParseUint(text, 10, 16)
@@ -178,8 +192,7 @@ func users(cfg ServerConfig, s subjects) ([]*server.NkeyUser, error) {
 			Subscribe: &server.SubjectPermission{Allow: []string{
 				s.of(id, leafFrame), s.of(id, leafCommand), s.of(id, leafNode),
 			}},
-			// One answer to each request that arrives, soon.
-			Response: &server.ResponsePermission{MaxMsgs: 1, Expires: ackTimeout},
+			Response: answers,
 		})
 		if err != nil {
 			return nil, err

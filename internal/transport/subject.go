@@ -13,6 +13,7 @@ import (
 //	vault.ID.node      reads of the node itself (request/reply)
 //	vault.ID.reply     the vault's replies to commands, to the coordinator
 //	vault.ID.event     news of the node
+//	risk.screen        questions to the risk engine (request/reply)
 //	inbox.NAME.…       the answers to a user's own requests
 type subjects string
 
@@ -24,6 +25,7 @@ func (s subjects) of(vault uint16, leaf string) string {
 	return fmt.Sprintf("%s.vault.%d.%s", s, vault, leaf)
 }
 
+func (s subjects) risk() string             { return string(s) + ".risk.screen" }
 func (s subjects) all(leaf string) string   { return string(s) + ".vault.*." + leaf }
 func (s subjects) inbox(user string) string { return string(s) + ".inbox." + user }
 func (s subjects) inboxes(u string) string  { return s.inbox(u) + ".>" }
@@ -36,4 +38,5 @@ const (
 	leafEvent   = "event"
 
 	coordinatorUser = "coordinator"
+	riskUser        = "risk"
 )

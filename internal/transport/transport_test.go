@@ -51,7 +51,7 @@ func newCluster(t testing.TB, n int) *cluster {
 		}
 		return public
 	}
-	c.cfg.Coordinator = user("coordinator")
+	c.cfg.Coordinator, c.cfg.Risk = user("coordinator"), user("risk")
 	for i := 1; i <= n; i++ {
 		c.cfg.Nodes[strconv.Itoa(i)] = user(strconv.Itoa(i))
 	}
@@ -400,14 +400,15 @@ func TestPermissions(t *testing.T) {
 	other := subjectsOf([32]byte{9})
 	mayPublish := map[string][]string{
 		"1":           {s.of(2, leafFrame), s.of(3, leafFrame), s.of(1, leafReply), s.of(1, leafEvent)},
-		"coordinator": {s.of(1, leafCommand), s.of(2, leafCommand), s.of(3, leafCommand), s.of(1, leafNode), s.of(2, leafNode), s.of(3, leafNode)},
+		"coordinator": {s.risk(), s.of(1, leafCommand), s.of(2, leafCommand), s.of(3, leafCommand), s.of(1, leafNode), s.of(2, leafNode), s.of(3, leafNode)},
 	}
 	maySubscribe := map[string][]string{
+		"risk":        {s.risk()},
 		"1":           {s.of(1, leafFrame), s.of(1, leafCommand), s.of(1, leafNode)},
 		"coordinator": {s.all(leafReply), s.all(leafEvent), s.inboxes("coordinator"), s.of(1, leafReply), s.of(2, leafReply), s.of(3, leafReply), s.of(1, leafEvent), s.of(2, leafEvent), s.of(3, leafEvent)},
 	}
 	subjects := []string{
-		">", "*", "_INBOX.>", "$SYS.>", "$SYS.REQ.SERVER.PING", "$JS.API.INFO", other.of(1, leafFrame), other.of(1, leafReply), other.all(leafFrame), string(s) + ".>",
+		">", "*", s.risk(), string(s) + ".risk.other", string(s) + ".risk.>", "_INBOX.>", "$SYS.>", "$SYS.REQ.SERVER.PING", "$JS.API.INFO", other.of(1, leafFrame), other.of(1, leafReply), other.all(leafFrame), string(s) + ".>",
 		s.inboxes("coordinator"), s.inboxes("node-1"), s.inbox("coordinator") + ".x",
 	}
 	for _, leaf := range []string{leafFrame, leafCommand, leafNode, leafReply, leafEvent, "other"} {
@@ -416,7 +417,7 @@ func TestPermissions(t *testing.T) {
 			subjects = append(subjects, s.of(id, leaf))
 		}
 	}
-	for _, user := range []string{"1", "coordinator"} {
+	for _, user := range []string{"1", "coordinator", "risk"} {
 		nc, errs := c.as(c.key(user))
 		refused := func() bool {
 			if err := nc.Flush(); err != nil {
@@ -475,6 +476,34 @@ func contains(list []string, s string) bool {
 		}
 	}
 	return false
+}
+
+func TestRisk(t *testing.T) {
+	c := newCluster(t, 1)
+	co := c.coordinator(c.url, nil)
+	if _, err := co.Screen(t.Context(), []byte("b")); err == nil || !strings.Contains(err.Error(), "not connected") {
+		t.Fatalf("without an engine: %v", err)
+	}
+	r, err := ConnectRisk(c.client("risk", c.url), testCluster, func(b []byte) ([]byte, error) {
+		if len(b) == 0 {
+			return nil, errors.New("couldn't read \x1b the bundle")
+		}
+		return append([]byte("verdict on "), b...), nil
+	}, quiet())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	wait(t, "the engine", r.nc.IsConnected)
+	if err := r.nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if v, err := co.Screen(t.Context(), []byte("b")); err != nil || string(v) != "verdict on b" {
+		t.Fatalf("%q, %v", v, err)
+	}
+	if _, err := co.Screen(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "couldn't read \ufffd the bundle") {
+		t.Fatalf("a failure: %v", err)
+	}
 }
 
 // TestReplyInAnothersName: a broker that redirects node 1's reply to a command
