@@ -32,9 +32,9 @@ var layers = [][]string{
 	{"mpc/dkls23", "internal/governance"},
 	{"internal/cluster"},
 	{"internal/vault"},
-	{"internal/verify", "internal/sim"},
 	// Outside the vault's boundary.
 	{"internal/hsm/device", "internal/hsm/pkcs11uri", "internal/audit/logfile", "internal/vaultlink", "internal/transport"},
+	{"internal/verify", "internal/sim"},
 }
 
 // boundary are the packages that run inside a vault and decide. They do no I/O,

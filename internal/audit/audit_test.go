@@ -126,6 +126,7 @@ func codecs(t testing.TB) []codec {
 	return []codec{
 		{"entry", c.Decision.Entry().Encode(), recode(DecodeEntry)},
 		{"decision", c.Decision.Encode(), recode(DecodeDecision)},
+		{"allowing decision", (&Decision{Allow: true, Rule: "small", Parties: []uint16{1, 2}}).Encode(), recode(DecodeDecision)},
 		{"checkpoint", c.Checkpoint.Checkpoint.Encode(), recode(DecodeCheckpoint)},
 		{"signed checkpoint", c.Checkpoint.Encode(), recode(DecodeSignedCheckpoint)},
 		{"certificate", c.Encode(), recode(DecodeCertificate)},
@@ -283,6 +284,7 @@ func TestLogProofs(t *testing.T) {
 func TestLogRefuses(t *testing.T) {
 	l := Load([][]byte{{1}, {2}})
 	empty := new(Log).Root()
+	long := make([][32]byte, 80) // the arithmetic of a proof this long never ends at a size that overflows
 	for name, err := range map[string]error{
 		"inclusion beyond size":     second(l.Inclusion(2, 2)),
 		"inclusion at size ahead":   second(l.Inclusion(0, 3)),
@@ -292,7 +294,8 @@ func TestLogRefuses(t *testing.T) {
 		"check index":               CheckInclusion(nil, 2, 2, fill(0), fill(0)),
 		"check huge size":           CheckInclusion(nil, 0, 1<<63, fill(0), fill(0)),
 		"check backwards":           CheckConsistency(nil, 2, l.Root(), 1, l.Root()),
-		"check huge consistency":    CheckConsistency(nil, 1, l.Root(), 1<<62+1, l.Root()),
+		"check huge inclusion":      CheckInclusion(long, 0, 1<<62+1, fill(0), fill(0)),
+		"check huge consistency":    CheckConsistency(long, 3, l.Root(), 1<<62+1, l.Root()),
 		"check empty with proof":    CheckConsistency([][32]byte{{}}, 0, empty, 2, l.Root()),
 		"check empty to other root": CheckConsistency(nil, 0, empty, 0, l.Root()),
 	} {
@@ -322,6 +325,17 @@ func TestCheckpoint(t *testing.T) {
 		if err := cp.Verify(k); err == nil {
 			t.Errorf("verifies under another %s", name)
 		}
+	}
+	// An algorithm is never guessed.
+	relabelled := *cp
+	relabelled.Log.Algorithm = signature.P256
+	if err := relabelled.Verify(s.keys); err == nil {
+		t.Error("the log's signature verifies under another algorithm's name")
+	}
+	p256 := s.keys
+	p256.Log.Algorithm = signature.P256
+	if err := cp.Verify(p256); err == nil {
+		t.Error("the log key verifies under another algorithm's name")
 	}
 	// Every field is under both signatures.
 	for i := range cp.Checkpoint.Encode() {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sort"
+	"strings"
 
 	"github.com/cofferhq/coffer/internal/audit"
 	"github.com/cofferhq/coffer/internal/chain"
@@ -154,6 +155,10 @@ func (v *Vault) receipt(id uint64, c *cluster.Command) {
 		v.refuse(id, refusal.New("receipt.signature", "", err.Error(), "a signature that verifies over what this vault signed"))
 		return
 	}
+	if err := v.checkAssembled(&a.reserve, x); err != nil {
+		v.refuse(id, refusal.New("receipt.transaction", "", err.Error(), "the transaction that this vault signed, with the id that the chain gives it"))
+		return
+	}
 	if v.receipts[x.Attempt] {
 		v.reply(id, cluster.Reply{Outcome: cluster.OutcomeDone})
 		return
@@ -167,6 +172,30 @@ func (v *Vault) receipt(id uint64, c *cluster.Command) {
 		}
 		v.reply(id, cluster.Reply{Outcome: cluster.OutcomeDone})
 	})
+}
+
+// checkAssembled checks a receipt's transaction and its id. The coordinator
+// brings both, and what the log says once it says for good: a wrong one would
+// spoil every later verification. The signature is known to verify over what was
+// reserved; that it recovers to the sender over this transaction, too, makes the
+// two the same.
+func (v *Vault) checkAssembled(e *event, x *audit.Receipt) error {
+	if len(e.Slots) == 0 {
+		return errors.New("the reservation names no account")
+	}
+	sender, _, _ := strings.Cut(e.Slots[0], "/") // "eip155:1:0x…/nonce/7"
+	codec, ok := v.codec(sender)
+	if !ok {
+		return fmt.Errorf("no chain of %s", sender)
+	}
+	_, txid, err := codec.Assemble(sender, x.Unsigned, x.Signatures)
+	if err != nil {
+		return err
+	}
+	if txid != x.TxID {
+		return fmt.Errorf("transaction id %q, want %s", x.TxID, txid)
+	}
+	return nil
 }
 
 // abandon ends an attempt that cannot finish, so that its reservation is

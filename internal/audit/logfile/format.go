@@ -42,15 +42,13 @@ func (h Header) encode() []byte {
 	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }
 
+// decodeHeader takes headerSize bytes.
 func decodeHeader(b []byte) (Header, error) {
 	var h Header
-	if len(b) != headerSize || string(b[:len(magic)]) != magic {
-		return h, fmt.Errorf("%w: it doesn't start with %q and a header of %d bytes", ErrCorrupt, magic, headerSize)
-	}
 	copy(h.Cluster[:], b[len(magic):])
 	h.Vault = binary.BigEndian.Uint16(b[len(magic)+32:])
 	if string(h.encode()) != string(b) {
-		return Header{}, fmt.Errorf("%w: checksum of the header", ErrCorrupt)
+		return Header{}, fmt.Errorf("%w: want it to start with %q, the log's name and their checksum", ErrCorrupt, magic)
 	}
 	return h, nil
 }

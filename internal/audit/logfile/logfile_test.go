@@ -2,6 +2,7 @@ package logfile
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"os"
 	"path/filepath"
@@ -144,6 +145,48 @@ func TestEveryFlippedByteIsDamage(t *testing.T) {
 			if err != nil && !errors.Is(err, ErrCorrupt) {
 				t.Fatalf("byte %d: %v", i, err)
 			}
+		}
+	}
+}
+
+// TestDamageIsNamed: a copy that ends early is torn, one with other bytes is
+// damaged, and the entries before are read all the same.
+func TestDamageIsNamed(t *testing.T) {
+	full := content(t, build(t, 3))
+	ends := []int{headerSize}
+	for _, e := range entries(3) {
+		ends = append(ends, ends[len(ends)-1]+frameSize+len(e))
+	}
+	for cut := range full {
+		c, err := read(bytes.NewReader(full[:cut]))
+		if cut < headerSize {
+			if !errors.Is(err, ErrTorn) {
+				t.Errorf("cut at %d, within the header: %v", cut, err)
+			}
+			continue
+		}
+		whole, clean := -1, false
+		for _, end := range ends {
+			if end <= cut {
+				whole++
+				clean = end == cut
+			}
+		}
+		if err != nil || len(c.Entries) != whole || (c.Damage == nil) != clean || !clean && !errors.Is(c.Damage, ErrTorn) {
+			t.Errorf("cut at %d: %d entries, %v, %v", cut, len(c.Entries), c.Damage, err)
+		}
+	}
+	flipped := bytes.Clone(full)
+	flipped[len(full)-1] ^= 1
+	tooLong := appendFrame(bytes.Clone(full), nil)
+	binary.BigEndian.PutUint32(tooLong[len(full):], MaxEntry+1)
+	for name, tt := range map[string]struct {
+		b       []byte
+		entries int
+	}{"flipped": {flipped, 2}, "empty entry": {appendFrame(bytes.Clone(full), nil), 3}, "huge entry": {tooLong, 3}} {
+		c, err := read(bytes.NewReader(tt.b))
+		if err != nil || len(c.Entries) != tt.entries || !errors.Is(c.Damage, ErrCorrupt) {
+			t.Errorf("%s: %v, %v", name, c, err)
 		}
 	}
 }
