@@ -670,7 +670,11 @@ func TestCertificateMustBeConsistent(t *testing.T) {
 		"parties descend": func(c *dkg.Certificate) { c.Parties[0], c.Parties[1] = 2, 1 },
 		"no purpose":      func(c *dkg.Certificate) { c.Purpose = "" },
 	} {
-		c := mustKeys(t)
+		k := mustKeys(t)
+		c := &dkg.Certificate{ // without the signatures
+			Purpose: k.Purpose, SID: k.SID, Epoch: k.Epoch, Threshold: k.Threshold, Parties: k.Parties,
+			PublicShares: k.PublicShares, Feldman: k.Feldman, RosterHash: k.RosterHash, ChainCommitment: k.ChainCommitment, Echo: k.Echo,
+		}
 		edit(c)
 		if _, err := dkg.DecodeCertificate(c.Encode()); err == nil {
 			t.Errorf("%s: decodes", name)
