@@ -160,11 +160,6 @@ type vaultLog struct {
 
 func entry(i uint64) *uint64 { return &i }
 
-func (l *vaultLog) keysOf(v *verifier) audit.Keys {
-	g, _ := v.start.Genesis.Vault(l.id)
-	return keysOf(v.cluster, g)
-}
-
 func keysOf(cluster [32]byte, g *governance.Vault) audit.Keys {
 	return audit.Keys{Cluster: cluster, Vault: g.ID, Decision: g.Decision, Log: g.Log}
 }
