@@ -1,7 +1,6 @@
 package pkcs11
 
 import (
-	"context"
 	"testing"
 
 	p11 "github.com/miekg/pkcs11"
@@ -14,14 +13,17 @@ import (
 // every way that the API has. The token must refuse each, and work afterwards.
 func TestAttacks(t *testing.T) {
 	d := openDevice(t, newProvisioned(t))
-	ctx := d.mod.ctx
-	d.mod.mu.RLock()
-	defer d.mod.mu.RUnlock()
-	h, _, err := d.logIn(p11.CKF_RW_SESSION)
-	if err != nil {
-		t.Fatal(err)
+	inSession(t, d, func(h p11.SessionHandle) { attack(t, d, h) })
+	if d.Info().Boundary != hsm.GradeSoftware {
+		t.Errorf("SoftHSM, which refused all this, is graded %v, want software", d.Info().Boundary)
 	}
-	defer ctx.CloseSession(h)
+	if _, err := d.Sign(t.Context(), hsm.RoleIdentity, signature.Statement{Domain: "coffer/test"}); err != nil {
+		t.Errorf("after the attacks: %v", err)
+	}
+}
+
+func attack(t *testing.T, d *Device, h p11.SessionHandle) {
+	ctx := d.mod.ctx
 	aes := func(attrs ...*p11.Attribute) p11.ObjectHandle {
 		o, err := ctx.GenerateKey(h, []*p11.Mechanism{p11.NewMechanism(p11.CKM_AES_KEY_GEN, nil)}, append([]*p11.Attribute{
 			p11.NewAttribute(p11.CKA_CLASS, p11.CKO_SECRET_KEY),
@@ -69,6 +71,9 @@ func TestAttacks(t *testing.T) {
 				t.Errorf("%s: can be copied with another %s (object %d)", name, a.name, c)
 			}
 		}
+		if c, err := ctx.CopyObject(h, o, []*p11.Attribute{p11.NewAttribute(p11.CKA_TOKEN, false)}); err == nil {
+			t.Errorf("%s: can be copied as it is (object %d)", name, c)
+		}
 		// Each key does its one work only.
 		if name == sealKey {
 			if err := ctx.SignInit(h, []*p11.Mechanism{p11.NewMechanism(p11.CKM_ECDSA, nil)}, o); err == nil {
@@ -92,12 +97,6 @@ func TestAttacks(t *testing.T) {
 			t.Errorf("%s: unwraps as non-sensitive", name)
 		}
 	}
-	if d.Info().Boundary != hsm.GradeSoftware {
-		t.Errorf("SoftHSM, which refused all this, is graded %v, want software", d.Info().Boundary)
-	}
-	if _, err := d.Sign(context.Background(), hsm.RoleIdentity, signature.Statement{Domain: "coffer/test"}); err != nil {
-		t.Errorf("after the attacks: %v", err)
-	}
 }
 
 // TestLeakingKeyIsSeen plants keys that a token gives away, and the checks at
@@ -115,28 +114,21 @@ func TestLeakingKeyIsSeen(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			u := newProvisioned(t)
 			d := openDevice(t, u)
-			d.mod.mu.RLock()
-			h, _, err := d.logIn(p11.CKF_RW_SESSION)
-			if err != nil {
-				t.Fatal(err)
-			}
-			l := label(d.object, "planted")
-			public, private := templates(l, "planted", false)
-			private = append(private[:4], append(tc.plant, private[6:]...)...)
-			_, o, err := d.mod.ctx.GenerateKeyPair(h, []*p11.Mechanism{p11.NewMechanism(p11.CKM_EC_KEY_PAIR_GEN, nil)}, public, private)
-			if err != nil {
-				t.Fatal(err)
-			}
-			_, findErr := findKey(d.mod, h, l)
-			got := leaks(d.mod, &session{h: h, keys: map[string]key{"planted": {private: o}}})
-			d.mod.ctx.CloseSession(h)
-			d.mod.mu.RUnlock()
-			if got != tc.leaks {
-				t.Errorf("probe says leaking: %v, want %v", got, tc.leaks)
-			}
-			if (findErr != nil) != tc.leaks {
-				t.Errorf("attributes: %v", findErr)
-			}
+			inSession(t, d, func(h p11.SessionHandle) {
+				l := label(d.object, "planted")
+				public, private := templates(l, "planted", false)
+				private = append(private[:4], append(tc.plant, private[6:]...)...)
+				_, o, err := d.mod.ctx.GenerateKeyPair(h, []*p11.Mechanism{p11.NewMechanism(p11.CKM_EC_KEY_PAIR_GEN, nil)}, public, private)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got := leaks(d.mod, &session{h: h, keys: map[string]key{"planted": {private: o}}}); got != tc.leaks {
+					t.Errorf("probe says leaking: %v, want %v", got, tc.leaks)
+				}
+				if _, err := findKey(d.mod, h, l); (err != nil) != tc.leaks {
+					t.Errorf("attributes: %v", err)
+				}
+			})
 		})
 	}
 }

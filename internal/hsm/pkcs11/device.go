@@ -334,13 +334,16 @@ func (f deriveForm) exchange(m *module, s *session, peer *ecdh.PublicKey) ([]byt
 		secret.Wipe(value)
 		return nil, err
 	}
-	if len(value) > 32 {
-		secret.Wipe(value)
+	defer secret.Wipe(value)
+	return pad(value)
+}
+
+// pad gives a shared secret the zero bytes back that some devices drop in front.
+func pad(value []byte) ([]byte, error) {
+	if len(value) == 0 || len(value) > 32 {
 		return nil, hsm.Errorf(hsm.ErrDevice, "", "the token returned a shared secret of %d bytes, want 32", len(value))
 	}
-	// Some devices drop leading zero bytes; the result of ECDH has them.
 	shared := make([]byte, 32)
 	copy(shared[32-len(value):], value)
-	secret.Wipe(value)
 	return shared, nil
 }

@@ -71,25 +71,9 @@ func TestTwoVaultsOnOneToken(t *testing.T) {
 // TestHalfPair removes one half of a pair, as a kill between the two or a clumsy
 // hand does.
 func TestHalfPair(t *testing.T) {
-	remove := func(u pkcs11uri.URI, class uint) {
-		d := openDevice(t, u)
-		d.mod.mu.RLock()
-		defer d.mod.mu.RUnlock()
-		h, _, err := d.logIn(p11.CKF_RW_SESSION)
-		if err != nil {
-			t.Fatal(err)
-		}
-		found, err := find(d.mod, h, class, label(defaultObject, "decision"))
-		if err != nil || len(found) != 1 {
-			t.Fatal(found, err)
-		}
-		if err := errors.Join(d.mod.ctx.DestroyObject(h, found[0]), d.mod.ctx.CloseSession(h)); err != nil {
-			t.Fatal(err)
-		}
-	}
 	u := newProvisioned(t)
 	identity := openDevice(t, u).points["identity"]
-	remove(u, p11.CKO_PRIVATE_KEY)
+	remove(t, openDevice(t, u), p11.CKO_PRIVATE_KEY, "decision")
 	_, err := Open(t.Context(), u)
 	want(t, err, hsm.ErrNotProvisioned, "coffer-decision")
 	if err := Provision(t.Context(), u); err != nil {
@@ -98,9 +82,58 @@ func TestHalfPair(t *testing.T) {
 	if openDevice(t, u).points["identity"] != identity {
 		t.Fatal("another key was touched")
 	}
-	remove(u, p11.CKO_PUBLIC_KEY)
+	remove(t, openDevice(t, u), p11.CKO_PUBLIC_KEY, "decision")
 	want(t, Provision(t.Context(), u), hsm.ErrNotProvisioned, "without its public key")
 	want(t, Provision(t.Context(), u), hsm.ErrNotProvisioned, "without its public key") // and it left it alone
+}
+
+// TestKeysGone removes a key from a token in use: the vault's own words for it are
+// not "provision me".
+func TestKeysGone(t *testing.T) {
+	d := openDevice(t, newProvisioned(t))
+	remove(t, d, p11.CKO_PRIVATE_KEY, "seal")
+	restart(t, d)
+	_, err := d.Sign(t.Context(), hsm.RoleIdentity, statement)
+	want(t, err, hsm.ErrUnavailable, "no longer shows its keys")
+}
+
+func restart(t *testing.T, d *Device) {
+	t.Helper()
+	d.mod.mu.RLock()
+	gen := d.mod.gen
+	d.mod.mu.RUnlock()
+	if err := d.mod.restart(gen); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestTwoKeysOfOneName: which of them is the vault's cannot be known.
+func TestTwoKeysOfOneName(t *testing.T) {
+	u := newProvisioned(t)
+	d := openDevice(t, u)
+	inSession(t, d, func(h p11.SessionHandle) {
+		if err := generate(d.mod, h, d.object, "identity"); err != nil {
+			t.Fatal(err)
+		}
+	})
+	_, err := Open(t.Context(), u)
+	want(t, err, hsm.ErrConfig, `more than one key "coffer-identity"`)
+	want(t, Provision(t.Context(), u), hsm.ErrConfig, `more than one key "coffer-identity"`)
+}
+
+func TestPad(t *testing.T) {
+	for _, n := range []int{1, 31, 32} {
+		value := bytes.Repeat([]byte{7}, n)
+		got, err := pad(value)
+		if err != nil || len(got) != 32 || !bytes.HasSuffix(got, value) || bytes.Count(got, []byte{0}) != 32-n {
+			t.Errorf("%d bytes: got %x, %v", n, got, err)
+		}
+	}
+	for _, n := range []int{0, 33} {
+		if _, err := pad(make([]byte, n)); !errors.Is(err, hsm.ErrDevice) {
+			t.Errorf("%d bytes: got %v, want ErrDevice", n, err)
+		}
+	}
 }
 
 // TestProvisionKilled kills processes that provision one token, at many moments,
@@ -224,19 +257,12 @@ func TestLoginCounts(t *testing.T) {
 func TestWrongPINOnReconnect(t *testing.T) {
 	u := newProvisioned(t)
 	d := openDevice(t, u)
-	d.mod.mu.RLock()
-	h, _, err := d.logIn(p11.CKF_RW_SESSION)
-	if err == nil {
-		err = d.mod.ctx.SetPIN(h, testPIN, "1111111111")
-	}
-	gen := d.mod.gen
-	d.mod.mu.RUnlock()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := d.mod.restart(gen); err != nil {
-		t.Fatal(err)
-	}
+	inSession(t, d, func(h p11.SessionHandle) {
+		if err := d.mod.ctx.SetPIN(h, testPIN, "1111111111"); err != nil {
+			t.Fatal(err)
+		}
+	})
+	restart(t, d)
 	_, first := d.Sign(t.Context(), hsm.RoleIdentity, statement)
 	want(t, first, hsm.ErrPIN, "tried once")
 	_, second := d.Sign(t.Context(), hsm.RoleIdentity, statement)

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 
+	p11 "github.com/miekg/pkcs11"
+
 	"github.com/cofferhq/coffer/internal/hsm"
 	"github.com/cofferhq/coffer/internal/hsm/hsmtest"
 	"github.com/cofferhq/coffer/internal/hsm/pkcs11uri"
@@ -144,6 +146,34 @@ func openDevice(t testing.TB, u pkcs11uri.URI) *Device {
 	}
 	t.Cleanup(func() { d.Close() })
 	return d
+}
+
+// inSession runs f in a session of its own, in which tokens can be changed. The lock
+// ends with it even when f fails the test.
+func inSession(t *testing.T, d *Device, f func(h p11.SessionHandle)) {
+	t.Helper()
+	d.mod.mu.RLock()
+	defer d.mod.mu.RUnlock()
+	h, _, err := d.logIn(p11.CKF_RW_SESSION)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.mod.ctx.CloseSession(h)
+	f(h)
+}
+
+// remove removes one half of one of a vault's keys.
+func remove(t *testing.T, d *Device, class uint, name string) {
+	t.Helper()
+	inSession(t, d, func(h p11.SessionHandle) {
+		found, err := find(d.mod, h, class, label(d.object, name))
+		if err != nil || len(found) != 1 {
+			t.Fatal(found, err)
+		}
+		if err := d.mod.ctx.DestroyObject(h, found[0]); err != nil {
+			t.Fatal(err)
+		}
+	})
 }
 
 func childCommand(u pkcs11uri.URI, task string, env ...string) *exec.Cmd {

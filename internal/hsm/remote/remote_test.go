@@ -417,6 +417,9 @@ func TestSlowWriter(t *testing.T) {
 			t.Fatal(err)
 		}
 		start := time.Now()
+		if err := mine.SetDeadline(time.Time{}); err != nil { // readFrame set one
+			t.Fatal(err)
+		}
 		if _, err := mine.Write([]byte{0, 0}); err != nil {
 			t.Fatal(err)
 		}
