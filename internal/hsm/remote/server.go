@@ -42,6 +42,9 @@ type Server struct {
 type Listener struct {
 	*net.UnixListener
 	lock *os.File
+
+	once sync.Once
+	err  error // of the first Close
 }
 
 // maxPath is the longest path of a unix socket on Linux; on other systems the
@@ -68,7 +71,7 @@ func Listen(path string) (*Listener, error) {
 		lock.Close()
 		return nil, err
 	}
-	return &Listener{l, lock}, nil
+	return &Listener{UnixListener: l, lock: lock}, nil
 }
 
 func listenLocked(path string) (*net.UnixListener, error) {
@@ -95,9 +98,11 @@ func listenLocked(path string) (*net.UnixListener, error) {
 	return l, nil
 }
 
-// Close removes the socket and the lock's hold on it.
+// Close removes the socket and lets go of the lock. When it returns, both are done,
+// whoever called it first.
 func (l *Listener) Close() error {
-	return errors.Join(l.UnixListener.Close(), l.lock.Close())
+	l.once.Do(func() { l.err = errors.Join(l.UnixListener.Close(), l.lock.Close()) })
+	return l.err
 }
 
 // Serve answers until ctx ends, then waits for the requests under way. It closes
@@ -107,12 +112,9 @@ func (s *Server) Serve(ctx context.Context, l *Listener) error {
 	defer wg.Wait()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	defer l.Close()
 	stop := context.AfterFunc(ctx, func() { l.Close() })
-	defer func() {
-		if stop() {
-			l.Close()
-		}
-	}()
+	defer stop()
 	slots := make(chan struct{}, maxConns)
 	for {
 		c, err := l.AcceptUnix()
