@@ -391,10 +391,13 @@ func TestModuleRefusals(t *testing.T) {
 }
 
 func TestTokenSelection(t *testing.T) {
-	newTokenNamed(t, "twin")
-	u := newTokenNamed(t, "twin")
+	u := newToken(t)
+	newTokenNamed(t, u.Token)
 	_, err := Open(t.Context(), u)
 	want(t, err, hsm.ErrConfig, "2 tokens match")
+	if n := strings.Count(err.Error(), "serial"); n != 2 {
+		t.Errorf("%d tokens named, want the two that match: %v", n, err)
+	}
 	missing := newProvisioned(t)
 	missing.Token = "nobody"
 	_, err = Open(t.Context(), missing)
@@ -442,7 +445,8 @@ func TestNoToken(t *testing.T) {
 func TestTokenRemoved(t *testing.T) {
 	need(t)
 	dir := t.TempDir()
-	tok, err := softhsm.InitToken(t.Context(), dir, "removable", rand.Reader)
+	removable := newLabel()
+	tok, err := softhsm.InitToken(t.Context(), dir, removable, rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -456,7 +460,7 @@ func TestTokenRemoved(t *testing.T) {
 	if err := os.Rename(away, inserted); err != nil {
 		t.Fatal(err)
 	}
-	u := pkcs11uri.URI{Token: "removable", Module: tok.Module, PIN: tok.PINFile}
+	u := pkcs11uri.URI{Token: removable, Module: tok.Module, PIN: tok.PINFile}
 	if err := Provision(t.Context(), u); err != nil {
 		t.Fatal(err)
 	}
@@ -493,7 +497,7 @@ func TestTokenRemoved(t *testing.T) {
 		wg.Wait()
 		cancel()
 		for range 8 {
-			want(t, <-errs, hsm.ErrUnavailable, "removable")
+			want(t, <-errs, hsm.ErrUnavailable, removable)
 		}
 		if _, err := bystander.Sign(t.Context(), hsm.RoleIdentity, statement); err != nil {
 			t.Fatalf("another token of the module: %v", err)

@@ -96,14 +96,18 @@ const testPIN = "9876543210"
 var labels sync.Mutex
 var labelCount int
 
+// newLabel returns a label that no token has.
+func newLabel() string {
+	labels.Lock()
+	defer labels.Unlock()
+	labelCount++
+	return fmt.Sprintf("token-%d", labelCount)
+}
+
 // newToken makes an empty token in the shared directory.
 func newToken(t testing.TB) pkcs11uri.URI {
 	t.Helper()
-	labels.Lock()
-	labelCount++
-	label := fmt.Sprintf("token-%d", labelCount)
-	labels.Unlock()
-	return newTokenNamed(t, label)
+	return newTokenNamed(t, newLabel())
 }
 
 func newTokenNamed(t testing.TB, label string) pkcs11uri.URI {

@@ -46,7 +46,7 @@ func findToken(m *module, u pkcs11uri.URI) (token, error) {
 		return token{}, failed("list the tokens", err)
 	}
 	var found []token
-	var all []string
+	var all, matching []string
 	for _, slot := range slots {
 		info, err := m.ctx.GetTokenInfo(slot)
 		if err != nil || info.Flags&p11.CKF_TOKEN_INITIALIZED == 0 {
@@ -60,14 +60,14 @@ func findToken(m *module, u pkcs11uri.URI) (token, error) {
 		if si, err := m.ctx.GetSlotInfo(slot); err == nil {
 			t.hardware = si.Flags&p11.CKF_HW_SLOT != 0
 		}
-		found = append(found, t)
+		found, matching = append(found, t), append(matching, all[len(all)-1])
 	}
 	switch {
 	case len(found) == 1:
 		return found[0], nil
 	case len(found) > 1:
 		return token{}, hsm.Errorf(hsm.ErrConfig, "add serial=… to the URI",
-			"%d tokens match %s: %s", len(found), name(u), strings.Join(all, ", "))
+			"%d tokens match %s: %s", len(found), name(u), strings.Join(matching, ", "))
 	case len(all) == 0:
 		return token{}, hsm.Errorf(hsm.ErrUnavailable, "insert the token; for SoftHSM, check that "+envSoftHSM+" names its configuration",
 			"no token matches %s: the module %s shows none", name(u), m.path)
