@@ -7,6 +7,7 @@ import (
 	"crypto/sha3"
 	"fmt"
 	"io"
+	"sync"
 
 	"github.com/cofferhq/coffer/mpc"
 	"github.com/cofferhq/coffer/mpc/dkg"
@@ -24,12 +25,20 @@ func Reader(format string, args ...any) io.Reader {
 // Key is the Ed25519 key of a party in the role "identity" or "session"; its
 // seed is 32 bytes of Reader(role/id).
 func Key(role string, id mpc.ID) ed25519.PrivateKey {
+	name := fmt.Sprintf("%s/%d", role, id)
+	if k, ok := keys.Load(name); ok {
+		return k.(ed25519.PrivateKey)
+	}
 	seed := make([]byte, ed25519.SeedSize)
-	if _, err := io.ReadFull(Reader("%s/%d", role, id), seed); err != nil {
+	if _, err := io.ReadFull(Reader("%s", name), seed); err != nil {
 		panic(err)
 	}
-	return ed25519.NewKeyFromSeed(seed)
+	k := ed25519.NewKeyFromSeed(seed)
+	keys.Store(name, k)
+	return k
 }
+
+var keys sync.Map // name → ed25519.PrivateKey
 
 // Verify checks a signature made with Key.
 func Verify(role string) func(mpc.ID, [32]byte, []byte) bool {
