@@ -51,7 +51,7 @@ fuzz: ## every fuzz target for T (default 30s) each
 
 .PHONY: sim
 sim: ## simulate clusters: make sim SEEDS=1-1000, or SEED=n to replay one
-	@go run ./internal/sim/cmd $(if $(SEED),-seed $(SEED),-seeds $(SEEDS))
+	@go run -tags coffer_sim ./internal/sim/cmd $(if $(SEED),-seed $(SEED),-seeds $(SEEDS))
 
 .PHONY: bench
 bench: tools $(BUILD)/coffer ## print the figures, each with its ratio to the yardstick

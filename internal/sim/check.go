@@ -3,6 +3,8 @@ package sim
 import (
 	"bytes"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/cofferhq/coffer/internal/audit"
 	"github.com/cofferhq/coffer/internal/chain/evm"
@@ -25,7 +27,6 @@ type checker struct {
 	points map[[33]byte][16]byte // R → the attempt that used it
 	done   map[[32]byte][]version
 	halted map[[2]mpc.ID]bool // (who, whom): a quarantine that was announced
-	lied   map[mpc.ID]mpc.ID  // whom → who lied to them
 }
 
 // share is a final share that left a vault.
@@ -44,7 +45,7 @@ func newChecker(r *run) *checker {
 	return &checker{
 		r: r, logs: map[mpc.ID][][]byte{}, roots: map[mpc.ID]map[uint64][32]byte{}, judged: map[uint64]bool{},
 		shares: map[[16]byte]map[mpc.ID]*share{}, points: map[[33]byte][16]byte{}, done: map[[32]byte][]version{},
-		halted: map[[2]mpc.ID]bool{}, lied: map[mpc.ID]mpc.ID{},
+		halted: map[[2]mpc.ID]bool{},
 	}
 }
 
@@ -65,6 +66,9 @@ func (c *checker) ready(p *Party, r vault.Ready) {
 			continue
 		}
 		a := c.r.byID[rep.ID]
+		if a != nil && d.Outcome == cluster.OutcomeAborted && mpc.Class(d.Class) == mpc.Quarantine && !quarantineWritten(p, r) {
+			c.fault("invariant 2: vault %d says that it halted the pair with %v before that is durable", p.ID, d.Culprits)
+		}
 		if a == nil || d.Outcome != cluster.OutcomeDone {
 			continue
 		}
@@ -83,6 +87,17 @@ func (c *checker) ready(p *Party, r vault.Ready) {
 			c.fault("invariant 1: vault %d releases a share of attempt %x and no durable checkpoint covers its decision", p.ID, a.attempt)
 		}
 	}
+}
+
+// quarantineWritten says whether the record of a halted pair is on disk, or will
+// be before anything of this step leaves.
+func quarantineWritten(p *Party, r vault.Ready) bool {
+	for n := range p.Disk.Records {
+		if strings.HasPrefix(n, "quarantine/") {
+			return true
+		}
+	}
+	return slices.ContainsFunc(r.Writes, func(w vault.Record) bool { return strings.HasPrefix(w.Name, "quarantine/") })
 }
 
 // logged says whether an entry allows, or releases, an attempt.
@@ -151,6 +166,7 @@ func (c *checker) reply(a *asked, rep *cluster.Reply) {
 					c.fault("invariant 2: vault %d answered a second check of vault %d, whose pair it had halted", pair[0], pair[1])
 				}
 				c.halted[pair] = true
+				c.r.res.Halted++
 			}
 		}
 	case cluster.OutcomeDone:

@@ -54,7 +54,7 @@ func (v *Vault) checkpointSize() uint64 {
 }
 
 func (v *Vault) signCheckpoint() {
-	v.signing = true
+	v.signing, v.signedAt = true, v.now
 	cp := audit.Checkpoint{
 		Cluster: v.clusterID(), Vault: uint16(v.cfg.ID), Size: v.log.Size(), Root: v.log.Root(),
 		Ledger: v.ledgers[v.cfg.ID].head().Hash, Quarantine: v.quarantineHead(), Boot: v.boot, Time: v.now,
@@ -142,12 +142,10 @@ func (v *Vault) quarantine(id mpc.ID, key [32]byte, epoch uint32, step string) {
 	p.quarantined = true
 	v.closePair(p)
 	q := quarantineRecord{id, key, epoch, v.now, audit.Clip(step)}
-	if planted.Bug == planted.Quarantine {
-		v.endSessionsWith(id, errors.New("the pair is quarantined"))
-		return
-	}
-	if err := v.store.put(recordQuarantine+idText(id), q.encode()); err != nil {
-		panic("vault: randomness ended: " + err.Error())
+	if planted.Bug != planted.Quarantine {
+		if err := v.store.put(recordQuarantine+idText(id), q.encode()); err != nil {
+			panic("vault: randomness ended: " + err.Error())
+		}
 	}
 	v.incident(p, mpc.Quarantine.String(), step, "a consistency check failed; the pair is halted until the admins lift it", nil)
 	v.endSessionsWith(id, errors.New("the pair is quarantined"))

@@ -17,7 +17,8 @@ import (
 // sessionRand is the randomness of a signing session.
 func (v *Vault) sessionRand() io.Reader {
 	if planted.Bug == planted.Nonce {
-		return io.MultiReader(bytes.NewReader(make([]byte, 4096)), v.rand)
+		// Fresh for the session id, which would give it away; then always the same.
+		return io.MultiReader(io.LimitReader(v.rand, 32), bytes.NewReader(make([]byte, 4096)), v.rand)
 	}
 	return v.rand
 }

@@ -44,6 +44,9 @@ const (
 	helloEvery = 1_000
 	// pairingTimeout starts a pair setup again whose messages got lost.
 	pairingTimeout = 15_000
+	// checkpointEvery is how long an entry that nobody waits for may be in the log
+	// before a checkpoint covers it.
+	checkpointEvery = 1_000
 	// earlyFor is how long a frame may wait for the command that it belongs to.
 	earlyFor = 10_000
 )
@@ -71,6 +74,7 @@ type Vault struct {
 	log        *audit.Log
 	checkpoint *audit.SignedCheckpoint // newest
 	signing    bool                    // a checkpoint is at the device
+	signedAt   uint64                  // when the newest was asked for
 	waiters    []checkpointWaiter
 
 	keys    map[[32]byte]*key
@@ -209,7 +213,9 @@ func (v *Vault) tick() {
 		}
 	}
 	v.early = kept
-	if !v.signing && v.log.Size() > v.checkpointSize() && len(v.waiters) > 0 {
+	// What nobody waits for is covered too, a little later.
+	idle := v.log.Size() > v.checkpointSize() && v.now-v.signedAt >= checkpointEvery
+	if !v.signing && (len(v.waiters) > 0 || idle) {
 		v.signCheckpoint()
 	}
 }

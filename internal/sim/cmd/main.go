@@ -16,6 +16,7 @@ import (
 func main() {
 	seeds := flag.String("seeds", "1-100", "range of seeds, FIRST-LAST")
 	seed := flag.Uint64("seed", 0, "replay one seed and print its trace")
+	first1 := flag.Bool("first", false, "stop at the first violation")
 	flag.Parse()
 	if *seed != 0 {
 		os.Exit(replay(*seed))
@@ -25,7 +26,7 @@ func main() {
 		fmt.Fprintf(os.Stderr, "error: %v\nhint:  -seeds 1-1000\n", err)
 		os.Exit(2)
 	}
-	os.Exit(many(first, last))
+	os.Exit(many(first, last, *first1))
 }
 
 func parseRange(s string) (first, last uint64, err error) {
@@ -52,16 +53,23 @@ func replay(seed uint64) int {
 	return min(1, len(r.Violations))
 }
 
-func many(first, last uint64) int {
+func many(first, last uint64, stopAtFirst bool) int {
 	next := make(chan uint64)
+	found := make(chan struct{})
+	var once sync.Once
 	go func() {
+		defer close(next)
 		for s := first; s <= last; s++ {
-			next <- s
+			select {
+			case next <- s:
+			case <-found:
+				return
+			}
 		}
-		close(next)
 	}()
 	var mu sync.Mutex // guards what follows
 	var total sim.Result
+	var seeds uint64
 	violations, failed := 0, 0
 	var wg sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
@@ -71,6 +79,7 @@ func many(first, last uint64) int {
 			for s := range next {
 				r, err := sim.Simulate(s, nil)
 				mu.Lock()
+				seeds++
 				if err != nil {
 					failed++
 					fmt.Printf("seed %d: %v\n", s, err)
@@ -79,7 +88,11 @@ func many(first, last uint64) int {
 					total.Signatures += r.Signatures
 					total.Refusals += r.Refusals
 					total.Crashes += r.Crashes
+					total.Halted += r.Halted
 					violations += len(r.Violations)
+					if stopAtFirst && len(r.Violations) > 0 {
+						once.Do(func() { close(found) })
+					}
 					for _, v := range r.Violations {
 						fmt.Printf("seed %d: %s\n", s, v)
 					}
@@ -89,7 +102,7 @@ func many(first, last uint64) int {
 		}()
 	}
 	wg.Wait()
-	fmt.Printf("sim: %d events, %d crashes, %d signatures, %d refusals\n", total.Events, total.Crashes, total.Signatures, total.Refusals)
-	fmt.Printf("sim: %d seeds, %d violations\n", last-first+1, violations+failed)
+	fmt.Printf("sim: %d events, %d crashes, %d signatures, %d refusals, %d liars caught\n", total.Events, total.Crashes, total.Signatures, total.Refusals, total.Halted)
+	fmt.Printf("sim: %d seeds, %d violations\n", seeds, violations+failed)
 	return min(1, violations+failed)
 }
