@@ -5,6 +5,6 @@ fail=0
 unformatted=$(gofmt -l $(git ls-files '*.go'))
 if [ -n "$unformatted" ]; then printf 'not gofmt-ed:\n%s\n' "$unformatted"; fail=1; fi
 go vet ./... || fail=1
-go run honnef.co/go/tools/cmd/staticcheck ./... || fail=1
+go tool staticcheck ./... || fail=1
 go test -race -timeout 15m ./... || fail=1
 exit $fail
