@@ -150,6 +150,48 @@ func TestFieldLastFoldCarries(t *testing.T) {
 	}
 }
 
+// The high halves of the products with foldC or a small number are small, so
+// that the carries between them are rare: they need low halves of all ones. The
+// limbs here give such low halves, in every combination.
+func TestFieldFoldCarries(t *testing.T) {
+	two64 := new(big.Int).Lsh(big.NewInt(1), 64)
+	allOnes := func(k int64) uint64 { // the limb x with low(k*x) = 2^64 - 1
+		inv := new(big.Int).ModInverse(big.NewInt(k), two64)
+		return new(big.Int).Sub(two64, inv).Uint64()
+	}
+	check := func(op string, z *fe, want *big.Int) {
+		t.Helper()
+		if bigFe(z).Cmp(modP(want)) != 0 {
+			t.Fatalf("%s = %x, want %x", op, bigFe(z), modP(want))
+		}
+	}
+	limbs := []uint64{0, ^uint64(0), allOnes(foldC), allOnes(foldC) - 1, allOnes(b3), allOnes(b3) - 1}
+	shift := new(big.Int).Lsh(big.NewInt(1), 255)
+	half := feOf(shift)
+	for i := range len(limbs) * len(limbs) * len(limbs) * len(limbs) {
+		var w fe
+		for j, k := 0, i; j < 4; j, k = j+1, k/len(limbs) {
+			w[j] = limbs[k%len(limbs)]
+		}
+		v := rawBig(&w)
+		var z fe
+		z.mulSmall(&w, b3)
+		check("mulSmall", &z, new(big.Int).Mul(v, big.NewInt(b3)))
+
+		// A product and a square with high halves of w, but for the top bit
+		// and the lowest bits.
+		x := new(big.Int).Lsh(v, 1)
+		x.And(x, new(big.Int).Sub(big256, big.NewInt(1)))
+		a := feOf(x)
+		z.mul(&a, &half)
+		check("mul", &z, new(big.Int).Mul(x, shift))
+		root := new(big.Int).Sqrt(new(big.Int).Lsh(v, 256))
+		a = feOf(root)
+		z.sqr(&a)
+		check("sqr", &z, new(big.Int).Mul(root, root))
+	}
+}
+
 func TestFieldSetWide(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		hi, lo := genWord().Draw(t, "hi"), genWord().Draw(t, "lo")

@@ -246,6 +246,17 @@ func TestHashToCurveAgainstBig(t *testing.T) {
 			t.Fatalf("hash = %x %x, want %x %x", gx, gy, x, y)
 		}
 	})
+	for _, n := range []int{254, 255, 256, 257, 300, 1000} {
+		dst := bytes.Repeat([]byte{byte(n)}, n)
+		p, err := HashToCurve(dst, []byte("m"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		x, y := hashToCurveBig(dst, []byte("m"))
+		if gx, gy := affineBig(&p.v); gx.Cmp(x) != 0 || gy.Cmp(y) != 0 {
+			t.Errorf("hash with a tag of %d bytes = %x %x, want %x %x", n, gx, gy, x, y)
+		}
+	}
 	if _, err := HashToCurve(nil, []byte("m")); err == nil {
 		t.Error("an empty domain separation tag accepted")
 	}

@@ -63,6 +63,19 @@ func TestScalarArithmeticAgainstBig(t *testing.T) {
 	})
 }
 
+// The sum of a product that ends in ones and 1 carries into every limb.
+func TestScalarMulAddCarries(t *testing.T) {
+	one := big.NewInt(1)
+	for n := uint(128); n <= 254; n++ {
+		p := new(big.Int).Lsh(one, n)
+		x, y := new(big.Int).Sub(p, one), new(big.Int).Add(p, one)
+		got := NewScalar().MulAdd(scalarOf(x), scalarOf(y), scalarOf(one))
+		if want := modQ(new(big.Int).Mul(p, p)); bigOf(got).Cmp(want) != 0 {
+			t.Errorf("(2^%d-1)(2^%d+1)+1 = %x, want %x", n, n, bigOf(got), want)
+		}
+	}
+}
+
 func TestScalarEqualLooksAtEveryBit(t *testing.T) {
 	a := scalarOf(new(big.Int).Rsh(bigQ, 2))
 	for i := range 256 {
