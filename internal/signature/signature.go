@@ -7,6 +7,7 @@
 package signature
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
@@ -16,6 +17,8 @@ import (
 	"fmt"
 	"math/big"
 	"strings"
+
+	"filippo.io/edwards25519"
 
 	"github.com/cofferhq/coffer/internal/wire"
 )
@@ -77,6 +80,9 @@ func ParsePublicKey(a Algorithm, key []byte) (PublicKey, error) {
 		if len(key) != ed25519.PublicKeySize {
 			return PublicKey{}, fmt.Errorf("ed25519 key of %d bytes, want %d", len(key), ed25519.PublicKeySize)
 		}
+		if err := checkEd25519(key); err != nil {
+			return PublicKey{}, err
+		}
 	case P256:
 		if _, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), key); err != nil {
 			return PublicKey{}, fmt.Errorf("p256 key: want a 65-byte uncompressed point on the curve: %w", err)
@@ -85,6 +91,20 @@ func ParsePublicKey(a Algorithm, key []byte) (PublicKey, error) {
 		return PublicKey{}, fmt.Errorf("unknown key algorithm %d, want 1 (ed25519) or 2 (p256)", uint16(a))
 	}
 	return k, nil
+}
+
+// checkEd25519 refuses what RFC 8032 verification lets pass: an encoding that is not
+// the one of its point, and a point of small order, under which anybody can make
+// signatures that verify.
+func checkEd25519(key []byte) error {
+	p, err := new(edwards25519.Point).SetBytes(key)
+	if err != nil || !bytes.Equal(p.Bytes(), key) {
+		return errors.New("ed25519 key: want the canonical encoding of a point on the curve")
+	}
+	if new(edwards25519.Point).MultByCofactor(p).Equal(edwards25519.NewIdentityPoint()) == 1 {
+		return errors.New("ed25519 key: a point of small order, for which anybody can sign")
+	}
+	return nil
 }
 
 // Bytes is the canonical encoding.
@@ -117,7 +137,7 @@ func (k PublicKey) String() string {
 func ParseText(s string) (PublicKey, error) {
 	name, enc, ok := strings.Cut(s, ":")
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(enc)
-	if !ok || err != nil {
+	if !ok || err != nil || strings.ContainsAny(enc, "\r\n") { // which the decoder would skip
 		return PublicKey{}, fmt.Errorf("key %q: want ed25519:BASE64URL or p256:BASE64URL", s)
 	}
 	for _, a := range []Algorithm{Ed25519, P256} {
