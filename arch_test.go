@@ -33,7 +33,7 @@ var layers = [][]string{
 	{"internal/cluster"},
 	{"internal/vault"},
 	// Outside the vault's boundary.
-	{"internal/hsm/device", "internal/hsm/pkcs11uri", "internal/audit/logfile", "internal/vaultlink", "internal/transport"},
+	{"mpc/internal/mpctest", "internal/hsm/device", "internal/hsm/pkcs11uri", "internal/audit/logfile", "internal/vaultlink", "internal/transport"},
 	{"internal/verify", "internal/sim"},
 }
 
