@@ -29,7 +29,7 @@ func Strings(list []string) []any {
 // Write writes v as JSON for people: indented, and what is short on one line.
 func Write(v any) []byte { return append([]byte(format(v, "")), '\n') }
 
-const lineWidth = 110
+const lineWidth = 120
 
 func format(v any, indent string) string {
 	if s := compact(v); len(indent)+len(s) <= lineWidth && depth(v) <= 2 {

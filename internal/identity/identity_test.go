@@ -187,7 +187,24 @@ func TestRosterJSONErrors(t *testing.T) {
 	}
 }
 
-// TestRosterForm is the file of docs/spec/roster.md.
+// TestSpecExample: the page shows a real roster.
+func TestSpecExample(t *testing.T) {
+	page, err := os.ReadFile("../../docs/spec/roster.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, example, _ := strings.Cut(string(page), "```json\n")
+	example, _, _ = strings.Cut(example, "```")
+	ro, err := ParseRosterJSON([]byte(example))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(ro.JSON()) != example {
+		t.Errorf("written as\n%s", ro.JSON())
+	}
+}
+
+// TestRosterForm is the whole form.
 func TestRosterForm(t *testing.T) {
 	want, err := os.ReadFile("testdata/roster.json")
 	if err != nil {

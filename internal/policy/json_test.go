@@ -122,6 +122,21 @@ func TestLowerCaseAddressesGetTheirChecksum(t *testing.T) {
 	}
 }
 
+// TestSpecExample: the page shows a real policy.
+func TestSpecExample(t *testing.T) {
+	page, err := os.ReadFile("../../docs/spec/policy.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := os.ReadFile("testdata/form.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(page), "```json\n"+string(want)+"```") {
+		t.Error("the example in docs/spec/policy.md is not testdata/form.json")
+	}
+}
+
 // TestJSONForm compares with a file that people read in docs/spec/policy.md.
 func TestJSONForm(t *testing.T) {
 	want, err := os.ReadFile("testdata/form.json")
