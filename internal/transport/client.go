@@ -80,7 +80,11 @@ func connect(cfg ClientConfig, cluster [32]byte, user string, log *slog.Logger) 
 		nats.SkipHostLookup(),
 		nats.ConnectHandler(func(nc *nats.Conn) { log.Info("connected to broker", "url", nc.ConnectedUrlRedacted()) }),
 		nats.ReconnectHandler(func(nc *nats.Conn) { log.Info("connected to broker again", "url", nc.ConnectedUrlRedacted()) }),
-		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { log.Warn("lost the broker", "err", err) }),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if err != nil { // else this side closed
+				log.Warn("lost the broker", "err", err)
+			}
+		}),
 		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { log.Debug("couldn't reach the broker", "err", err) }),
 		nats.ErrorHandler(c.asyncError),
 		nats.ClosedHandler(func(*nats.Conn) { close(c.closed) }),

@@ -506,6 +506,8 @@ func TestHostileBroker(t *testing.T) {
 // trySignWithin asks for a fresh small transfer; the signature is verified. It
 // gives the attempt up when ctx ends, and tells the vaults so.
 func (s *site) trySignWithin(ctx context.Context, signers ...mpc.ID) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	s.nonce++
 	s.world.Now = clock()
 	b := s.world.Transfer(s.wallet, sim.Known, sim.ETH(1))
@@ -529,6 +531,7 @@ func (s *site) trySignWithin(ctx context.Context, signers ...mpc.ID) error {
 			defer mu.Unlock()
 			if err != nil {
 				errs = append(errs, err)
+				cancel() // the others wait for this one in vain
 			} else {
 				replies[id] = r
 			}
