@@ -2,7 +2,6 @@ package coordinator
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -16,6 +15,7 @@ import (
 	"github.com/cofferhq/coffer/internal/cluster"
 	"github.com/cofferhq/coffer/internal/governance"
 	"github.com/cofferhq/coffer/internal/request"
+	"github.com/cofferhq/coffer/internal/risk"
 )
 
 // Vaults carries commands to vaults. The transport implements it, and the
@@ -24,16 +24,17 @@ type Vaults interface {
 	Command(ctx context.Context, vault uint16, body []byte) ([]byte, error)
 }
 
-// Screener asks the risk engine.
+// Screener asks the risk engine. risk.Client implements it over the transport,
+// and tests do with the engine itself.
 type Screener interface {
-	Screen(ctx context.Context, b *request.Bundle) (*request.RiskVerdict, error)
+	Screen(ctx context.Context, q *risk.Question) (*request.RiskVerdict, error)
 }
 
 // Chain is a chain that the coordinator can send to.
 type Chain struct {
 	ID            string // CAIP-2
 	Node          *rpc.Client
-	Confirmations uint64 // blocks on top of the transaction's, counting its own; at least 1
+	Confirmations uint64 // blocks until a transaction is final, its own included; at least 1
 }
 
 // Timeouts. When one fires, the step it belongs to is tried again.
@@ -41,6 +42,7 @@ const (
 	screenTimeout  = 5 * time.Second
 	statusTimeout  = 2 * time.Second
 	attemptTimeout = 25 * time.Second // longer than a vault keeps a session
+	commandTimeout = 10 * time.Second // every other command
 	keygenTimeout  = 60 * time.Second
 	chainTimeout   = 10 * time.Second
 )
@@ -53,6 +55,7 @@ type Options struct {
 	Screener Screener // nil: there is no risk engine, requests are not screened
 	Chains   []Chain
 	Random   io.Reader
+	Now      func() time.Time // nil: time.Now
 	Log      *slog.Logger
 }
 
@@ -64,18 +67,23 @@ type Coordinator struct {
 	codec   evm.Codec
 	chains  map[string]Chain
 	log     *slog.Logger
+	peers   *roll
 
 	ctx    context.Context // ends with Close; the requests' goroutines live under it
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
+	errand chan struct{} // wakes the courier
 
-	mu       sync.Mutex // guards what follows
+	governing sync.Mutex // held while a change is taken; never with a transaction open
+	keygens   sync.Mutex // held while a key is made: one at a time
+
+	mu       sync.Mutex // guards what follows, and nothing slow happens under it
 	gov      *governance.State
+	wallets  map[[32]byte]*Wallet
 	wake     map[[32]byte]chan struct{}          // of running requests
 	watchers map[[32]byte]map[chan struct{}]bool // of those who wait for a change
 	turn     int                                 // rotates the signers
-	suspect  map[[32]byte]map[uint16]bool        // vaults not to be asked again for a request
-	spent    map[[32]byte]map[string]bool        // sets of signers not to be tried again for a request
+	tried    map[[32]byte]*tried                 // what not to try again for a request
 }
 
 // New opens the database and carries on with everything that is unfinished.
@@ -84,28 +92,30 @@ func New(opts Options) (*Coordinator, error) {
 	if err != nil {
 		return nil, fmt.Errorf("genesis: %w", err)
 	}
-	st, err := openStore(opts.Database)
-	if err != nil {
-		return nil, err
+	if opts.Now == nil {
+		opts.Now = time.Now
 	}
 	c := &Coordinator{
-		opts: opts, cluster: gov.Cluster, store: st, chains: map[string]Chain{}, log: opts.Log, gov: gov,
-		wake: map[[32]byte]chan struct{}{}, watchers: map[[32]byte]map[chan struct{}]bool{},
-		suspect: map[[32]byte]map[uint16]bool{}, spent: map[[32]byte]map[string]bool{},
+		opts: opts, cluster: gov.Cluster, chains: map[string]Chain{}, log: opts.Log, gov: gov, errand: make(chan struct{}, 1),
+		wallets: map[[32]byte]*Wallet{}, wake: map[[32]byte]chan struct{}{}, watchers: map[[32]byte]map[chan struct{}]bool{}, tried: map[[32]byte]*tried{},
+	}
+	if c.store, err = openStore(opts.Database, gov.Cluster, c.now); err != nil {
+		return nil, err
 	}
 	for _, ch := range opts.Chains {
-		if ch.Confirmations == 0 {
-			ch.Confirmations = 1
-		}
+		ch.Confirmations = max(ch.Confirmations, 1)
 		c.chains[ch.ID] = ch
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
+	c.peers = newRoll(c)
 	if err := c.resume(); err != nil {
 		c.Close()
 		return nil, err
 	}
 	return c, nil
 }
+
+func (c *Coordinator) now() uint64 { return uint64(c.opts.Now().UnixMilli()) }
 
 func (c *Coordinator) resume() error {
 	changes, err := c.store.changes(c.ctx)
@@ -120,6 +130,13 @@ func (c *Coordinator) resume() error {
 			return fmt.Errorf("the database holds a change that does not apply: %w", err)
 		}
 	}
+	ws, err := c.store.wallets(c.ctx)
+	if err != nil {
+		return err
+	}
+	for _, w := range ws {
+		c.wallets[w.ID] = w
+	}
 	open, err := c.store.unfinished(c.ctx)
 	if err != nil {
 		return err
@@ -127,6 +144,12 @@ func (c *Coordinator) resume() error {
 	for _, r := range open {
 		c.run(r.ID)
 	}
+	c.wg.Add(1)
+	go func() {
+		defer c.wg.Done()
+		c.courier()
+	}()
+	c.send()
 	return nil
 }
 
@@ -135,12 +158,18 @@ func (c *Coordinator) Close() {
 	c.cancel()
 	c.wg.Wait()
 	if err := c.store.close(); err != nil {
-		c.log.Error("couldn't close the database", "error", err)
+		c.log.Error("couldn't close the database", "err", err)
 	}
 }
 
 // Cluster is the genesis hash.
 func (c *Coordinator) Cluster() [32]byte { return c.cluster }
+
+// Genesis is what the cluster began with.
+func (c *Coordinator) Genesis() *governance.Genesis { return c.opts.Genesis }
+
+// Chains lists the chains that there is a node of.
+func (c *Coordinator) Chains() []Chain { return slices.Clone(c.opts.Chains) }
 
 // Governance is the state of policy and roster as the coordinator knows it.
 func (c *Coordinator) Governance() *governance.State {
@@ -154,10 +183,7 @@ func (c *Coordinator) run(id [32]byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if ch, running := c.wake[id]; running {
-		select {
-		case ch <- struct{}{}:
-		default: // it is awake already
-		}
+		poke(ch)
 		return
 	}
 	if c.ctx.Err() != nil {
@@ -170,6 +196,31 @@ func (c *Coordinator) run(id [32]byte) {
 		defer c.wg.Done()
 		c.drive(id, ch)
 	}()
+}
+
+// poke wakes the reader of ch, unless that is due already.
+func poke(ch chan struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default:
+	}
+}
+
+// Wake has every unfinished request look again at what it waits for.
+func (c *Coordinator) Wake() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, ch := range c.wake {
+		poke(ch)
+	}
+}
+
+// VaultsChanged says that a vault came or went. Requests that wait for vaults
+// look again.
+func (c *Coordinator) VaultsChanged() {
+	c.peers.forget()
+	c.Wake()
+	c.send()
 }
 
 // Changed returns a channel that is closed at the next change of a request, and
@@ -217,57 +268,12 @@ func (c *Coordinator) command(ctx context.Context, vault uint16, cmd *cluster.Co
 	return r, nil
 }
 
-// VaultStatus is a vault's own word, or why there is none.
-type VaultStatus struct {
-	Vault  governance.Vault
-	Status *cluster.Status
-	Err    error
-}
-
-// Statuses asks every vault at once.
-func (c *Coordinator) Statuses(ctx context.Context) []VaultStatus {
-	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
-	defer cancel()
-	out := make([]VaultStatus, len(c.opts.Genesis.Enrolments))
-	var wg sync.WaitGroup
-	for i, e := range c.opts.Genesis.Enrolments {
-		out[i].Vault = e.Vault
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
-			r, err := c.command(ctx, e.Vault.ID, &cluster.Command{Kind: cluster.CommandStatus})
-			if err == nil && r.Outcome != cluster.OutcomeDone {
-				err = errors.New(r.Detail)
-			}
-			if err == nil {
-				out[i].Status, err = cluster.DecodeStatus(r.Body)
-			}
-			out[i].Err = err
-		}()
-	}
-	wg.Wait()
-	return out
-}
-
 func (c *Coordinator) vaultIDs() []uint16 {
 	var ids []uint16
 	for _, e := range c.opts.Genesis.Enrolments {
 		ids = append(ids, e.Vault.ID)
 	}
 	return ids
-}
-
-// backoff waits a little longer each time; a wake-up or the end of the
-// coordinator ends it.
-func (c *Coordinator) backoff(n int, wake <-chan struct{}) {
-	d := min(30*time.Second, 200*time.Millisecond<<min(n, 8))
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-wake:
-	case <-c.ctx.Done():
-	}
 }
 
 func joinErrors(errs []error) string {
@@ -279,3 +285,4 @@ func joinErrors(errs []error) string {
 	}
 	return strings.Join(s, "; ")
 }
+

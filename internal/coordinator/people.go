@@ -12,104 +12,157 @@ import (
 )
 
 // Propose takes a new request. The same request twice is one request; created
-// says whether it is new.
+// says whether it is new. What the vaults would not even look at is refused here
+// and nothing of it is kept; what policy denies is taken, for the vaults to say.
 func (c *Coordinator) Propose(ctx context.Context, b *request.Bundle) (r *Record, created bool, err error) {
 	if len(b.Approvals) > 0 || len(b.Verdicts) > 0 {
 		return nil, false, refusal.Newf("bundle.approvals", "a bundle with the request and its initiator's signature only", "a proposal brings no approvals or verdicts along")
 	}
-	if _, err := c.Governance().Roster.CheckBundle(b, c.cluster, now()); err != nil {
+	if _, err := c.Governance().Roster.CheckBundle(b, c.cluster, c.now()); err != nil {
 		return nil, false, err
 	}
-	w, err := c.walletByID(b.Request.Wallet)
+	if err := c.checkRequest(b.Request); err != nil {
+		return nil, false, err
+	}
+	r, created, err = c.store.insert(ctx, b, firstMove)
 	if err != nil {
 		return nil, false, err
 	}
-	q := b.Request
-	sender, err := c.codec.Address(q.Chain, walletKey(w))
-	if err != nil {
-		return nil, false, refusal.Newf("request.chain", "a chain that this cluster can read, such as eip155:1", "chain: %v", err)
+	if created {
+		c.moved(r)
+		c.run(r.ID)
 	}
-	if sender != q.Sender {
-		return nil, false, refusal.Newf("request.sender", sender, "sender: %s is not wallet %s on %s", q.Sender, w.Name, q.Chain)
-	}
-	if _, ok := c.chains[q.Chain]; !ok {
-		return nil, false, refusal.Newf("request.chain", "a chain that this coordinator has a node of", "chain: no node of %s is configured", q.Chain)
-	}
-	if _, err := evm.DecodeIntent(q.Intent); err != nil {
-		return nil, false, refusal.Newf("request.intent", "the canonical intent of the chain's codec", "intent: %v", err)
-	}
-	if created, err = c.store.insert(ctx, b); err != nil {
-		return nil, false, err
-	}
-	id := q.ID()
-	c.run(id)
-	r, err = c.store.get(ctx, id)
-	return r, created, err
+	return r, created, nil
 }
 
-// Approve takes one person's yes or no.
+// checkRequest tells people early what would come to nothing.
+func (c *Coordinator) checkRequest(q *request.Request) error {
+	if _, err := evm.ParseChain(q.Chain); err != nil {
+		return refusal.Newf("request.chain", "a chain that this cluster can read, such as eip155:1", "chain: %v", err)
+	}
+	if _, ok := c.chains[q.Chain]; !ok {
+		return refusal.Newf("request.chain", "one of "+c.chainList(), "chain: no node of %s is configured", q.Chain)
+	}
+	w, err := c.walletByID(q.Wallet)
+	if err != nil {
+		return err
+	}
+	if _, _, err := evm.ParseAccount(q.Sender); err != nil {
+		return refusal.Newf("request.sender", "", "sender: %v", err)
+	}
+	sender, err := w.Address(q.Chain)
+	if err != nil {
+		return err
+	}
+	if sender != q.Sender {
+		return refusal.Newf("request.sender", sender, "sender: %s is not the address of wallet %s", q.Sender, w.Name)
+	}
+	if _, err := evm.DecodeIntent(q.Intent); err != nil {
+		return refusal.Newf("request.intent", "the canonical intent of docs/spec/evm.md", "intent: %v", err)
+	}
+	return nil
+}
+
+func (c *Coordinator) chainList() string {
+	s := ""
+	for i, ch := range c.opts.Chains {
+		if i > 0 {
+			s += ", "
+		}
+		s += ch.ID
+	}
+	return s
+}
+
+// Approve takes one person's yes or no, and sees at once what follows from it.
 func (c *Coordinator) Approve(ctx context.Context, a *request.Approval) (*Record, error) {
-	err := c.store.setBundle(ctx, a.Request, func(b *request.Bundle) error {
-		if i := slices.IndexFunc(b.Approvals, func(o request.Approval) bool { return o.Principal == a.Principal }); i >= 0 {
-			if bytes.Equal(b.Approvals[i].Encode(), a.Encode()) {
-				return nil
-			}
-			return fmt.Errorf("%w: %s has answered this request already, at %s; an answer is given once", ErrConflict, a.Principal, request.Instant(b.Approvals[i].Time))
-		}
-		with := *b
-		with.Approvals = append(slices.Clone(b.Approvals), *a)
-		with.Sort()
-		v, err := c.Governance().Roster.CheckBundle(&with, c.cluster, now())
-		if err != nil {
-			return err
-		}
-		for _, i := range v.Ignored {
-			if i.Principal == a.Principal {
-				return refusal.Newf("approval.expired", "an approval that is valid now", "the approval does not count: %s", i.Why)
-			}
-		}
-		*b = with
-		return nil
+	changed := false
+	r, err := c.store.update(ctx, a.Request, func(r *Record) (*move, error) {
+		m, err := c.approve(r, a)
+		changed = m != nil
+		return m, err
 	})
 	if err != nil {
 		return nil, err
 	}
-	c.tell(a.Request)
-	c.run(a.Request)
-	return c.store.get(ctx, a.Request)
+	if changed {
+		c.moved(r)
+		c.run(r.ID)
+	}
+	return r, nil
+}
+
+func (c *Coordinator) approve(r *Record, a *request.Approval) (*move, error) {
+	if i := slices.IndexFunc(r.Bundle.Approvals, func(o request.Approval) bool { return o.Principal == a.Principal }); i >= 0 {
+		if bytes.Equal(r.Bundle.Approvals[i].Encode(), a.Encode()) {
+			return nil, nil // it came before
+		}
+		return nil, refusal.Newf("approval.duplicate", "one answer a person", "approval: %s has answered this request already, at %s; an answer is given once, with whatever key",
+			a.Principal, request.Instant(r.Bundle.Approvals[i].Time))
+	}
+	if !r.State.unsigned() {
+		return nil, fmt.Errorf("%w: the request is %s: an answer changes nothing any more", ErrConflict, r.State)
+	}
+	with := *r.Bundle
+	with.Approvals = append(slices.Clone(with.Approvals), *a)
+	with.Sort()
+	v, err := c.Governance().Roster.CheckBundle(&with, c.cluster, c.now())
+	if err != nil {
+		return nil, err
+	}
+	for _, i := range v.Ignored {
+		if i.Principal == a.Principal {
+			return nil, refusal.Newf("approval.expired", "an approval that counts now", "approval: %s", i.Why)
+		}
+	}
+	r.Bundle = &with
+	m := &move{To: r.State, Reason: r.Reason, Bundle: &with}
+	if r.State == AwaitingApproval {
+		if m, err = c.next(r, ""); err != nil {
+			return nil, err
+		}
+		m.Bundle = &with
+	}
+	verb := "approved"
+	if !a.Approve {
+		verb = "denied"
+	}
+	if m.To == AwaitingApproval || m.To == Signing && r.State == AwaitingApproval {
+		m.Reason = fmt.Sprintf("%s by %s; %s", verb, a.Principal, m.Reason)
+	}
+	return m, nil
 }
 
 // Cancel takes a request back, until the vaults are asked.
 func (c *Coordinator) Cancel(ctx context.Context, x *request.Cancellation) (*Record, error) {
-	r, err := c.store.get(ctx, x.Request)
+	as, err := c.store.attempts(ctx, x.Request)
 	if err != nil {
 		return nil, err
 	}
-	if err := c.Governance().Roster.CheckCancellation(x, r.Bundle.Request); err != nil {
-		return nil, err
-	}
-	switch r.State {
-	case Draft, Screening, AwaitingApproval:
-	case Signing:
-		as, err := c.store.attempts(ctx, r.ID)
-		if err != nil {
+	changed := false
+	r, err := c.store.update(ctx, x.Request, func(r *Record) (*move, error) {
+		if err := c.Governance().Roster.CheckCancellation(x, r.Bundle.Request); err != nil {
 			return nil, err
 		}
-		if len(as) > 0 {
-			return nil, fmt.Errorf("%w: vaults were asked to sign already; a share may be out", ErrConflict)
+		switch {
+		case r.State == Cancelled:
+			return nil, nil
+		case !r.State.unsigned():
+			return nil, fmt.Errorf("%w: the request is %s and cannot be taken back", ErrConflict, r.State)
+		case len(as) > 0 || r.Unsigned != nil:
+			return nil, fmt.Errorf("%w: the vaults were asked to sign it: it cannot be taken back, only expire at %s", ErrConflict, request.Instant(r.Bundle.Request.Expires))
 		}
-	default:
-		return nil, fmt.Errorf("%w: the request is %s and cannot be taken back", ErrConflict, r.State)
-	}
-	if err := c.store.move(ctx, r.ID, r.State, Cancelled, "cancelled by "+x.Principal, patch{}); err != nil {
+		changed = true
+		return &move{To: Cancelled, Reason: "cancelled by " + x.Principal}, nil
+	})
+	if err != nil {
 		return nil, err
 	}
-	if err := c.store.releaseNonce(ctx, r.ID); err != nil {
-		return nil, err
+	if changed {
+		c.moved(r)
+		c.run(r.ID)
 	}
-	c.tell(r.ID)
-	c.run(r.ID)
-	return c.store.get(ctx, r.ID)
+	return r, nil
 }
 
 // Request returns a request.
@@ -120,19 +173,20 @@ func (c *Coordinator) Request(ctx context.Context, id [32]byte) (*Record, error)
 // Find looks a request up by the first bytes of its id; an ambiguous prefix is
 // an error.
 func (c *Coordinator) Find(ctx context.Context, prefix []byte) (*Record, error) {
-	rs, err := c.store.find(ctx, prefix)
+	from, to := prefixRange(prefix)
+	rs, err := c.store.find(ctx, from, to)
 	switch {
 	case err != nil:
 		return nil, err
 	case len(rs) == 0:
-		return nil, ErrNotFound
+		return nil, fmt.Errorf("request %x: %w", prefix, ErrNotFound)
 	case len(rs) > 1:
 		return nil, fmt.Errorf("%w: more than one request begins with %x", ErrConflict, prefix)
 	}
 	return rs[0], nil
 }
 
-// List returns the newest requests, of one state or of all.
+// List returns the newest requests, of one state or ("") of all.
 func (c *Coordinator) List(ctx context.Context, st State, limit int) ([]*Record, error) {
 	return c.store.list(ctx, st, limit)
 }

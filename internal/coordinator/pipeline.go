@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
-	"github.com/cofferhq/coffer/internal/chain"
+	"github.com/cofferhq/coffer/internal/chain/evm/rpc"
 	"github.com/cofferhq/coffer/internal/policy"
 	"github.com/cofferhq/coffer/internal/request"
+	"github.com/cofferhq/coffer/internal/risk"
 )
 
 // drive takes a request from state to state until nothing more is to be done
@@ -19,27 +21,30 @@ func (c *Coordinator) drive(id [32]byte, wake <-chan struct{}) {
 	for tries := 0; c.ctx.Err() == nil; {
 		r, err := c.store.get(c.ctx, id)
 		if err != nil {
-			c.log.Error("couldn't read request", "error", err)
+			if c.ctx.Err() == nil {
+				c.log.Error("couldn't read request", "err", err)
+			}
 			return
 		}
 		if r.State.Final() {
+			c.forget(id)
 			return
 		}
-		st, err := c.step(r, wake)
+		from := r.State
+		err = c.step(r, wake)
 		switch {
+		case c.ctx.Err() != nil:
+			return
+		case errors.Is(err, ErrConflict):
+			// It was changed meanwhile: cancelled, approved. Look again.
 		case errors.Is(err, errParked):
-			if !c.sleepUntil(r, wake) {
-				return
-			}
+			c.sleep(r, maxSleep, wake)
 			tries = 0
 		case err != nil:
-			if c.ctx.Err() != nil {
-				return
-			}
-			c.reason(r, st, err)
-			c.backoff(tries, wake)
+			c.reason(r.ID, from, err)
+			c.sleep(r, delay(err, tries), wake)
 			tries++
-		default:
+		case r.State != from:
 			tries = 0
 		}
 	}
@@ -62,194 +67,383 @@ func (c *Coordinator) park(id [32]byte) {
 // errParked: the request waits for people.
 var errParked = errors.New("waits for people")
 
-// sleepUntil waits for an event or the request's expiry.
-func (c *Coordinator) sleepUntil(r *Record, wake <-chan struct{}) bool {
-	left := time.Until(time.UnixMilli(int64(r.Bundle.Request.Expires))) + time.Millisecond
-	t := time.NewTimer(max(left, 0))
+// retry is an error with how long to wait at most before the step is tried
+// again.
+type retry struct {
+	error
+	most time.Duration
+}
+
+func (r *retry) Unwrap() error { return r.error }
+
+// The waits between tries begin with retryFirst and double.
+const (
+	retryFirst  = 20 * time.Millisecond
+	retryMost   = 15 * time.Second
+	vaultsMost  = time.Second      // a vault that comes back is asked soon
+	heldMost    = 30 * time.Second // a request on hold is screened again
+	maxSleep    = 24 * time.Hour
+	followEvery = 2 * time.Second
+)
+
+func delay(err error, tries int) time.Duration {
+	most := retryMost
+	var r *retry
+	if errors.As(err, &r) {
+		most = r.most
+	}
+	return min(most, retryFirst<<min(tries, 12))
+}
+
+// sleep waits for d, a wake-up, or the request's expiry.
+func (c *Coordinator) sleep(r *Record, d time.Duration, wake <-chan struct{}) {
+	if r.State.unsigned() {
+		left := time.Duration(int64(r.Bundle.Request.Expires)-int64(c.now())) * time.Millisecond
+		d = min(d, max(left, 0)+time.Millisecond)
+	}
+	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
-	case <-wake:
 	case <-t.C:
+	case <-wake:
 	case <-c.ctx.Done():
-		return false
 	}
-	return true
 }
 
 // reason stores why a request does not move.
-func (c *Coordinator) reason(r *Record, st State, err error) {
-	if st != r.State {
-		return
-	}
-	if err := c.store.move(c.ctx, r.ID, st, st, err.Error(), patch{}); err == nil {
-		c.tell(r.ID)
-	} else if !errors.Is(err, ErrConflict) {
-		c.log.Error("couldn't store why a request waits", "error", err)
+func (c *Coordinator) reason(id [32]byte, st State, err error) {
+	told := false
+	_, e := c.store.update(c.ctx, id, func(r *Record) (*move, error) {
+		if r.State != st || r.Reason == err.Error() {
+			return nil, nil
+		}
+		told = true
+		return &move{To: st, Reason: err.Error()}, nil
+	})
+	switch {
+	case e != nil && c.ctx.Err() == nil:
+		c.log.Error("couldn't store why a request waits", "err", e)
+	case told:
+		c.log.Info("request waits", "id", short(id), "state", string(st), "reason", err.Error())
+		c.tell(id)
 	}
 }
 
-// to makes a transition and tells those who wait for it.
-func (c *Coordinator) to(r *Record, st State, reason string, p patch) error {
-	if err := c.store.move(c.ctx, r.ID, r.State, st, reason, p); err != nil {
+// to makes a transition and tells those who wait for it. It fails with
+// ErrConflict when the request is in another state by now.
+func (c *Coordinator) to(r *Record, m move) error {
+	next, err := c.store.update(c.ctx, r.ID, func(now *Record) (*move, error) {
+		if now.State != r.State {
+			return nil, fmt.Errorf("%w: the request is %s by now, not %s", ErrConflict, now.State, r.State)
+		}
+		return &m, nil
+	})
+	if err != nil {
 		return err
 	}
-	c.log.Info("request", "id", fmt.Sprintf("%x", r.ID[:8]), "state", st, "reason", reason)
-	if st == Denied || st == Expired || st == Cancelled {
-		if err := c.store.releaseNonce(c.ctx, r.ID); err != nil {
-			c.log.Error("couldn't release nonce", "error", err)
-		}
-	}
-	c.tell(r.ID)
+	c.moved(next)
+	*r = *next
 	return nil
 }
 
-// step does what the request's state asks for. It returns the state that the
-// error, if any, is about.
-func (c *Coordinator) step(r *Record, wake <-chan struct{}) (State, error) {
-	beforeSigned := r.State == Draft || r.State == Screening || r.State == AwaitingApproval || r.State == Signing
-	if beforeSigned && now() >= r.Bundle.Request.Expires {
-		return r.State, c.to(r, Expired, "expired at "+request.Instant(r.Bundle.Request.Expires)+" before it was signed", patch{})
+func (c *Coordinator) moved(r *Record) {
+	c.log.Info("request", "id", short(r.ID), "state", string(r.State), "reason", r.Reason)
+	c.tell(r.ID)
+}
+
+func short(id [32]byte) string { return fmt.Sprintf("%x", id[:8]) }
+
+// step does what the request's state asks for.
+func (c *Coordinator) step(r *Record, wake <-chan struct{}) error {
+	if r.State.unsigned() && c.now() >= r.Bundle.Request.Expires {
+		return c.to(r, move{To: Expired, Reason: "expired at " + request.Instant(r.Bundle.Request.Expires) + " before it was signed"})
 	}
 	switch r.State {
 	case Draft:
-		return r.State, c.to(r, Screening, "asking the risk engine", patch{})
+		return c.to(r, firstMove)
 	case Screening:
-		return r.State, c.screen(r)
+		return c.screen(r)
 	case AwaitingApproval:
-		return r.State, c.await(r)
+		return c.await(r)
 	case Signing:
-		return r.State, c.sign(r)
+		return c.sign(r)
 	case Signed:
-		return r.State, c.send(r)
+		return c.broadcast(r)
 	case Broadcast:
-		return r.State, c.follow(r, wake)
+		return c.follow(r, wake)
 	}
-	return r.State, fmt.Errorf("unknown state %q", r.State)
+	return fmt.Errorf("unknown state %q", r.State)
 }
 
-// screen gets the risk engine's verdict. Without one the request is held.
+// firstMove is what a proposal begins with.
+var firstMove = move{To: Screening, Reason: "asking the risk engine"}
+
+// screen gets the risk engine's verdict. Without one the request is held; it
+// never passes by default.
 func (c *Coordinator) screen(r *Record) error {
 	if c.opts.Screener == nil {
-		return c.to(r, AwaitingApproval, "no risk engine is configured", patch{})
+		return c.evaluate(r, nil)
 	}
 	ctx, cancel := context.WithTimeout(c.ctx, screenTimeout)
 	defer cancel()
-	v, err := c.opts.Screener.Screen(ctx, r.Bundle)
+	history, err := c.past(ctx, r)
 	if err != nil {
-		return fmt.Errorf("held: the risk engine does not answer: %w", err)
+		return err
 	}
-	b, err := c.withVerdict(r, v)
+	v, err := c.opts.Screener.Screen(ctx, &risk.Question{Bundle: r.Bundle, History: history})
 	if err != nil {
-		return fmt.Errorf("held: the risk engine's answer is of no use: %w", err)
+		return fmt.Errorf("held: the risk engine gives no verdict: %w", err)
 	}
-	reason := fmt.Sprintf("risk engine %s says %v, score %d", v.Engine, v.Outcome, v.Score)
-	for _, why := range v.Reasons {
-		reason += "; " + why
-	}
-	if v.Outcome == request.Hold {
-		return errors.New("held: " + reason)
-	}
-	return c.to(r, AwaitingApproval, reason, patch{Bundle: b})
+	return c.evaluate(r, v)
 }
 
-func (c *Coordinator) withVerdict(r *Record, v *request.RiskVerdict) (*request.Bundle, error) {
-	// Approvals may have come while the engine thought.
-	fresh, err := c.store.get(c.ctx, r.ID)
+// past is what the engine learns from.
+func (c *Coordinator) past(ctx context.Context, r *Record) ([]risk.Past, error) {
+	rs, err := c.store.past(ctx, r.Bundle.Request.Wallet, risk.MaxHistory)
+	var out []risk.Past
+	size := 0
+	for _, p := range rs {
+		if size += len(p.Bundle.Request.Encode()); size > risk.MaxHistoryBytes {
+			break
+		}
+		out = append(out, risk.Past{Request: p.Bundle.Request, Time: p.Updated})
+	}
+	return out, err
+}
+
+// evaluate takes a verdict (nil: there is no engine) and sees what the policy
+// makes of the request.
+func (c *Coordinator) evaluate(r *Record, v *request.RiskVerdict) error {
+	next, err := c.store.update(c.ctx, r.ID, func(now *Record) (*move, error) {
+		if now.State != r.State {
+			return nil, fmt.Errorf("%w: the request is %s by now", ErrConflict, now.State)
+		}
+		if v == nil {
+			return c.next(now, "no risk engine is configured; ")
+		}
+		b := *now.Bundle // approvals may have come while the engine thought
+		b.Verdicts = slices.DeleteFunc(slices.Clone(b.Verdicts), func(o request.RiskVerdict) bool { return o.Engine == v.Engine })
+		b.Verdicts = append(b.Verdicts, *v)
+		b.Sort()
+		if _, err := c.Governance().Roster.CheckBundle(&b, c.cluster, c.now()); err != nil {
+			return nil, fmt.Errorf("held: the risk engine's verdict is of no use: %w", err)
+		}
+		now.Bundle = &b
+		m, err := c.next(now, "")
+		if err != nil {
+			return nil, err
+		}
+		m.Bundle = &b
+		switch {
+		case m.To == Screening:
+			m.Reason = "held: " + verdictWords(v) + "; " + m.Reason
+		case v.Outcome != request.Pass && !c.reads(v):
+			m.To, m.Reason = Screening, "held: "+verdictWords(v)+"; the policy says nothing about such a verdict"
+		default:
+			m.Reason = verdictWords(v) + "; " + m.Reason
+		}
+		return m, nil
+	})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	b := fresh.Bundle
-	b.Verdicts = slices.DeleteFunc(b.Verdicts, func(o request.RiskVerdict) bool { return o.Engine == v.Engine })
-	b.Verdicts = append(b.Verdicts, *v)
-	b.Sort()
-	if _, err := c.Governance().Roster.CheckBundle(b, c.cluster, now()); err != nil {
-		return nil, err
+	if next.State == Screening {
+		c.tell(r.ID)
+		*r = *next
+		return &retry{errors.New(next.Reason), heldMost}
 	}
-	return b, nil
+	c.moved(next)
+	*r = *next
+	return nil
+}
+
+func verdictWords(v *request.RiskVerdict) string {
+	s := fmt.Sprintf("risk engine %s says %v, score %d", v.Engine, v.Outcome, v.Score)
+	if len(v.Reasons) > 0 {
+		s += " (" + strings.Join(v.Reasons, "; ") + ")"
+	}
+	return s
+}
+
+// reads says whether the policy speaks of such a verdict. One that it does not
+// speak of holds the request: policy cannot have meant it to pass.
+func (c *Coordinator) reads(v *request.RiskVerdict) bool {
+	d := c.Governance().Policy
+	for i := range d.Guards {
+		if readsVerdict(&d.Guards[i].When, v) {
+			return true
+		}
+	}
+	for i := range d.Rules {
+		if readsVerdict(&d.Rules[i].When, v) {
+			return true
+		}
+	}
+	return false
+}
+
+func readsVerdict(x *policy.Condition, v *request.RiskVerdict) bool {
+	if x.Op == policy.RiskIs && slices.Contains(x.Set, v.Engine) && (v.Outcome == request.Deny || slices.Contains(x.Outcomes, v.Outcome)) {
+		return true
+	}
+	return slices.ContainsFunc(x.Sub, func(s policy.Condition) bool { return readsVerdict(&s, v) })
+}
+
+// next says where the policy sends an unsigned request. What it denies goes to
+// the vaults all the same: their signed refusal is what counts.
+func (c *Coordinator) next(r *Record, prefix string) (*move, error) {
+	x, err := c.Explain(r)
+	if err != nil {
+		return &move{To: Signing, Reason: prefix + "the vaults decide: " + err.Error()}, nil
+	}
+	d := x.Decision
+	switch {
+	case d.Allow:
+		return &move{To: Signing, Reason: prefix + "allowed by rule " + d.Rule}, nil
+	case d.Pending && d.Code == policy.CodeRisk:
+		return &move{To: Screening, Reason: prefix + d.Detail}, nil
+	case d.Pending:
+		return &move{To: AwaitingApproval, Reason: prefix + d.Detail + "; wanted: " + d.Fix}, nil
+	}
+	return &move{To: Signing, Reason: prefix + "policy denies it, asking the vaults for their signed refusal: " + d.Detail}, nil
 }
 
 // Explain evaluates a request as the vaults will, as a courtesy to people.
-func (c *Coordinator) Explain(r *Record) (policy.Decision, *chain.Effects, error) {
-	q := r.Bundle.Request
-	gov := c.Governance()
-	v, err := gov.Roster.CheckBundle(r.Bundle, c.cluster, now())
+func (c *Coordinator) Explain(r *Record) (*policy.Explanation, error) {
+	q, gov := r.Bundle.Request, c.Governance()
+	v, err := gov.Roster.CheckBundle(r.Bundle, c.cluster, c.now())
 	if err != nil {
-		return policy.Decision{}, nil, err
+		return nil, err
 	}
 	e, err := c.codec.Intent(q.Chain, q.Sender, q.Intent, q.MaxFee)
 	if err != nil {
-		return policy.Decision{}, nil, err
+		return nil, err
 	}
-	return gov.Policy.Evaluate(gov.Roster, policy.Input{Request: q, Effects: e, Verified: v, Now: now()}), e, nil
+	x := gov.Policy.Explain(gov.Roster, policy.Input{Request: q, Effects: e, Verified: v, Now: c.now()})
+	return &x, nil
 }
 
-// await sees whether enough people approved. What policy denies goes to the
-// vaults all the same: their signed refusal is what counts.
+// await sees whether enough people approved: policy may have changed, a verdict
+// may have lapsed.
 func (c *Coordinator) await(r *Record) error {
-	d, _, err := c.Explain(r)
-	switch {
-	case err != nil:
-		return c.to(r, Signing, "the vaults decide: "+err.Error(), patch{})
-	case d.Allow:
-		return c.to(r, Signing, "allowed by rule "+d.Rule, patch{})
-	case !d.Pending:
-		return c.to(r, Signing, "policy denies; asking the vaults for their signed refusal: "+d.Detail, patch{})
-	case d.Code == policy.CodeRisk:
-		return c.to(r, Screening, "the risk engine's verdict is missing or out of date", patch{})
+	m, err := c.next(r, "")
+	if err != nil {
+		return err
 	}
-	c.reason(r, AwaitingApproval, errors.New(d.Detail))
-	return errParked
+	if m.To == AwaitingApproval {
+		if m.Reason != r.Reason && !strings.HasSuffix(r.Reason, m.Reason) {
+			c.reason(r.ID, AwaitingApproval, errors.New(m.Reason))
+		}
+		return errParked
+	}
+	return c.to(r, *m)
 }
 
-// send broadcasts. It may be repeated: the chain knows a transaction by its hash.
-func (c *Coordinator) send(r *Record) error {
-	ch, ok := c.chains[r.Bundle.Request.Chain]
-	if !ok {
-		return fmt.Errorf("no node of chain %s is configured", r.Bundle.Request.Chain)
+// broadcast sends the signed transaction. It may be repeated: the chain knows a
+// transaction by its hash.
+func (c *Coordinator) broadcast(r *Record) error {
+	ch, err := c.chain(r)
+	if err != nil {
+		return err
 	}
 	ctx, cancel := context.WithTimeout(c.ctx, chainTimeout)
 	defer cancel()
 	if _, err := ch.Node.SendRaw(ctx, r.Raw); err != nil {
-		if refused := rpcRefused(err); refused != nil {
-			return c.to(r, Rejected, "the chain's node refuses the transaction: "+refused.Message, patch{})
+		if refused := refusedByNode(err); refused != nil && !transient(refused) {
+			return c.to(r, move{To: Rejected, Reason: "the chain's node refuses the transaction: " + refused.Message})
 		}
-		return err
+		return fmt.Errorf("couldn't send the transaction: %w", err)
 	}
-	return c.to(r, Broadcast, "sent as "+r.TxID, patch{})
+	return c.to(r, move{To: Broadcast, Reason: "sent as " + r.TxID})
 }
 
-// followEvery is how often a transaction is looked for; the first looks come
-// sooner, since a development node mines at once.
-const followEvery = 2 * time.Second
+// transient says that the node may take the transaction later.
+func transient(e *rpc.Error) bool {
+	m := strings.ToLower(e.Message)
+	return e.Code == -32005 || e.Code == -32603 && !strings.Contains(m, "nonce") || strings.Contains(m, "txpool is full") || strings.Contains(m, "limit exceeded")
+}
+
+func (c *Coordinator) chain(r *Record) (Chain, error) {
+	ch, ok := c.chains[r.Bundle.Request.Chain]
+	if !ok {
+		return ch, fmt.Errorf("no node of chain %s is configured", r.Bundle.Request.Chain)
+	}
+	return ch, nil
+}
 
 // follow waits until the transaction has its confirmations.
 func (c *Coordinator) follow(r *Record, wake <-chan struct{}) error {
-	ch, ok := c.chains[r.Bundle.Request.Chain]
-	if !ok {
-		return fmt.Errorf("no node of chain %s is configured", r.Bundle.Request.Chain)
+	ch, err := c.chain(r)
+	if err != nil {
+		return err
 	}
-	for wait := 5 * time.Millisecond; ; wait = min(2*wait, followEvery) {
+	for wait := 2 * time.Millisecond; ; wait = min(2*wait, followEvery) {
 		rec, blocks, err := c.mined(ch, r.TxID)
 		if err != nil {
 			return err
 		}
 		if rec != nil && blocks >= ch.Confirmations {
 			fee := rec.Fee()
-			p := patch{Receipt: &Receipt{Block: rec.Block, GasUsed: rec.GasUsed, FeeWei: fee.Dec(), Success: rec.OK}}
+			out := &Receipt{Block: rec.Block, GasUsed: rec.GasUsed, Fee: fee.Dec(), Success: rec.OK}
 			if !rec.OK {
-				return c.to(r, Failed, fmt.Sprintf("mined in block %d and reverted; the fee is paid", rec.Block), p)
+				return c.to(r, move{To: Failed, Reason: fmt.Sprintf("mined in block %d and reverted; the fee is paid", rec.Block), Receipt: out})
 			}
-			return c.to(r, Confirmed, fmt.Sprintf("in block %d, %d confirmations", rec.Block, blocks), p)
+			return c.to(r, move{To: Confirmed, Reason: fmt.Sprintf("in block %d, %d confirmations", rec.Block, blocks), Receipt: out})
 		}
-		t := time.NewTimer(wait)
-		select {
-		case <-t.C:
-		case <-wake:
-		case <-c.ctx.Done():
+		if rec == nil && wait >= followEvery {
+			if err := c.chase(ch, r); err != nil {
+				return err
+			}
 		}
-		t.Stop()
+		c.sleep(r, wait, wake)
 		if c.ctx.Err() != nil {
 			return c.ctx.Err()
 		}
 	}
+}
+
+// chase looks after a transaction that is not mined: a node may have dropped it,
+// or wait for an earlier nonce.
+func (c *Coordinator) chase(ch Chain, r *Record) error {
+	ctx, cancel := context.WithTimeout(c.ctx, chainTimeout)
+	defer cancel()
+	if _, err := ch.Node.Transaction(ctx, r.TxID); errors.Is(err, rpc.ErrNotFound) {
+		if _, err := ch.Node.SendRaw(ctx, r.Raw); err != nil {
+			return fmt.Errorf("the chain's node dropped the transaction and does not take it again: %w", err)
+		}
+	} else if err != nil {
+		return err
+	}
+	tx, from, err := sentBy(r)
+	if err != nil {
+		return err
+	}
+	next, err := ch.Node.LatestNonce(ctx, from)
+	if err == nil && next < tx.Nonce {
+		c.reason(r.ID, Broadcast, fmt.Errorf("sent as %s; its nonce is %d and the chain waits for %d first: another request of this wallet must go before it", r.TxID, tx.Nonce, next))
+	}
+	return err
+}
+
+func (c *Coordinator) mined(ch Chain, txid string) (rec *rpc.Receipt, blocks uint64, err error) {
+	ctx, cancel := context.WithTimeout(c.ctx, chainTimeout)
+	defer cancel()
+	rec, err = ch.Node.Receipt(ctx, txid)
+	switch {
+	case errors.Is(err, rpc.ErrNotFound):
+		return nil, 0, nil
+	case err != nil:
+		return nil, 0, err
+	}
+	if ch.Confirmations == 1 {
+		return rec, 1, nil
+	}
+	head, err := ch.Node.BlockNumber(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	if head < rec.Block {
+		return rec, 0, nil
+	}
+	return rec, head - rec.Block + 1, nil
 }

@@ -1,12 +1,14 @@
 package coordinator
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"time"
+	"os"
+	"strings"
 
 	_ "modernc.org/sqlite" // the database
 
@@ -16,17 +18,26 @@ import (
 // ErrNotFound says that there is no such record.
 var ErrNotFound = errors.New("not found")
 
+// ErrConflict says that something else stands where this should go.
+var ErrConflict = errors.New("conflict")
+
 // store is the coordinator's memory: one SQLite file. Every change is one
-// transaction, and on disk when its method returns (WAL, synchronous=FULL).
-type store struct{ db *sql.DB }
+// transaction, and on disk when its method returns (WAL, synchronous=FULL). The
+// file is locked for one process.
+type store struct {
+	db  *sql.DB
+	now func() uint64
+}
 
 const schema = `
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS requests (
-	id BLOB PRIMARY KEY, bundle BLOB NOT NULL, state TEXT NOT NULL, reason TEXT NOT NULL,
-	created INTEGER NOT NULL, updated INTEGER NOT NULL, expires INTEGER NOT NULL,
+	id BLOB PRIMARY KEY, wallet BLOB NOT NULL, bundle BLOB NOT NULL, state TEXT NOT NULL, reason TEXT NOT NULL,
+	created INTEGER NOT NULL, updated INTEGER NOT NULL,
 	unsigned BLOB, raw BLOB, txid TEXT NOT NULL DEFAULT '', receipt BLOB);
+CREATE INDEX IF NOT EXISTS requests_created ON requests (created);
 CREATE INDEX IF NOT EXISTS requests_state ON requests (state, created);
+CREATE INDEX IF NOT EXISTS requests_wallet ON requests (wallet, state, updated);
 CREATE TABLE IF NOT EXISTS transitions (
 	request BLOB NOT NULL, seq INTEGER NOT NULL, state TEXT NOT NULL, reason TEXT NOT NULL, time INTEGER NOT NULL,
 	PRIMARY KEY (request, seq));
@@ -35,8 +46,11 @@ CREATE TABLE IF NOT EXISTS attempts (
 CREATE INDEX IF NOT EXISTS attempts_request ON attempts (request, time);
 CREATE TABLE IF NOT EXISTS replies (
 	attempt BLOB NOT NULL, vault INTEGER NOT NULL, reply BLOB NOT NULL, time INTEGER NOT NULL, PRIMARY KEY (attempt, vault));
+CREATE TABLE IF NOT EXISTS deliveries (
+	attempt BLOB NOT NULL, vault INTEGER NOT NULL, receipt BLOB NOT NULL, PRIMARY KEY (attempt, vault));
 CREATE TABLE IF NOT EXISTS nonces (
 	sender TEXT NOT NULL, nonce INTEGER NOT NULL, request BLOB NOT NULL, PRIMARY KEY (sender, nonce));
+CREATE UNIQUE INDEX IF NOT EXISTS nonces_request ON nonces (request);
 CREATE TABLE IF NOT EXISTS wallets (
 	id BLOB PRIMARY KEY, name TEXT NOT NULL UNIQUE, orders BLOB NOT NULL, certificate BLOB NOT NULL, created INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS keygens (
@@ -45,17 +59,62 @@ CREATE TABLE IF NOT EXISTS changes (
 	hash BLOB PRIMARY KEY, seq INTEGER NOT NULL, change BLOB NOT NULL, applied INTEGER NOT NULL, time INTEGER NOT NULL);
 `
 
-func openStore(path string) (*store, error) {
-	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(5000)&_pragma=foreign_keys(1)&_txlock=immediate")
+// schemaVersion is in the file's meta table; a file of another version is not
+// touched.
+const schemaVersion = "1"
+
+func openStore(path string, cluster [32]byte, now func() uint64) (*store, error) {
+	s, err := openDatabase(path, cluster, now)
 	if err != nil {
+		if strings.Contains(err.Error(), "SQLITE_BUSY") || strings.Contains(err.Error(), "database is locked") {
+			err = errors.New("it is in use: does another coordinator run on it?")
+		}
 		return nil, fmt.Errorf("couldn't open the database %s: %w", path, err)
 	}
-	db.SetMaxOpenConns(1) // one writer; reads are short
-	if _, err := db.Exec(schema); err != nil {
-		_ = db.Close()
-		return nil, fmt.Errorf("couldn't open the database %s: is it a coordinator's? %w", path, err)
+	return s, nil
+}
+
+func openDatabase(path string, cluster [32]byte, now func() uint64) (*store, error) {
+	// The file is made here, since SQLite would make it readable to others.
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
 	}
-	return &store{db}, nil
+	if err := f.Close(); err != nil {
+		return nil, err
+	}
+	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=busy_timeout(1000)&_pragma=locking_mode(EXCLUSIVE)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_txlock=immediate")
+	if err != nil {
+		return nil, err
+	}
+	db.SetMaxOpenConns(1) // one owner of the lock; every statement is short
+	s := &store{db, now}
+	if _, err := db.Exec(schema); err != nil {
+		return nil, errors.Join(fmt.Errorf("is it a coordinator's? %w", err), db.Close())
+	}
+	if err := s.checkMeta(cluster); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return s, nil
+}
+
+// checkMeta ties the file to one cluster and one version of its tables.
+func (s *store) checkMeta(cluster [32]byte) error {
+	return s.tx(context.Background(), func(tx *sql.Tx) error {
+		for name, want := range map[string][]byte{"cluster": cluster[:], "schema": []byte(schemaVersion)} {
+			if _, err := tx.Exec(`INSERT OR IGNORE INTO meta (name, value) VALUES (?,?)`, name, want); err != nil {
+				return err
+			}
+			var have []byte
+			if err := tx.QueryRow(`SELECT value FROM meta WHERE name = ?`, name).Scan(&have); err != nil {
+				return err
+			}
+			if !bytes.Equal(have, want) {
+				return fmt.Errorf("its %s is %.16x, want %.16x", name, have, want)
+			}
+		}
+		return nil
+	})
 }
 
 func (s *store) close() error { return s.db.Close() }
@@ -78,7 +137,7 @@ type Record struct {
 type Receipt struct {
 	Block   uint64 `json:"block"`
 	GasUsed uint64 `json:"gas_used"`
-	FeeWei  string `json:"fee_wei"`
+	Fee     string `json:"fee"` // smallest unit, decimal
 	Success bool   `json:"success"`
 }
 
@@ -88,8 +147,6 @@ type Transition struct {
 	Reason string
 	Time   uint64
 }
-
-func now() uint64 { return uint64(time.Now().UnixMilli()) }
 
 func (s *store) tx(ctx context.Context, f func(*sql.Tx) error) error {
 	tx, err := s.db.BeginTx(ctx, nil)
@@ -106,28 +163,29 @@ func (s *store) tx(ctx context.Context, f func(*sql.Tx) error) error {
 	return nil
 }
 
-// ErrConflict says that something else stands where this should go.
-var ErrConflict = errors.New("conflict")
-
-// insert stores a proposal. The same bytes twice are one proposal.
-func (s *store) insert(ctx context.Context, b *request.Bundle) (created bool, err error) {
-	id, enc, t := b.Request.ID(), b.Encode(), now()
+// insert stores a proposal, on its way to the risk engine already. The same
+// request twice is one; created says whether it is new.
+func (s *store) insert(ctx context.Context, b *request.Bundle, first move) (r *Record, created bool, err error) {
+	id := b.Request.ID()
 	err = s.tx(ctx, func(tx *sql.Tx) error {
-		var old []byte
-		switch err := tx.QueryRow(`SELECT bundle FROM requests WHERE id = ?`, id[:]).Scan(&old); {
-		case err == nil:
-			return nil // the id names the request's bytes: it is the same one
-		case !errors.Is(err, sql.ErrNoRows):
+		if r, err = scan(tx.QueryRow(selectRequests+` WHERE id = ?`, id[:])); !errors.Is(err, ErrNotFound) {
+			return err // the id names the request's bytes: it is the same one
+		}
+		t, reason := s.now(), "proposed by "+b.Request.Initiator
+		r, created = &Record{ID: id, Bundle: b, State: Draft, Reason: reason, Created: t, Updated: t}, true
+		if _, err := tx.Exec(`INSERT INTO requests (id, wallet, bundle, state, reason, created, updated) VALUES (?,?,?,?,?,?,?)`,
+			id[:], b.Request.Wallet[:], b.Encode(), Draft, reason, t, t); err != nil {
 			return err
 		}
-		created = true
-		if _, err := tx.Exec(`INSERT INTO requests (id, bundle, state, reason, created, updated, expires) VALUES (?,?,?,?,?,?,?)`,
-			id[:], enc, Draft, "proposed by "+b.Request.Initiator, t, t, b.Request.Expires); err != nil {
+		if err := history(tx, id, Draft, reason, t); err != nil {
 			return err
 		}
-		return history(tx, id, Draft, "proposed by "+b.Request.Initiator, t)
+		return s.apply(tx, r, &first)
 	})
-	return created, err
+	if err != nil {
+		return nil, false, err
+	}
+	return r, created, nil
 }
 
 func history(tx *sql.Tx, id [32]byte, st State, reason string, t uint64) error {
@@ -136,71 +194,89 @@ func history(tx *sql.Tx, id [32]byte, st State, reason string, t uint64) error {
 	return err
 }
 
-// patch is what a transition brings along.
-type patch struct {
+// move is what becomes of a request: the state that it goes to, or stays in,
+// why, and what else changes with it.
+type move struct {
+	To       State
+	Reason   string
 	Bundle   *request.Bundle
 	Unsigned []byte
 	Raw      []byte
 	TxID     string
 	Receipt  *Receipt
+	// Also is done in the same transaction.
+	Also func(*sql.Tx) error
 }
 
-// move is a transition, with what it brings, in one transaction. Staying in the
-// same state changes the reason only.
-func (s *store) move(ctx context.Context, id [32]byte, from, to State, reason string, p patch) error {
-	return s.tx(ctx, func(tx *sql.Tx) error {
-		var have State
-		var oldReason string
-		if err := tx.QueryRow(`SELECT state, reason FROM requests WHERE id = ?`, id[:]).Scan(&have, &oldReason); err != nil {
-			return lookup(err)
-		}
-		if have != from {
-			return fmt.Errorf("%w: the request is %s by now, not %s", ErrConflict, have, from)
-		}
-		if from != to {
-			if err := from.check(to); err != nil {
-				return err
-			}
-		}
-		t := now()
-		if _, err := tx.Exec(`UPDATE requests SET state = ?, reason = ?, updated = ? WHERE id = ?`, to, reason, t, id[:]); err != nil {
+// update changes a request in one transaction. f sees it as it is, and says what
+// becomes of it; nil changes nothing. f must not use the database.
+func (s *store) update(ctx context.Context, id [32]byte, f func(*Record) (*move, error)) (r *Record, err error) {
+	err = s.tx(ctx, func(tx *sql.Tx) error {
+		if r, err = scan(tx.QueryRow(selectRequests+` WHERE id = ?`, id[:])); err != nil {
 			return err
 		}
-		if err := p.apply(tx, id); err != nil {
+		m, err := f(r)
+		if err != nil || m == nil {
 			return err
 		}
-		if from == to && reason == oldReason {
-			return nil
-		}
-		return history(tx, id, to, reason, t)
+		return s.apply(tx, r, m)
 	})
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
 }
 
-func (p *patch) apply(tx *sql.Tx, id [32]byte) error {
-	set := func(column string, v any) error {
-		_, err := tx.Exec(`UPDATE requests SET `+column+` = ? WHERE id = ?`, v, id[:])
+// apply makes one move of r, here and in the database.
+func (s *store) apply(tx *sql.Tx, r *Record, m *move) error {
+	if r.State != m.To {
+		if err := r.State.check(m.To); err != nil {
+			return err
+		}
+	}
+	told := r.State == m.To && r.Reason == m.Reason
+	r.State, r.Reason, r.Updated = m.To, m.Reason, s.now()
+	set, args := `state = ?, reason = ?, updated = ?`, []any{m.To, m.Reason, r.Updated}
+	column := func(name string, v any) { set, args = set+", "+name+" = ?", append(args, v) }
+	if m.Bundle != nil {
+		r.Bundle = m.Bundle
+		column("bundle", m.Bundle.Encode())
+	}
+	if m.Unsigned != nil {
+		r.Unsigned = m.Unsigned
+		column("unsigned", m.Unsigned)
+	}
+	if m.Raw != nil {
+		r.Raw, r.TxID = m.Raw, m.TxID
+		column("raw", m.Raw)
+		column("txid", m.TxID)
+	}
+	if m.Receipt != nil {
+		b, err := json.Marshal(m.Receipt)
+		if err != nil {
+			return err
+		}
+		r.Receipt = m.Receipt
+		column("receipt", b)
+	}
+	if _, err := tx.Exec(`UPDATE requests SET `+set+` WHERE id = ?`, append(args, r.ID[:])...); err != nil {
 		return err
 	}
-	var err error
-	if p.Bundle != nil {
-		err = set("bundle", p.Bundle.Encode())
-	}
-	if err == nil && p.Unsigned != nil {
-		err = set("unsigned", p.Unsigned)
-	}
-	if err == nil && p.Raw != nil {
-		err = set("raw", p.Raw)
-	}
-	if err == nil && p.TxID != "" {
-		err = set("txid", p.TxID)
-	}
-	if err == nil && p.Receipt != nil {
-		var b []byte
-		if b, err = json.Marshal(p.Receipt); err == nil {
-			err = set("receipt", b)
+	if !told {
+		if err := history(tx, r.ID, m.To, m.Reason, r.Updated); err != nil {
+			return err
 		}
 	}
-	return err
+	if m.To.frees() {
+		// It ends without a transaction on the chain: its nonce is free again.
+		if _, err := tx.Exec(`DELETE FROM nonces WHERE request = ?`, r.ID[:]); err != nil {
+			return err
+		}
+	}
+	if m.Also != nil {
+		return m.Also(tx)
+	}
+	return nil
 }
 
 func lookup(err error) error {
@@ -210,7 +286,7 @@ func lookup(err error) error {
 	return err
 }
 
-const columns = `id, bundle, state, reason, created, updated, unsigned, raw, txid, receipt`
+const selectRequests = `SELECT id, bundle, state, reason, created, updated, unsigned, raw, txid, receipt FROM requests`
 
 func scan(row interface{ Scan(...any) error }) (*Record, error) {
 	var r Record
@@ -233,79 +309,58 @@ func scan(row interface{ Scan(...any) error }) (*Record, error) {
 }
 
 func (s *store) get(ctx context.Context, id [32]byte) (*Record, error) {
-	return scan(s.db.QueryRowContext(ctx, `SELECT `+columns+` FROM requests WHERE id = ?`, id[:]))
+	return scan(s.db.QueryRowContext(ctx, selectRequests+` WHERE id = ?`, id[:]))
 }
 
-// find looks a request up by the first bytes of its id.
-func (s *store) find(ctx context.Context, prefix []byte) ([]*Record, error) {
-	return s.query(ctx, `SELECT `+columns+` FROM requests WHERE substr(id, 1, ?) = ? LIMIT 2`, len(prefix), prefix)
+// find looks requests up by the first bytes of their id; it returns at most two.
+func (s *store) find(ctx context.Context, from, to [32]byte) ([]*Record, error) {
+	return s.query(ctx, selectRequests+` WHERE id BETWEEN ? AND ? LIMIT 2`, from[:], to[:])
 }
 
 func (s *store) list(ctx context.Context, st State, limit int) ([]*Record, error) {
 	if st == "" {
-		return s.query(ctx, `SELECT `+columns+` FROM requests ORDER BY created DESC LIMIT ?`, limit)
+		return s.query(ctx, selectRequests+` ORDER BY created DESC, id LIMIT ?`, limit)
 	}
-	return s.query(ctx, `SELECT `+columns+` FROM requests WHERE state = ? ORDER BY created DESC LIMIT ?`, st, limit)
+	return s.query(ctx, selectRequests+` WHERE state = ? ORDER BY created DESC, id LIMIT ?`, st, limit)
 }
 
 // unfinished are the requests to carry on with after a start.
 func (s *store) unfinished(ctx context.Context) ([]*Record, error) {
-	return s.query(ctx, `SELECT `+columns+` FROM requests WHERE state NOT IN (?,?,?,?,?,?) ORDER BY created`,
+	return s.query(ctx, selectRequests+` WHERE state NOT IN (?,?,?,?,?,?) ORDER BY created`,
 		Confirmed, Denied, Rejected, Expired, Cancelled, Failed)
 }
 
+// past are the wallet's newest confirmed requests.
+func (s *store) past(ctx context.Context, wallet [32]byte, limit int) ([]*Record, error) {
+	return s.query(ctx, selectRequests+` WHERE wallet = ? AND state = ? ORDER BY updated DESC LIMIT ?`, wallet[:], Confirmed, limit)
+}
+
 func (s *store) query(ctx context.Context, q string, args ...any) ([]*Record, error) {
-	rows, err := s.db.QueryContext(ctx, q, args...)
+	return collect(ctx, s.db, scan0, q, args...)
+}
+
+func scan0(rows *sql.Rows) (*Record, error) { return scan(rows) }
+
+// collect reads all rows.
+func collect[T any](ctx context.Context, db *sql.DB, scan func(*sql.Rows) (T, error), q string, args ...any) ([]T, error) {
+	rows, err := db.QueryContext(ctx, q, args...)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var out []*Record
+	var out []T
 	for rows.Next() {
-		r, err := scan(rows)
+		x, err := scan(rows)
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, r)
+		out = append(out, x)
 	}
 	return out, rows.Err()
 }
 
 func (s *store) history(ctx context.Context, id [32]byte) ([]Transition, error) {
-	rows, err := s.db.QueryContext(ctx, `SELECT state, reason, time FROM transitions WHERE request = ? ORDER BY seq`, id[:])
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var out []Transition
-	for rows.Next() {
-		var t Transition
-		if err := rows.Scan(&t.State, &t.Reason, &t.Time); err != nil {
-			return nil, err
-		}
-		out = append(out, t)
-	}
-	return out, rows.Err()
-}
-
-// setBundle stores a request's bundle with one more approval.
-func (s *store) setBundle(ctx context.Context, id [32]byte, add func(*request.Bundle) error) error {
-	return s.tx(ctx, func(tx *sql.Tx) error {
-		r, err := scan(tx.QueryRow(`SELECT `+columns+` FROM requests WHERE id = ?`, id[:]))
-		if err != nil {
-			return err
-		}
-		if r.State.Final() || r.State == Signed || r.State == Broadcast {
-			return fmt.Errorf("%w: the request is %s: nothing can be added any more", ErrConflict, r.State)
-		}
-		if err := add(r.Bundle); err != nil {
-			return err
-		}
-		r.Bundle.Sort()
-		if err := r.Bundle.Check(); err != nil {
-			return err
-		}
-		_, err = tx.Exec(`UPDATE requests SET bundle = ?, updated = ? WHERE id = ?`, r.Bundle.Encode(), now(), id[:])
-		return err
-	})
+	return collect(ctx, s.db, func(rows *sql.Rows) (t Transition, err error) {
+		return t, rows.Scan(&t.State, &t.Reason, &t.Time)
+	}, `SELECT state, reason, time FROM transitions WHERE request = ? ORDER BY seq`, id[:])
 }

@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -17,99 +18,76 @@ type Attempt struct {
 	Signers  []uint16
 	Unsigned []byte
 	Time     uint64
-	Replies  []*cluster.Reply // in the order in which they came
+	Replies  []*cluster.Reply // by vault
 }
 
-func (s *store) addAttempt(ctx context.Context, request [32]byte, a *Attempt) error {
+func addAttempt(tx *sql.Tx, request [32]byte, a *Attempt) error {
 	signers, err := json.Marshal(a.Signers)
 	if err != nil {
 		return err
 	}
-	_, err = s.db.ExecContext(ctx, `INSERT INTO attempts (id, request, signers, unsigned, time) VALUES (?,?,?,?,?)`, a.ID[:], request[:], signers, a.Unsigned, a.Time)
+	_, err = tx.Exec(`INSERT INTO attempts (id, request, signers, unsigned, time) VALUES (?,?,?,?,?)`, a.ID[:], request[:], signers, a.Unsigned, a.Time)
 	return err
 }
 
-func (s *store) addReplies(ctx context.Context, attempt [16]byte, replies []*cluster.Reply) error {
-	return s.tx(ctx, func(tx *sql.Tx) error {
-		for _, r := range replies {
-			if _, err := tx.Exec(`INSERT OR REPLACE INTO replies (attempt, vault, reply, time) VALUES (?,?,?,?)`, attempt[:], r.Vault, r.Encode(), now()); err != nil {
-				return err
-			}
+func (s *store) addReplies(tx *sql.Tx, attempt [16]byte, replies []*cluster.Reply) error {
+	for _, r := range replies {
+		if _, err := tx.Exec(`INSERT OR REPLACE INTO replies (attempt, vault, reply, time) VALUES (?,?,?,?)`, attempt[:], r.Vault, r.Encode(), s.now()); err != nil {
+			return err
 		}
-		return nil
-	})
+	}
+	return nil
 }
 
 func (s *store) attempts(ctx context.Context, request [32]byte) ([]*Attempt, error) {
-	rows, err := s.db.QueryContext(ctx, `SELECT id, signers, unsigned, time FROM attempts WHERE request = ? ORDER BY time, rowid`, request[:])
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var out []*Attempt
-	for rows.Next() {
+	out, err := collect(ctx, s.db, func(rows *sql.Rows) (*Attempt, error) {
 		a := new(Attempt)
 		var id, signers []byte
 		if err := rows.Scan(&id, &signers, &a.Unsigned, &a.Time); err != nil {
 			return nil, err
 		}
 		copy(a.ID[:], id)
-		if err := json.Unmarshal(signers, &a.Signers); err != nil {
-			return nil, err
-		}
-		out = append(out, a)
-	}
-	if err := rows.Err(); err != nil {
+		return a, json.Unmarshal(signers, &a.Signers)
+	}, `SELECT id, signers, unsigned, time FROM attempts WHERE request = ? ORDER BY rowid`, request[:])
+	if err != nil {
 		return nil, err
 	}
-	_ = rows.Close() // the one connection is free for the next query
 	for _, a := range out {
-		if a.Replies, err = s.replies(ctx, a.ID); err != nil {
+		a.Replies, err = collect(ctx, s.db, func(rows *sql.Rows) (*cluster.Reply, error) {
+			var b []byte
+			if err := rows.Scan(&b); err != nil {
+				return nil, err
+			}
+			return cluster.DecodeReply(b)
+		}, `SELECT reply FROM replies WHERE attempt = ? ORDER BY vault`, a.ID[:])
+		if err != nil {
 			return nil, err
 		}
 	}
 	return out, nil
 }
 
-func (s *store) replies(ctx context.Context, attempt [16]byte) ([]*cluster.Reply, error) {
-	rows, err := s.db.QueryContext(ctx, `SELECT reply FROM replies WHERE attempt = ? ORDER BY time, vault`, attempt[:])
-	if err != nil {
-		return nil, err
+// nonceOf returns the nonce that a request holds.
+func (s *store) nonceOf(ctx context.Context, request [32]byte) (nonce uint64, ok bool, err error) {
+	err = s.db.QueryRowContext(ctx, `SELECT nonce FROM nonces WHERE request = ?`, request[:]).Scan(&nonce)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, false, nil
 	}
-	defer rows.Close()
-	var out []*cluster.Reply
-	for rows.Next() {
-		var b []byte
-		if err := rows.Scan(&b); err != nil {
-			return nil, err
-		}
-		r, err := cluster.DecodeReply(b)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, r)
-	}
-	return out, rows.Err()
+	return nonce, err == nil, err
 }
 
 // reserveNonce takes the lowest nonce from first on that no other request holds,
 // or the one that this request holds already.
 func (s *store) reserveNonce(ctx context.Context, sender string, first uint64, request [32]byte) (nonce uint64, err error) {
 	err = s.tx(ctx, func(tx *sql.Tx) error {
-		switch err := tx.QueryRow(`SELECT nonce FROM nonces WHERE sender = ? AND request = ?`, sender, request[:]).Scan(&nonce); {
+		switch err := tx.QueryRow(`SELECT nonce FROM nonces WHERE request = ?`, request[:]).Scan(&nonce); {
 		case err == nil:
 			return nil
 		case !errors.Is(err, sql.ErrNoRows):
 			return err
 		}
-		for nonce = first; ; nonce++ {
-			var n int
-			if err := tx.QueryRow(`SELECT COUNT(*) FROM nonces WHERE sender = ? AND nonce = ?`, sender, nonce).Scan(&n); err != nil {
-				return err
-			}
-			if n == 0 {
-				break
-			}
+		if nonce, err = freeNonce(tx, sender, first); err != nil {
+			return err
 		}
 		_, err := tx.Exec(`INSERT INTO nonces (sender, nonce, request) VALUES (?,?,?)`, sender, nonce, request[:])
 		return err
@@ -117,10 +95,53 @@ func (s *store) reserveNonce(ctx context.Context, sender string, first uint64, r
 	return nonce, err
 }
 
-// releaseNonce gives a nonce back of a request that ended without a signature.
-func (s *store) releaseNonce(ctx context.Context, request [32]byte) error {
-	_, err := s.db.ExecContext(ctx, `DELETE FROM nonces WHERE request = ?`, request[:])
-	return err
+func freeNonce(tx *sql.Tx, sender string, first uint64) (uint64, error) {
+	for nonce := first; ; nonce++ {
+		var n int
+		if err := tx.QueryRow(`SELECT COUNT(*) FROM nonces WHERE sender = ? AND nonce = ?`, sender, nonce).Scan(&n); err != nil {
+			return 0, err
+		}
+		if n == 0 {
+			return nonce, nil
+		}
+	}
+}
+
+// Delivery is a receipt that a vault does not have in its log yet.
+type Delivery struct {
+	Attempt [16]byte
+	Vault   uint16
+	Receipt []byte
+}
+
+func addDeliveries(tx *sql.Tx, attempt [16]byte, vaults []uint16, receipt []byte) error {
+	for _, v := range vaults {
+		if _, err := tx.Exec(`INSERT OR IGNORE INTO deliveries (attempt, vault, receipt) VALUES (?,?,?)`, attempt[:], v, receipt); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *store) deliveries(ctx context.Context) ([]*Delivery, error) {
+	return collect(ctx, s.db, func(rows *sql.Rows) (*Delivery, error) {
+		d := new(Delivery)
+		var attempt []byte
+		err := rows.Scan(&attempt, &d.Vault, &d.Receipt)
+		copy(d.Attempt[:], attempt)
+		return d, err
+	}, `SELECT attempt, vault, receipt FROM deliveries ORDER BY rowid`)
+}
+
+func (s *store) delivered(ctx context.Context, done []*Delivery) error {
+	return s.tx(ctx, func(tx *sql.Tx) error {
+		for _, d := range done {
+			if _, err := tx.Exec(`DELETE FROM deliveries WHERE attempt = ? AND vault = ?`, d.Attempt[:], d.Vault); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // Wallet is a key of the cluster.
@@ -138,22 +159,13 @@ func (s *store) addWallet(ctx context.Context, w *Wallet) error {
 }
 
 func (s *store) wallets(ctx context.Context) ([]*Wallet, error) {
-	rows, err := s.db.QueryContext(ctx, `SELECT id, name, orders, certificate, created FROM wallets ORDER BY name`)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var out []*Wallet
-	for rows.Next() {
+	return collect(ctx, s.db, func(rows *sql.Rows) (*Wallet, error) {
 		w := new(Wallet)
 		var id []byte
-		if err := rows.Scan(&id, &w.Name, &w.Order, &w.Certificate, &w.Created); err != nil {
-			return nil, err
-		}
+		err := rows.Scan(&id, &w.Name, &w.Order, &w.Certificate, &w.Created)
 		copy(w.ID[:], id)
-		out = append(out, w)
-	}
-	return out, rows.Err()
+		return w, err
+	}, `SELECT id, name, orders, certificate, created FROM wallets ORDER BY name`)
 }
 
 // keygenAttempt returns the attempt of an order: the same order always runs
@@ -169,7 +181,7 @@ func (s *store) keygenAttempt(ctx context.Context, order []byte, name string, fr
 			return err
 		}
 		attempt = fresh
-		_, err := tx.Exec(`INSERT INTO keygens (orders, name, attempt, time) VALUES (?,?,?,?)`, order, name, fresh[:], now())
+		_, err := tx.Exec(`INSERT INTO keygens (orders, name, attempt, time) VALUES (?,?,?,?)`, order, name, fresh[:], s.now())
 		return err
 	})
 	return attempt, err
@@ -189,30 +201,38 @@ type StoredChange struct {
 	Time    uint64
 }
 
-func (s *store) putChange(ctx context.Context, c *governance.SignedChange, applied bool) error {
-	h := c.Change.Hash()
+func (s *store) putChange(ctx context.Context, c *governance.SignedChange, applied bool) (*StoredChange, error) {
+	h, t := c.Change.Hash(), s.now()
 	_, err := s.db.ExecContext(ctx, `INSERT INTO changes (hash, seq, change, applied, time) VALUES (?,?,?,?,?)
-		ON CONFLICT (hash) DO UPDATE SET change = excluded.change, applied = excluded.applied`, h[:], c.Change.Seq, c.Encode(), applied, now())
-	return err
+		ON CONFLICT (hash) DO UPDATE SET change = excluded.change, applied = excluded.applied`, h[:], c.Change.Seq, c.Encode(), applied, t)
+	return &StoredChange{Signed: c, Applied: applied, Time: t}, err
 }
 
 func (s *store) changes(ctx context.Context) ([]*StoredChange, error) {
-	rows, err := s.db.QueryContext(ctx, `SELECT change, applied, time FROM changes ORDER BY seq, time`)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var out []*StoredChange
-	for rows.Next() {
+	return collect(ctx, s.db, func(rows *sql.Rows) (*StoredChange, error) {
 		c := new(StoredChange)
 		var b []byte
 		if err := rows.Scan(&b, &c.Applied, &c.Time); err != nil {
 			return nil, err
 		}
+		var err error
 		if c.Signed, err = governance.DecodeSignedChange(b); err != nil {
 			return nil, fmt.Errorf("the database holds a change that does not decode: %w", err)
 		}
-		out = append(out, c)
-	}
-	return out, rows.Err()
+		return c, nil
+	}, `SELECT change, applied, time FROM changes ORDER BY seq, time, hash`)
+}
+
+// prefixRange is the smallest and the largest id that begin with prefix.
+func prefixRange(prefix []byte) (from, to [32]byte) {
+	copy(from[:], prefix)
+	copy(to[:], bytes.Repeat([]byte{0xff}, 32))
+	copy(to[:], prefix)
+	return from, to
+}
+
+// releaseNonce gives up the nonce of a request.
+func (s *store) releaseNonce(ctx context.Context, request [32]byte) error {
+	_, err := s.db.ExecContext(ctx, `DELETE FROM nonces WHERE request = ?`, request[:])
+	return err
 }

@@ -41,6 +41,22 @@ func (st *State) Apply(s *SignedChange) (*State, error) {
 	if err := st.checkSignatures(s); err != nil {
 		return nil, err
 	}
+	return st.after(c)
+}
+
+// CheckChange checks all of a change but its signatures: whether it is worth
+// signing. The error is a *refusal.Refusal.
+func (st *State) CheckChange(c *Change) error {
+	if err := st.checkPlace(c); err != nil {
+		return err
+	}
+	_, err := st.after(c)
+	return err
+}
+
+// after is the state with the change in force. Place and signatures are checked
+// before.
+func (st *State) after(c *Change) (*State, error) {
 	next := *st
 	next.Seq, next.Head = c.Seq, c.Hash()
 	switch c.Kind {

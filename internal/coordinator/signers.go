@@ -1,0 +1,211 @@
+package coordinator
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/cofferhq/coffer/internal/cluster"
+	"github.com/cofferhq/coffer/internal/refusal"
+	"github.com/cofferhq/coffer/mpc"
+	"github.com/cofferhq/coffer/mpc/dkg"
+)
+
+// tried is what earlier attempts at a request taught. It is rebuilt from the
+// stored replies after a start.
+type tried struct {
+	attempts int
+	spent    map[string]bool             // sets of signers that failed in a way that must not be repeated
+	refused  map[uint16]*refusal.Refusal // vaults that said no
+	trouble  map[uint16]bool             // vaults that cannot serve this request
+}
+
+// learn takes in what one attempt ended with.
+func (t *tried) learn(a *Attempt, replies []*cluster.Reply) {
+	done := 0
+	for _, p := range replies {
+		switch p.Outcome {
+		case cluster.OutcomeDone:
+			done++
+		case cluster.OutcomeRefused:
+			f, err := refusal.Decode(p.Refusal)
+			switch {
+			case err != nil || troubled(f.Code):
+				t.trouble[p.Vault] = true
+			case !passing(f.Code):
+				t.refused[p.Vault] = f
+			}
+		case cluster.OutcomeAborted:
+			// Of an accuser and an accused either may be the one who lies: they are not
+			// to meet again. Each may go on with others.
+			if c := mpc.Class(p.Class); c == mpc.Attributed || c == mpc.Quarantine || c == mpc.Unattributed {
+				t.spent[fmt.Sprint(a.Signers)] = true
+			}
+		}
+	}
+	if done == len(a.Signers) {
+		// All gave a share, and there is no signature: one share is wrong, nobody
+		// knows whose.
+		t.spent[fmt.Sprint(a.Signers)] = true
+	}
+}
+
+// troubled are refusals that speak of the vault, not of the request.
+func troubled(code string) bool {
+	return code == "request.wallet" || code == "request.chain" || code == "sign.signers" || code == "command.encoding"
+}
+
+// passing are refusals that another attempt may not meet: the attempt was known,
+// a version is in doubt, a clock is ahead, a verdict or an approval lapsed.
+func passing(code string) bool {
+	switch code {
+	case "sign.attempt", "version.conflict", "request.expired", "request.created", "policy.approvals", "policy.risk":
+		return true
+	}
+	return false
+}
+
+// triedOf returns what is known of earlier attempts. After a start it also ends
+// those that the coordinator left behind, since nobody waits for their shares.
+func (c *Coordinator) triedOf(r *Record) (*tried, error) {
+	c.mu.Lock()
+	t := c.tried[r.ID]
+	c.mu.Unlock()
+	if t != nil {
+		return t, nil
+	}
+	t = &tried{spent: map[string]bool{}, refused: map[uint16]*refusal.Refusal{}, trouble: map[uint16]bool{}}
+	as, err := c.store.attempts(c.ctx, r.ID)
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range as {
+		t.attempts++
+		t.learn(a, a.Replies)
+		var open []uint16
+		for _, id := range a.Signers {
+			if !slices.ContainsFunc(a.Replies, func(p *cluster.Reply) bool { return p.Vault == id }) {
+				open = append(open, id)
+			}
+		}
+		if len(open) > 0 && len(a.Replies) == 0 {
+			c.abandon(a.ID, open)
+		}
+	}
+	c.mu.Lock()
+	c.tried[r.ID] = t
+	c.mu.Unlock()
+	return t, nil
+}
+
+func (c *Coordinator) forget(id [32]byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.tried, id)
+}
+
+// pick chooses t vaults that are reachable, up to date and paired with each
+// other. Which t rotates.
+func (c *Coordinator) pick(t *tried, cert *dkg.Certificate) ([]uint16, error) {
+	gov := c.Governance()
+	ok := map[uint16]*cluster.Status{}
+	reachable := 0
+	var why []string
+	for _, s := range c.peers.get(c.ctx) {
+		if !slices.Contains(cert.Parties, mpc.ID(s.Vault.ID)) {
+			continue
+		}
+		if s.Err != nil {
+			why = append(why, s.Err.Error())
+			continue
+		}
+		reachable++
+		if s.Status.GovernanceSeq < gov.Seq {
+			err := c.catchUp(s.Vault.ID, s.Status.GovernanceSeq)
+			c.peers.forget()
+			if err != nil {
+				why = append(why, fmt.Sprintf("vault %d is at change %d of %d: %v", s.Vault.ID, s.Status.GovernanceSeq, gov.Seq, err))
+				continue
+			}
+		}
+		if f := t.refused[s.Vault.ID]; f != nil {
+			why = append(why, fmt.Sprintf("vault %d refuses: %v", s.Vault.ID, f))
+			continue
+		}
+		if t.trouble[s.Vault.ID] {
+			why = append(why, fmt.Sprintf("vault %d cannot serve this request", s.Vault.ID))
+			continue
+		}
+		ok[s.Vault.ID] = s.Status
+	}
+	var sets [][]uint16
+	subsets(cert.Parties, cert.Threshold, func(set []uint16) {
+		for _, id := range set {
+			if ok[id] == nil || !paired(ok[id], set) {
+				return
+			}
+		}
+		if !t.spent[fmt.Sprint(set)] {
+			sets = append(sets, slices.Clone(set))
+		}
+	})
+	if len(sets) == 0 {
+		c.peers.forget()
+		if len(ok) >= cert.Threshold {
+			why = append(why, unpaired(ok, t))
+		}
+		return nil, &retry{fmt.Errorf("waiting: %d of %d vaults reachable, %d must sign together (%s)", reachable, len(cert.Parties), cert.Threshold, strings.Join(why, "; ")), vaultsMost}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.turn++
+	return sets[c.turn%len(sets)], nil
+}
+
+// unpaired says why enough vaults are there and still cannot sign together.
+func unpaired(ok map[uint16]*cluster.Status, t *tried) string {
+	var quarantined []string
+	for _, s := range ok {
+		for _, p := range s.Peers {
+			if p.Quarantined && ok[p.Vault] != nil {
+				quarantined = append(quarantined, fmt.Sprintf("vault %d with vault %d", s.Vault, p.Vault))
+			}
+		}
+	}
+	slices.Sort(quarantined)
+	switch {
+	case len(quarantined) > 0:
+		return "quarantined until the admins lift it: " + strings.Join(quarantined, ", ")
+	case len(t.spent) > 0:
+		return fmt.Sprintf("%d sets of signers failed and are not tried again", len(t.spent))
+	}
+	return "their pair setups are not done yet"
+}
+
+// paired says that a vault has a pair setup with every other of the set.
+func paired(s *cluster.Status, set []uint16) bool {
+	for _, id := range set {
+		if id == s.Vault {
+			continue
+		}
+		if !slices.ContainsFunc(s.Peers, func(p cluster.PeerStatus) bool { return p.Vault == id && p.Connected && p.Ready && !p.Quarantined }) {
+			return false
+		}
+	}
+	return true
+}
+
+// subsets calls f with every t of the parties, in order.
+func subsets(parties []mpc.ID, t int, f func([]uint16)) {
+	var walk func(from int, set []uint16)
+	walk = func(from int, set []uint16) {
+		if len(set) == t {
+			f(set)
+			return
+		}
+		for i := from; i <= len(parties)-(t-len(set)); i++ {
+			walk(i+1, append(set, uint16(parties[i])))
+		}
+	}
+	walk(0, nil)
+}

@@ -1,0 +1,133 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/cofferhq/coffer/internal/chain/evm"
+	"github.com/cofferhq/coffer/internal/chain/evm/rpc"
+)
+
+// plainGas is what a transfer without call data takes.
+const plainGas = 21000
+
+// version is the transaction that the vaults are asked to sign. Retries use the
+// one that is stored, so that a request has one version unless its fees must
+// change. What policy denies anyway takes no nonce: it is put together only so
+// that the vaults have something to refuse.
+func (c *Coordinator) version(r *Record, denied, again bool) ([]byte, error) {
+	if r.Unsigned != nil && (!again || denied) {
+		return r.Unsigned, nil
+	}
+	m, err := c.market(r, denied)
+	if err != nil {
+		return nil, err
+	}
+	q := r.Bundle.Request
+	if r.Unsigned != nil {
+		if good, err := c.stillGood(r, m); err != nil || good {
+			return r.Unsigned, err
+		}
+	}
+	fees, err := m.fees.Within(m.gas, q.MaxFee)
+	if err != nil {
+		return nil, err
+	}
+	nonce := m.nonce
+	if !denied {
+		if nonce, err = c.store.reserveNonce(c.ctx, q.Sender, m.nonce, r.ID); err != nil {
+			return nil, err
+		}
+	}
+	return rpc.Build(m.chain, nonce, m.gas, fees, m.intent).Encode()
+}
+
+// stillGood says whether the stored version can still be mined: it has its nonce,
+// nobody used that, and the chain has not become dearer than it offers.
+func (c *Coordinator) stillGood(r *Record, m *market) (bool, error) {
+	tx, _, err := sentBy(r)
+	if err != nil {
+		return false, err
+	}
+	nonce, reserved, err := c.store.nonceOf(c.ctx, r.ID)
+	if err != nil {
+		return false, err
+	}
+	if reserved && nonce < m.nonce {
+		// Somebody used the nonce that was kept for this request.
+		return false, c.store.releaseNonce(c.ctx, r.ID)
+	}
+	return reserved && nonce == tx.Nonce && !tx.FeeCap.Lt(&m.fees.BaseFee), nil
+}
+
+// sentBy decodes a request's transaction.
+func sentBy(r *Record) (*evm.Transaction, evm.Address, error) {
+	tx, err := evm.DecodeUnsigned(r.Unsigned)
+	if err != nil {
+		return nil, evm.Address{}, err
+	}
+	_, from, err := evm.ParseAccount(r.Bundle.Request.Sender)
+	return tx, from, err
+}
+
+// market is what the chain's node says about sending a request now.
+type market struct {
+	chain  uint64
+	intent *evm.Intent
+	nonce  uint64
+	gas    uint64
+	fees   rpc.Fees
+}
+
+// market asks the node everything at once.
+func (c *Coordinator) market(r *Record, denied bool) (*market, error) {
+	q := r.Bundle.Request
+	ch, err := c.chain(r)
+	if err != nil {
+		return nil, err
+	}
+	m := new(market)
+	if m.intent, err = evm.DecodeIntent(q.Intent); err != nil {
+		return nil, err
+	}
+	if m.chain, err = evm.ParseChain(q.Chain); err != nil {
+		return nil, err
+	}
+	_, sender, err := evm.ParseAccount(q.Sender)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(c.ctx, chainTimeout)
+	defer cancel()
+	var wg sync.WaitGroup
+	errs := make([]error, 3)
+	for i, ask := range []func() error{
+		func() (err error) { m.nonce, err = ch.Node.PendingNonce(ctx, sender); return err },
+		func() (err error) { m.gas, err = ch.Node.EstimateGas(ctx, sender, m.intent); return err },
+		func() (err error) { m.fees, err = ch.Node.FeeSuggestion(ctx); return err },
+	} {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			errs[i] = ask()
+		}()
+	}
+	wg.Wait()
+	if refused := refusedByNode(errs[1]); refused != nil {
+		if !denied {
+			return nil, fmt.Errorf("waiting: the chain's node expects the transaction to fail: %s", refused.Message)
+		}
+		errs[1], m.gas = nil, plainGas
+	}
+	return m, errors.Join(errs...)
+}
+
+func refusedByNode(err error) *rpc.Error {
+	var e *rpc.Error
+	if errors.As(err, &e) {
+		return e
+	}
+	return nil
+}
