@@ -1,0 +1,180 @@
+package cluster
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/cofferhq/coffer/internal/wire"
+)
+
+func commands() []*Command {
+	return []*Command{
+		{Kind: CommandStatus},
+		{Kind: CommandChange, Body: []byte("change")},
+		{Kind: CommandKeygen, Attempt: [16]byte{1, 15: 2}, Body: []byte("order")},
+		{Kind: CommandSign, Attempt: [16]byte{3}, Body: []byte("bundle"), Unsigned: []byte("tx"), Signers: []uint16{1, 2, 65535}},
+		{Kind: CommandReceipt, Body: []byte("receipt")},
+		{Kind: CommandAbandon, Attempt: [16]byte{4}},
+	}
+}
+
+func replies() []*Reply {
+	return []*Reply{
+		{Vault: 1, Outcome: OutcomeDone},
+		{Vault: 2, Outcome: OutcomeDone, Body: []byte("share"), Certificate: []byte("certificate")},
+		{Vault: 3, Outcome: OutcomeRefused, Certificate: []byte("certificate"), Refusal: []byte("refusal")},
+		{Vault: 65535, Outcome: OutcomeAborted, Class: 3, Culprits: []uint16{2, 5}, Detail: "round 2: the commitment does not open"},
+		{Vault: 1, Outcome: OutcomeFailed, Detail: "the device is gone"},
+	}
+}
+
+func statuses() []*Status {
+	return []*Status{
+		{},
+		{
+			Vault: 2, Name: "bank", Vendor: "SoftHSM", Model: "v2", Identity: []byte("key"), Boot: 7, Clock: 1_790_000_000_000,
+			Cluster: [32]byte{1}, GovernanceSeq: 3, GovernanceHead: [32]byte{2}, LogSize: 9, LogRoot: [32]byte{3},
+			Peers: []PeerStatus{{1, true, true, false}, {3, false, false, true}},
+			Keys: []KeyStatus{{
+				ID: [32]byte{4}, Name: "treasury", Purpose: "ecdsa-secp256k1", PublicKey: bytes.Repeat([]byte{2}, 33),
+				Threshold: 2, Parties: []uint16{1, 2, 3}, Epoch: 1,
+			}, {}},
+			Sessions: 4,
+		},
+	}
+}
+
+// law demands that v survives, that nothing shorter or longer decodes, and that
+// whatever one changed byte decodes to encodes to those bytes.
+func law[T any](t *testing.T, v *T, encode func(*T) []byte, decode func([]byte) (*T, error)) {
+	t.Helper()
+	b := encode(v)
+	got, err := decode(b)
+	if err != nil {
+		t.Fatalf("%+v: %v", v, err)
+	}
+	if diff := cmp.Diff(v, got); diff != "" {
+		t.Fatalf("-want +got\n%s", diff)
+	}
+	for n := range b {
+		if _, err := decode(b[:n]); err == nil {
+			t.Fatalf("%T: accepted when cut to %d of %d bytes", v, n, len(b))
+		}
+		for _, mask := range []byte{1, 0x80, 0xff} {
+			bad := bytes.Clone(b)
+			bad[n] ^= mask
+			if got, err := decode(bad); err == nil && !bytes.Equal(encode(got), bad) {
+				t.Fatalf("%T: byte %d: %x decodes to what encodes to %x", v, n, bad, encode(got))
+			}
+		}
+	}
+	if _, err := decode(append(bytes.Clone(b), 0)); err == nil {
+		t.Fatalf("%T: accepted with a byte after its end", v)
+	}
+}
+
+func TestCanonical(t *testing.T) {
+	for _, c := range commands() {
+		law(t, c, (*Command).Encode, DecodeCommand)
+	}
+	for _, r := range replies() {
+		law(t, r, (*Reply).Encode, DecodeReply)
+	}
+	for _, s := range statuses() {
+		law(t, s, (*Status).Encode, DecodeStatus)
+	}
+}
+
+func TestRefused(t *testing.T) {
+	command := func(c *Command) error { _, err := DecodeCommand(c.Encode()); return err }
+	reply := func(r *Reply) error { _, err := DecodeReply(r.Encode()); return err }
+	status := func(s *Status) error { _, err := DecodeStatus(s.Encode()); return err }
+	many := make([]uint16, MaxVaults+1)
+	for i := range many {
+		many[i] = uint16(i + 1)
+	}
+	long := strings.Repeat("x", 4097)
+	version := func(b []byte) []byte { b[0] = 2; return b }
+	for _, c := range []struct {
+		name string
+		err  error
+		want string
+	}{
+		{"no bytes", second(DecodeCommand(nil)), "version"},
+		{"command version", second(DecodeCommand(version(commands()[0].Encode()))), "version 2, want 1"},
+		{"reply version", second(DecodeReply(version(replies()[0].Encode()))), "version 2, want 1"},
+		{"status version", second(DecodeStatus(version(statuses()[0].Encode()))), "version 2, want 1"},
+		{"kind 0", command(&Command{}), "unknown command 0, want 1 to 6"},
+		{"kind 7", command(&Command{Kind: 7}), "unknown command 7"},
+		{"long body", command(&Command{Kind: CommandChange, Body: make([]byte, MaxBody+1)}), "body"},
+		{"long transaction", command(&Command{Kind: CommandSign, Unsigned: make([]byte, MaxUnsigned+1)}), "unsigned"},
+		{"signer 0", command(&Command{Kind: CommandSign, Signers: []uint16{0, 1}}), "above 0, sorted and unique; got 0"},
+		{"signers unsorted", command(&Command{Kind: CommandSign, Signers: []uint16{2, 1}}), "sorted and unique; got 1"},
+		{"signer twice", command(&Command{Kind: CommandSign, Signers: []uint16{2, 2}}), "sorted and unique; got 2"},
+		{"too many signers", command(&Command{Kind: CommandSign, Signers: many}), "signers: 17 items, at most 16"},
+		{"oversized", second(DecodeCommand(append([]byte{1}, make([]byte, wire.MaxMessage)...))), "above the bound"},
+		{"outcome 0", reply(&Reply{Vault: 1}), "unknown value 0, want 1 to 4"},
+		{"outcome 5", reply(&Reply{Vault: 1, Outcome: 5}), "unknown value 5"},
+		{"long certificate", reply(&Reply{Vault: 1, Outcome: OutcomeDone, Certificate: make([]byte, MaxBody+1)}), "certificate"},
+		{"long refusal", reply(&Reply{Vault: 1, Outcome: OutcomeRefused, Refusal: make([]byte, 64<<10+1)}), "refusal"},
+		{"culprits unsorted", reply(&Reply{Vault: 1, Outcome: OutcomeAborted, Culprits: []uint16{3, 1}}), "culprits"},
+		{"long detail", reply(&Reply{Vault: 1, Outcome: OutcomeFailed, Detail: long}), "detail"},
+		{"long name", status(&Status{Name: long}), "name"},
+		{"too many peers", status(&Status{Peers: make([]PeerStatus, MaxVaults+1)}), "peers: 17 items"},
+		{"too many keys", status(&Status{Keys: make([]KeyStatus, 1025)}), "keys: 1025 items"},
+		{"long public key", status(&Status{Keys: []KeyStatus{{PublicKey: make([]byte, 65)}}}), "public key"},
+		{"parties unsorted", status(&Status{Keys: []KeyStatus{{Parties: []uint16{2, 1}}}}), "parties"},
+	} {
+		if c.err == nil || !strings.Contains(c.err.Error(), c.want) {
+			t.Errorf("%s: error %v does not say %q", c.name, c.err, c.want)
+		}
+	}
+}
+
+func second[T any](_ T, err error) error { return err }
+
+// A count or a length that promises more than there is allocates nothing.
+func TestHugeCounts(t *testing.T) {
+	b := (&Command{Kind: CommandStatus}).Encode()
+	for n := range len(b) - 3 {
+		bad := bytes.Clone(b)
+		copy(bad[n:], []byte{0xff, 0xff, 0xff, 0xff})
+		if _, err := DecodeCommand(bad); err == nil && n > 14 {
+			t.Errorf("a length of 2³²−1 at byte %d was accepted", n)
+		}
+	}
+	// 54 bytes is the least that a key takes in a status.
+	if got := len((&Status{Keys: []KeyStatus{{}}}).Encode()) - len((&Status{}).Encode()); got != 54 {
+		t.Errorf("an empty key takes %d bytes, the decoder expects at least 54", got)
+	}
+	if got := len((&Status{Peers: []PeerStatus{{}}}).Encode()) - len((&Status{}).Encode()); got != 5 {
+		t.Errorf("a peer takes %d bytes, the decoder expects 5", got)
+	}
+}
+
+func TestWords(t *testing.T) {
+	if got := CommandSign.String() + " " + CommandKind(99).String(); got != "sign command-99" {
+		t.Error(got)
+	}
+	if got := OutcomeAborted.String() + " " + Outcome(99).String(); got != "aborted outcome-99" {
+		t.Error(got)
+	}
+}
+
+func fuzz[T any](f *testing.F, samples []*T, encode func(*T) []byte, decode func([]byte) (*T, error)) {
+	for _, s := range samples {
+		f.Add(encode(s))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if v, err := decode(b); err == nil && !bytes.Equal(encode(v), b) {
+			t.Fatalf("%x encodes to %x", b, encode(v))
+		}
+	})
+}
+
+func FuzzDecodeCommand(f *testing.F) { fuzz(f, commands(), (*Command).Encode, DecodeCommand) }
+func FuzzDecodeReply(f *testing.F)   { fuzz(f, replies(), (*Reply).Encode, DecodeReply) }
+func FuzzDecodeStatus(f *testing.F)  { fuzz(f, statuses(), (*Status).Encode, DecodeStatus) }
