@@ -81,6 +81,15 @@ func (c *Cluster) amount(asset string, a chain.Amount) Amount {
 	return out
 }
 
+// Amount writes a number of an asset's smallest units (decimal) for people.
+func (c *Cluster) Amount(asset, units string) (Amount, error) {
+	a, err := amount.Parse(units+" unit", amount.Unit{Symbol: "unit"})
+	if err != nil {
+		return Amount{}, err
+	}
+	return c.amount(asset, a), nil
+}
+
 func (c *Cluster) effects(e *chain.Effects) Effects {
 	out := Effects{Undecoded: e.Undecoded}
 	for i := range e.Transfers {

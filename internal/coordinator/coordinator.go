@@ -285,4 +285,3 @@ func joinErrors(errs []error) string {
 	}
 	return strings.Join(s, "; ")
 }
-

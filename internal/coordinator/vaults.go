@@ -269,4 +269,3 @@ func (c *Coordinator) updateVaults() (all bool) {
 	}
 	return all
 }
-

@@ -1,0 +1,222 @@
+package api
+
+import (
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/cofferhq/coffer/client"
+	"github.com/cofferhq/coffer/internal/audit"
+	"github.com/cofferhq/coffer/internal/chain/evm"
+	"github.com/cofferhq/coffer/internal/cluster"
+	"github.com/cofferhq/coffer/internal/coordinator"
+	"github.com/cofferhq/coffer/internal/governance"
+	"github.com/cofferhq/coffer/internal/policy"
+	"github.com/cofferhq/coffer/internal/refusal"
+)
+
+func b64(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
+
+func unb64(field, s string) ([]byte, error) {
+	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
+	if err != nil || len(b) == 0 {
+		return nil, bad(field, fmt.Sprintf("%.40q is not base64url without padding", s), "the canonical bytes in base64url (RFC 4648 §5), without '='")
+	}
+	return b, nil
+}
+
+// prefix reads the beginning of an id.
+func prefix(field, s string) ([]byte, error) {
+	const least, most = 8, 64
+	if len(s) >= least && len(s) <= most {
+		even := s[:len(s)&^1]
+		if b, err := hex.DecodeString(even); err == nil && len(even) == len(s) {
+			return b, nil
+		}
+	}
+	return nil, bad(field, fmt.Sprintf("%.80q is no id", s), fmt.Sprintf("an even number of hex digits, %d to %d of them", least, most))
+}
+
+func millis(ms uint64) time.Time { return time.UnixMilli(int64(min(ms, math.MaxInt64/2))).UTC() }
+
+func ints(ids []uint16) []int {
+	out := make([]int, 0, len(ids))
+	for _, id := range ids {
+		out = append(out, int(id))
+	}
+	return out
+}
+
+func (s *server) governance(gov *governance.State) client.Governance {
+	p, r := gov.Policy.Root(), gov.Roster.Root()
+	return client.Governance{Seq: gov.Seq, Head: hex.EncodeToString(gov.Head[:]), PolicyRoot: hex.EncodeToString(p[:]), RosterRoot: hex.EncodeToString(r[:])}
+}
+
+func card(v *governance.Vault) client.Card {
+	return client.Card{
+		ID: int(v.ID), Name: v.Name, Vendor: v.Vendor, Model: v.Model,
+		Identity: v.Identity.String(), Decision: v.Decision.String(), Log: v.Log.String(),
+	}
+}
+
+func (s *server) cluster() *client.Cluster {
+	g, gov, id := s.co.Genesis(), s.co.Governance(), s.co.Cluster()
+	out := &client.Cluster{ID: hex.EncodeToString(id[:]), Name: g.Name, Created: millis(g.Created), Governance: s.governance(gov)}
+	for i := range g.Enrolments {
+		out.Vaults = append(out.Vaults, card(&g.Enrolments[i].Vault))
+	}
+	for _, ch := range s.co.Chains() {
+		out.Chains = append(out.Chains, client.Chain{ID: ch.ID, Confirmations: max(ch.Confirmations, 1)})
+	}
+	for _, a := range gov.Policy.Assets {
+		out.Assets = append(out.Assets, client.Asset{Symbol: a.Symbol, ID: a.ID, Decimals: int(a.Decimals)})
+	}
+	return out
+}
+
+func (s *server) wallet(w *coordinator.Wallet) (*client.Wallet, error) {
+	cert, err := w.Key()
+	if err != nil {
+		return nil, err
+	}
+	public := cert.PublicKey().Bytes()
+	out := &client.Wallet{
+		ID: hex.EncodeToString(w.ID[:]), Name: w.Name, Purpose: cert.Purpose, PublicKey: hex.EncodeToString(public[:]),
+		Threshold: cert.Threshold, Addresses: map[string]string{}, Created: millis(w.Created), Certificate: b64(w.Certificate),
+	}
+	for _, p := range cert.Parties {
+		out.Parties = append(out.Parties, int(p))
+	}
+	for _, ch := range s.co.Chains() {
+		account, err := w.Address(ch.ID)
+		if err != nil {
+			return nil, err
+		}
+		_, a, err := evm.ParseAccount(account)
+		if err != nil {
+			return nil, err
+		}
+		out.Addresses[ch.ID] = a.String()
+	}
+	return out, nil
+}
+
+// summary is a request without its history.
+func (s *server) summary(r *coordinator.Record, c *client.Cluster) (*client.Request, error) {
+	canonical := b64(r.Bundle.Request.Encode())
+	d, err := client.Decode(canonical, c)
+	if err != nil {
+		return nil, err
+	}
+	s.label(&d.Effects)
+	out := &client.Request{
+		ID: d.ID, State: string(r.State), Reason: r.Reason, Final: r.State.Final(), WalletID: d.WalletID, Chain: d.Chain, Sender: d.Sender,
+		Initiator: d.Initiator, Memo: d.Memo, MaxFee: d.MaxFee, Created: d.Created, Expires: d.Expires, Updated: millis(r.Updated),
+		Effects: d.Effects, Canonical: canonical, TxID: r.TxID, Receipt: s.receipt(r, c),
+	}
+	for _, w := range s.co.Wallets() {
+		if w.ID == r.Bundle.Request.Wallet {
+			out.Wallet = w.Name
+		}
+	}
+	return out, nil
+}
+
+// label names recipients that the address book knows.
+func (s *server) label(e *client.Effects) {
+	book := s.co.Governance().Policy.AddressBook
+	for i := range e.Transfers {
+		for _, entry := range book {
+			for _, a := range entry.Addresses {
+				if a == e.Transfers[i].To {
+					e.Transfers[i].Label = entry.Label
+				}
+			}
+		}
+	}
+}
+
+func (s *server) receipt(r *coordinator.Record, c *client.Cluster) *client.Receipt {
+	if r.Receipt == nil {
+		return nil
+	}
+	fee, err := c.Amount(evm.NativeAsset(r.Bundle.Request.Chain), r.Receipt.Fee)
+	if err != nil {
+		fee = client.Amount{Text: r.Receipt.Fee, Units: r.Receipt.Fee}
+	}
+	return &client.Receipt{Block: r.Receipt.Block, GasUsed: r.Receipt.GasUsed, Fee: fee, Success: r.Receipt.Success}
+}
+
+// whole is a request with everything that is known of it.
+func (s *server) whole(r *coordinator.Record, ts []coordinator.Transition, as []*coordinator.Attempt) (*client.Request, error) {
+	out, err := s.summary(r, s.cluster())
+	if err != nil {
+		return nil, err
+	}
+	if !r.State.Final() {
+		out.Policy = s.decision(r)
+	}
+	for _, a := range r.Bundle.Approvals {
+		out.Approvals = append(out.Approvals, client.Answer{Principal: a.Principal, Approve: a.Approve, Time: millis(a.Time), Expires: millis(a.Expires)})
+	}
+	for _, v := range r.Bundle.Verdicts {
+		out.Risk = append(out.Risk, client.Risk{Engine: v.Engine, Outcome: v.Outcome.String(), Score: int(v.Score), Reasons: v.Reasons, Time: millis(v.Time), Expires: millis(v.Expires)})
+	}
+	for _, t := range ts {
+		out.Transitions = append(out.Transitions, client.Transition{State: string(t.State), Reason: t.Reason, Time: millis(t.Time)})
+	}
+	for _, a := range as {
+		out.Attempts = append(out.Attempts, attempt(a))
+	}
+	return out, nil
+}
+
+// decision is what the policy says of an open request.
+func (s *server) decision(r *coordinator.Record) *client.Decision {
+	x, err := s.co.Explain(r)
+	if err != nil {
+		if f := refusal.As(err); f != nil {
+			return &client.Decision{Code: f.Code, Rule: f.Rule, Detail: f.Detail, Fix: f.Fix}
+		}
+		return &client.Decision{Code: "request", Detail: err.Error()}
+	}
+	d := &x.Decision
+	out := &client.Decision{Allow: d.Allow, Pending: d.Pending, Code: d.Code, Rule: d.Rule, Detail: d.Detail, Fix: d.Fix}
+	for _, m := range d.Missing {
+		out.Missing = append(out.Missing, client.Missing{Group: m.Group, Count: int(m.Count), From: m.From})
+	}
+	for _, list := range [][]policy.Trace{x.Guards, x.Rules} {
+		for _, t := range list {
+			out.Rules = append(out.Rules, client.Rule{Name: t.Name, Guard: t.Guard, Matches: t.Value.String(), Then: t.Then, Detail: t.When.Detail, Decides: t.Decides})
+		}
+	}
+	return out
+}
+
+func attempt(a *coordinator.Attempt) client.Attempt {
+	out := client.Attempt{ID: hex.EncodeToString(a.ID[:]), Time: millis(a.Time), Signers: ints(a.Signers), Nonce: nonce(a.Unsigned)}
+	for _, p := range a.Replies {
+		v := client.VaultAnswer{Vault: int(p.Vault), Outcome: p.Outcome.String(), Culprits: ints(p.Culprits), Detail: p.Detail}
+		if p.Outcome == cluster.OutcomeRefused {
+			if f, err := refusal.Decode(p.Refusal); err == nil {
+				v.Refusal = &client.Refusal{Code: f.Code, Rule: f.Rule, Detail: f.Detail, Fix: f.Fix}
+			}
+		}
+		if cert, err := audit.DecodeCertificate(p.Certificate); err == nil {
+			d := &cert.Decision
+			v.Decision = &client.VaultDecision{Allow: d.Allow, Rule: d.Rule, Detail: d.Detail, Time: millis(d.Time), LogIndex: cert.Index, Governance: d.GovernanceSeq}
+		}
+		out.Replies = append(out.Replies, v)
+	}
+	return out
+}
+
+func nonce(unsigned []byte) *uint64 {
+	tx, err := evm.DecodeUnsigned(unsigned)
+	if err != nil {
+		return nil
+	}
+	return &tx.Nonce
+}
