@@ -34,7 +34,7 @@ func TestPlantedBugs(t *testing.T) {
 		{"none", "coffer_sim", "1-8", "sim: 8 seeds, 0 violations"},
 		{"quarantine", "coffer_sim,coffer_planted,bug_quarantine", "1-200", "halted the pair"},
 		{"approval", "coffer_sim,coffer_planted,bug_approval", "1-40", "the policy does not allow"},
-		{"nonce", "coffer_sim,coffer_planted,bug_nonce", "1-40", "invariant"},
+		{"nonce", "coffer_sim,coffer_planted,bug_nonce", "1-40", "use one nonce"},
 		{"order", "coffer_sim,coffer_planted,bug_order", "1-40", "before that is durable"},
 		{"digest", "coffer_sim,coffer_planted,bug_digest", "1-40", "nobody asked for"},
 	} {

@@ -18,7 +18,7 @@ import (
 func (v *Vault) sessionRand() io.Reader {
 	if planted.Bug == planted.Nonce {
 		// Fresh for the session id, which would give it away; then always the same.
-		return io.MultiReader(io.LimitReader(v.rand, 32), bytes.NewReader(make([]byte, 4096)), v.rand)
+		return io.MultiReader(io.LimitReader(v.rand, 32), bytes.NewReader(bytes.Repeat([]byte{7}, 4096)), v.rand)
 	}
 	return v.rand
 }
