@@ -212,8 +212,12 @@ func TestGenesisRefuses(t *testing.T) {
 			t.Errorf("%s: its encoding decodes", c.name)
 		}
 	}
-	if err := (&Genesis{Name: "acme"}).Check(); err == nil {
-		t.Error("a genesis without a roster passes")
+	for name, change := range map[string]func(*Genesis){"roster": func(g *Genesis) { g.Roster = nil }, "policy": func(g *Genesis) { g.Policy = nil }} {
+		g := sampleGenesis(t)
+		change(g)
+		if err := g.Check(); refusal.As(err) == nil || !strings.Contains(err.Error(), "has no roster or no policy") {
+			t.Errorf("without a %s: %v", name, err)
+		}
 	}
 }
 
@@ -319,6 +323,25 @@ func TestApplyRefuses(t *testing.T) {
 	}
 }
 
+// TestCheckChange: worth signing, before anybody has.
+func TestCheckChange(t *testing.T) {
+	st := start(t)
+	c := change(t, st).Change
+	if err := st.CheckChange(&c); err != nil {
+		t.Error(err)
+	}
+	late := c
+	late.Seq = 2
+	if err := st.CheckChange(&late); refusal.As(err) == nil || refusal.As(err).Code != "change.seq" {
+		t.Errorf("in another place: %v", err)
+	}
+	broken := c
+	broken.Body = []byte{1}
+	if err := st.CheckChange(&broken); refusal.As(err) == nil || refusal.As(err).Code != "change.body" {
+		t.Errorf("with a broken body: %v", err)
+	}
+}
+
 // TestEveryBitOfAChangeCounts: no bit may differ from what the admins signed.
 func TestEveryBitOfAChangeCounts(t *testing.T) {
 	st := start(t)
@@ -354,6 +377,14 @@ func TestKeygen(t *testing.T) {
 	}
 	if diff := cmp.Diff(order(st), back); diff != "" {
 		t.Error(diff)
+	}
+	for _, created := range []uint64{now - 1, now + request.MaxSkew} {
+		o := order(st)
+		o.Created = created
+		o.Signature = edSign("bob", o.Statement())
+		if err := st.CheckKeygen(o, now); err != nil {
+			t.Errorf("created %d ms after now: %v", int64(created-now), err)
+		}
 	}
 	for _, c := range []struct {
 		name, code, want string
@@ -418,6 +449,38 @@ func TestDecodeRefuses(t *testing.T) {
 	} {
 		if _, err := DecodeSignedChange(c.b); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %s", c.name, err, c.want)
+		}
+	}
+}
+
+// TestTruncated: no beginning of a message is a message.
+func TestTruncated(t *testing.T) {
+	st := start(t)
+	s := change(t, st, "alice", "bob")
+	roster := *s
+	roster.Change.Kind, roster.Change.Body = KindRoster, sampleRoster(t).Encode()
+	for name, c := range map[string]struct {
+		b      []byte
+		decode func([]byte) error
+	}{
+		"vault":         {st.Genesis.Enrolments[0].Vault.Encode(), func(b []byte) error { _, err := DecodeVault(b); return err }},
+		"enrolment":     {st.Genesis.Enrolments[0].Encode(), func(b []byte) error { _, err := DecodeEnrolment(b); return err }},
+		"genesis":       {st.Genesis.Encode(), func(b []byte) error { _, err := DecodeGenesis(b); return err }},
+		"change":        {s.Change.Encode(), func(b []byte) error { _, err := DecodeChange(b); return err }},
+		"signed change": {s.Encode(), func(b []byte) error { _, err := DecodeSignedChange(b); return err }},
+		"roster change": {roster.Encode(), func(b []byte) error { _, err := DecodeSignedChange(b); return err }},
+		"keygen order":  {order(st).Encode(), func(b []byte) error { _, err := DecodeKeygenOrder(b); return err }},
+	} {
+		for n := range c.b {
+			if n > 300 && n < len(c.b)-300 && n%7 != 0 {
+				continue
+			}
+			if c.decode(c.b[:n]) == nil {
+				t.Errorf("the first %d of %d bytes of a %s decode", n, len(c.b), name)
+			}
+		}
+		if err := c.decode(c.b); err != nil {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

@@ -125,6 +125,9 @@ func TestRosterRefuses(t *testing.T) {
 		{"kind", "principal dave: kind 4, want 1 (person)", func(ro *Roster) { ro.Principals[4].Kind = 4 }},
 		{"kind 0", "kind 0", func(ro *Roster) { ro.Principals[4].Kind = 0 }},
 		{"no key", "principal dave: 0 credentials, want 1 to 16", func(ro *Roster) { ro.Principals[4].Credentials = nil }},
+		{"17 keys", "principal dave: 17 credentials", func(ro *Roster) { ro.Principals[4].Credentials = make([]signature.PublicKey, 17) }},
+		{"too many principals", "1025 principals and 2 groups, at most 1024 and 128", func(ro *Roster) { ro.Principals = make([]Principal, MaxPrincipals+1) }},
+		{"too many groups", "6 principals and 129 groups", func(ro *Roster) { ro.Groups = make([]Group, MaxGroups+1) }},
 		{"bad key", "principal dave: credentials[0]: ed25519 key of 3 bytes", func(ro *Roster) { ro.Principals[4].Credentials = []signature.PublicKey{{Algorithm: 1, Key: "abc"}} }},
 		{"shared key", "belongs to alice already", func(ro *Roster) { ro.Principals[4].Credentials = []signature.PublicKey{public("alice")} }},
 		{"the same key twice", "belongs to dave already", func(ro *Roster) {
@@ -154,8 +157,15 @@ func TestRosterRefuses(t *testing.T) {
 			t.Errorf("%s: its encoding decodes", c.name)
 		}
 	}
-	if _, err := DecodeRoster(make([]byte, MaxRoster+1)); err == nil {
-		t.Error("a roster above the bound decodes")
+	large := make([]byte, MaxRoster+1)
+	large[0] = 1
+	if _, err := DecodeRoster(large); err == nil || !strings.Contains(err.Error(), "524289 bytes, at most 524288") {
+		t.Errorf("a roster above the bound: %v", err)
+	}
+	for n, b := 0, sample(t).Encode(); n < len(b); n++ {
+		if _, err := DecodeRoster(b[:n]); err == nil {
+			t.Errorf("the first %d of %d bytes of a roster decode", n, len(b))
+		}
 	}
 }
 
@@ -177,12 +187,13 @@ func TestRosterJSONErrors(t *testing.T) {
 		{"key's algorithm", roster(`{"id": "alice", "kind": "person", "credentials": ["rsa:AAAA"]}`, groups), `unknown algorithm "rsa", want ed25519 or p256`},
 		{"key that is a number", roster(`{"id": "alice", "kind": "person", "credentials": [1]}`, groups), "principals[0].credentials[0]: this is a number, want a public key"},
 		{"member", roster(alice, `"groups": {"admins": ["alcie"]}, "adminQuorum": 1`), `line 3: groups.admins[0]: "alcie" is not one of the principals; did you mean "alice"?`},
+		{"member that is a number", roster(alice, `"groups": {"admins": ["alice", 1]}, "adminQuorum": 1`), "line 3: groups.admins[1]: this is a number, want the id of a principal"},
 		{"quorum", roster(alice, `"groups": {"admins": ["alice"]}, "adminQuorum": 0`), "line 3: adminQuorum: 0, want a whole number from 1 to 255"},
 		{"quorum too high", roster(alice, `"groups": {"admins": ["alice"]}, "adminQuorum": 2`), "admin quorum 2 of 1 admins"},
 		{"no admins", roster(alice, `"groups": {}, "adminQuorum": 1`), "there is no group admins"},
 	} {
-		if _, err := ParseRosterJSON([]byte(c.text)); err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%s: %v, want %s", c.name, err, c.want)
+		if _, err := ParseRosterJSON([]byte(c.text)); err == nil || strings.Count(err.Error(), "\n") > 0 || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want only %s", c.name, err, c.want)
 		}
 	}
 }
@@ -239,6 +250,33 @@ func TestLookups(t *testing.T) {
 	}
 	if _, ok := ro.Owner(public("zoe")); ok {
 		t.Error("a stranger's key has an owner")
+	}
+}
+
+// TestVerify: alone, as governance uses it.
+func TestVerify(t *testing.T) {
+	ro := sample(t)
+	st := request.ProposeStatement([32]byte{1})
+	if err := ro.Verify("bob", public("bob"), st, sign("bob", st)); err != nil {
+		t.Error(err)
+	}
+	if err := ro.Verify("bob", p256Public(t), st, p256Sign(t, st)); err != nil {
+		t.Error(err)
+	}
+	err := ro.Verify("zoe", public("zoe"), st, sign("zoe", st))
+	if r := refusal.As(err); r == nil || r.Code != "identity.principal" || r.Fix != "a principal of the roster: alice, bob, bot, carol, dave, screening" {
+		t.Errorf("a stranger: %v", err)
+	}
+	for _, id := range []string{"e1", "e2", "e3"} {
+		ro.Principals = append(ro.Principals, Principal{id, Person, []signature.PublicKey{public(id)}})
+	}
+	ro.Sort()
+	if err := ro.Verify("zoe", public("zoe"), st, sign("zoe", st)); !strings.HasSuffix(refusal.As(err).Fix, "dave, e1, e2, e3, …") {
+		t.Errorf("a long list: %v", err)
+	}
+	b := proposal(t, "screening")
+	if _, err := ro.CheckBundle(b, cluster, now); refusal.As(err).Fix != "one of alice, bob, bot, carol, dave, e1, e2, e3" {
+		t.Errorf("who may propose: %v", err)
 	}
 }
 
@@ -441,7 +479,7 @@ func TestEveryBitCounts(t *testing.T) {
 }
 
 func TestCancellation(t *testing.T) {
-	ro, q := sample(t), proposal(t, "alice").Request
+	ro, q := sample(t), proposal(t, "bot").Request
 	cancel := func(who string, id [32]byte) *request.Cancellation {
 		c := &request.Cancellation{Request: id, Principal: who, Time: now, Key: public(who)}
 		c.Signature = sign(who, c.Statement())
@@ -451,7 +489,7 @@ func TestCancellation(t *testing.T) {
 		name, code string
 		c          *request.Cancellation
 	}{
-		{"the initiator", "", cancel("alice", q.ID())},
+		{"the initiator", "", cancel("bot", q.ID())},
 		{"an admin", "", cancel("carol", q.ID())},
 		{"somebody else", "cancellation.principal", cancel("dave", q.ID())},
 		{"another request", "cancellation.request", cancel("alice", [32]byte{})},

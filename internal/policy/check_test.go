@@ -43,6 +43,7 @@ func TestCheckRefuses(t *testing.T) {
 		{"asset id", func(d *Document) { d.Assets[0].ID = "dai" }, "want a CAIP-19 asset"},
 		{"asset in lower case", func(d *Document) { d.Assets[0].ID = strings.ToLower(d.Assets[0].ID) }, "with its checksum"},
 		{"asset's chain", func(d *Document) { d.Assets[0].ID = "eip155:01/erc20:0x6B175474E89094C44Da98b954EedeAC495271d0F" }, "decimal chain id"},
+		{"native asset's chain", func(d *Document) { d.Assets[1].ID = "eip155:01/slip44:60" }, "decimal chain id"},
 		{"decimals", func(d *Document) { d.Assets[0].Decimals = 78 }, "78 decimals, at most 77"},
 		{"assets out of order", func(d *Document) { d.Assets[0], d.Assets[1] = d.Assets[1], d.Assets[0] }, "want different assets, sorted by id"},
 		{"label", func(d *Document) { d.AddressBook[0].Label = "Bad" }, `label "Bad"`},
@@ -193,6 +194,16 @@ func TestParseAmount(t *testing.T) {
 }
 
 func chain2(n uint64) *chain.Amount { return new(chain.Amount).SetUint64(n) }
+
+// TestTruncated: no beginning of a document is a document.
+func TestTruncated(t *testing.T) {
+	b := sample(t).Encode()
+	for n := range b {
+		if _, err := DecodeDocument(b[:n]); err == nil {
+			t.Errorf("the first %d of %d bytes decode", n, len(b))
+		}
+	}
+}
 
 // FuzzDecodeDocument: what decodes, encodes to the same bytes, fits its JSON form,
 // and can be evaluated.

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/cofferhq/coffer/internal/identity"
@@ -176,6 +177,23 @@ func TestExpiredVerdictIsNamed(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 	wantText(t, "detail", got.Detail, "there is no verdict of risk engine screening yet (the risk verdict expired at 1970-01-01T00:00:00Z)")
+}
+
+// TestExpiredApprovalIsNamed: neither counted nor forgotten.
+func TestExpiredApprovalIsNamed(t *testing.T) {
+	in := send(t, acme, "5", approved("bob"), func(in *Input) {
+		in.Verified.Ignored = []identity.Ignored{
+			{Principal: "dave", Why: "the approval expired at 1970-01-01T00:00:00Z"},
+			{Principal: "screening", Why: "the risk verdict expired at 1970-01-01T00:00:00Z"},
+		}
+	})
+	got := testPolicy(t, payments).Evaluate(testRoster(t), in)
+	if !got.Pending {
+		t.Errorf("got %+v", got)
+	}
+	if want := "1 given (bob), not counted: dave: the approval expired at 1970-01-01T00:00:00Z"; !strings.HasSuffix(got.Detail, want) {
+		t.Errorf("detail %s, want it to end in %s", got.Detail, want)
+	}
 }
 
 func TestAGuardThatDeniesWinsOverOneThatWaits(t *testing.T) {

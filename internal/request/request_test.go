@@ -178,7 +178,7 @@ func TestRequestRefuses(t *testing.T) {
 		want   string
 	}{
 		{"chain", func(q *Request) { q.Chain = "ethereum" }, `chain: chain "ethereum": want a CAIP-2 id such as eip155:1`},
-		{"sender", func(q *Request) { q.Sender = "0x52908400098527886E0F7030069857D2E4169EE7" }, "sender: account"},
+		{"sender", func(q *Request) { q.Sender = "0x52908400098527886E0F7030069857D2E4169EE7" }, "want a CAIP-10 account such as"},
 		{"sender elsewhere", func(q *Request) { q.Chain = "eip155:5" }, "is on chain eip155:1, the request is for eip155:5"},
 		{"no intent", func(q *Request) { q.Intent = nil }, "intent: 0 bytes, want 1 to"},
 		{"large intent", func(q *Request) { q.Intent = make([]byte, MaxIntent+1) }, "intent: 135169"},
@@ -301,6 +301,43 @@ func TestDecodeRefuses(t *testing.T) {
 		if err := c.decode(); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %s", c.name, err, c.want)
 		}
+	}
+}
+
+// TestTruncated: no beginning of a message is a message, nested ones included.
+func TestTruncated(t *testing.T) {
+	b := sampleBundle()
+	c := &Cancellation{Principal: "alice", Key: public("alice")}
+	c.Signature = sign("alice", c.Statement())
+	for name, x := range map[string]struct {
+		b      []byte
+		decode func([]byte) error
+	}{
+		"request":      {b.Request.Encode(), func(b []byte) error { _, err := Decode(b); return err }},
+		"approval":     {b.Approvals[0].Encode(), func(b []byte) error { _, err := DecodeApproval(b); return err }},
+		"verdict":      {b.Verdicts[0].Encode(), func(b []byte) error { _, err := DecodeRiskVerdict(b); return err }},
+		"cancellation": {c.Encode(), func(b []byte) error { _, err := DecodeCancellation(b); return err }},
+		"bundle":       {b.Encode(), func(b []byte) error { _, err := DecodeBundle(b); return err }},
+	} {
+		for n := range x.b {
+			if x.decode(x.b[:n]) == nil {
+				t.Errorf("the first %d of %d bytes of a %s decode", n, len(x.b), name)
+			}
+		}
+	}
+	a := b.Approvals[1]
+	b.Approvals[1].Principal = "Carol"
+	if _, err := DecodeBundle(b.Encode()); err == nil || !strings.Contains(err.Error(), `approvals[1]: couldn't decode approval: principal: name "Carol"`) {
+		t.Errorf("a bad approval: %v", err)
+	}
+	b.Approvals[1], b.Verdicts[0].Outcome = a, 7
+	if _, err := DecodeBundle(b.Encode()); err == nil || !strings.Contains(err.Error(), "verdicts[0]: couldn't decode risk verdict: outcome") {
+		t.Errorf("a bad verdict: %v", err)
+	}
+	b = sampleBundle()
+	b.Request.Memo = "\x00"
+	if _, err := DecodeBundle(b.Encode()); err == nil || !strings.Contains(err.Error(), "request: couldn't decode request: memo") {
+		t.Errorf("a bad request: %v", err)
 	}
 }
 
