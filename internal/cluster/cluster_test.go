@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -122,6 +123,10 @@ func TestRefused(t *testing.T) {
 		{"long refusal", reply(&Reply{Vault: 1, Outcome: OutcomeRefused, Refusal: make([]byte, 64<<10+1)}), "refusal"},
 		{"culprits unsorted", reply(&Reply{Vault: 1, Outcome: OutcomeAborted, Culprits: []uint16{3, 1}}), "culprits"},
 		{"long detail", reply(&Reply{Vault: 1, Outcome: OutcomeFailed, Detail: long}), "detail"},
+		// A dishonest vault does not write to the operator's terminal.
+		{"escape in detail", reply(&Reply{Vault: 1, Outcome: OutcomeFailed, Detail: "\x1b[2J"}), "detail: text"},
+		{"escape in vendor", status(&Status{Vendor: "\x1b[2J"}), "vendor: text"},
+		{"two lines in a key's name", status(&Status{Keys: []KeyStatus{{Name: "a\nb"}}}), "key name: text"},
 		{"long name", status(&Status{Name: long}), "name"},
 		{"too many peers", status(&Status{Peers: make([]PeerStatus, MaxVaults+1)}), "peers: 17 items"},
 		{"too many keys", status(&Status{Keys: make([]KeyStatus, 1025)}), "keys: 1025 items"},
@@ -178,3 +183,15 @@ func fuzz[T any](f *testing.F, samples []*T, encode func(*T) []byte, decode func
 func FuzzDecodeCommand(f *testing.F) { fuzz(f, commands(), (*Command).Encode, DecodeCommand) }
 func FuzzDecodeReply(f *testing.F)   { fuzz(f, replies(), (*Reply).Encode, DecodeReply) }
 func FuzzDecodeStatus(f *testing.F)  { fuzz(f, statuses(), (*Status).Encode, DecodeStatus) }
+
+// The example of docs/spec/cluster.md.
+func TestSpecExample(t *testing.T) {
+	c := &Command{Kind: CommandAbandon, Attempt: [16]byte{4}}
+	if got := fmt.Sprintf("%x", c.Encode()); got != "0106"+"04000000000000000000000000000000"+"000000000000000000000000" {
+		t.Error(got)
+	}
+	r := &Reply{Vault: 1, Outcome: OutcomeDone}
+	if got := fmt.Sprintf("%x", r.Encode()); got != "01000101"+"000000000000000000000000"+"000000000000000000" {
+		t.Error(got)
+	}
+}

@@ -68,7 +68,7 @@ func DecodeReply(b []byte) (*Reply, error) {
 	p.Refusal = r.Var("refusal", 64<<10)
 	p.Class = r.Uint8("class")
 	p.Culprits = readIDs(r, "culprits")
-	p.Detail = r.String("detail", 4096)
+	p.Detail = r.Text("detail", 4096)
 	if err := r.Done(); err != nil {
 		return nil, fmt.Errorf("couldn't decode reply: %w", err)
 	}
@@ -137,8 +137,8 @@ func (s *Status) Encode() []byte {
 func DecodeStatus(b []byte) (*Status, error) {
 	r := wire.NewReader(b, statusVersion)
 	s := &Status{
-		Vault: r.Uint16("vault"), Name: r.String("name", 256), Vendor: r.String("vendor", 256),
-		Model: r.String("model", 256), Identity: r.Var("identity", 256),
+		Vault: r.Uint16("vault"), Name: r.Text("name", 256), Vendor: r.Text("vendor", 256),
+		Model: r.Text("model", 256), Identity: r.Var("identity", 256),
 		Boot: r.Uint64("boot"), Clock: r.Uint64("clock"),
 	}
 	r.Into("cluster", s.Cluster[:])
@@ -154,7 +154,7 @@ func DecodeStatus(b []byte) (*Status, error) {
 	for range r.Count("keys", 1024, 54) {
 		var k KeyStatus
 		r.Into("key id", k.ID[:])
-		k.Name, k.Purpose = r.String("key name", 256), r.String("purpose", 256)
+		k.Name, k.Purpose = r.Text("key name", 256), r.Text("purpose", 256)
 		k.PublicKey, k.Threshold = r.Var("public key", 64), r.Uint16("threshold")
 		k.Parties, k.Epoch = readIDs(r, "parties"), r.Uint32("epoch")
 		s.Keys = append(s.Keys, k)

@@ -2,11 +2,13 @@ package transport
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/cofferhq/coffer/internal/cluster"
 	"github.com/cofferhq/coffer/internal/wire"
 )
 
@@ -138,3 +140,25 @@ func FuzzDecodeRead(f *testing.F)       { fuzz(f, "read") }
 func FuzzDecodeReadResult(f *testing.F) { fuzz(f, "read result") }
 func FuzzDecodeNodeStatus(f *testing.F) { fuzz(f, "node status") }
 func FuzzDecodeLogPart(f *testing.F)    { fuzz(f, "log part") }
+
+// The example of docs/spec/transport.md.
+func TestSpecExample(t *testing.T) {
+	var id callID
+	for i := range id {
+		id[i] = byte(i)
+	}
+	const idHex = "000102030405060708090a0b0c0d0e0f"
+	command := (&cluster.Command{Kind: cluster.CommandStatus}).Encode()
+	for want, b := range map[string][]byte{
+		"01" + idHex + "00" + "0000001e" + fmt.Sprintf("%x", command): (&call{ID: id, Body: command}).encode(),
+		"01" + idHex + "01" + "00000000":                              (&ack{ID: id, State: ackAccepted}).encode(),
+		"01" + idHex + "00000001" + "ff":                              (&answer{ID: id, Body: []byte{0xff}}).encode(),
+	} {
+		if got := fmt.Sprintf("%x", b); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+	if got := subjectsOf([32]byte{0xc0, 0xff, 0xee, 31: 1}).of(2, leafCommand); got != "coffer.c0ffee00.vault.2.command" {
+		t.Error(got)
+	}
+}

@@ -25,9 +25,9 @@ import (
 
 var testCluster = [32]byte{0xab, 0xcd, 0xef, 0x01, 31: 1}
 
-// cluster is a broker with users for the coordinator, n nodes and an operator
+// harness is a broker with users for the coordinator, n nodes and an operator
 // who may do everything, as whoever owns the broker's machine can.
-type cluster struct {
+type harness struct {
 	t      testing.TB
 	cfg    ServerConfig
 	seeds  map[string]string // user → path of its seed
@@ -36,9 +36,9 @@ type cluster struct {
 	url    string
 }
 
-func newCluster(t testing.TB, n int) *cluster {
+func newCluster(t testing.TB, n int) *harness {
 	t.Helper()
-	c := &cluster{t: t, cfg: ServerConfig{Listen: "127.0.0.1:0", Nodes: map[string]string{}}, seeds: map[string]string{}}
+	c := &harness{t: t, cfg: ServerConfig{Listen: "127.0.0.1:0", Nodes: map[string]string{}}, seeds: map[string]string{}}
 	dir := t.TempDir()
 	user := func(name string) string {
 		seed, public, err := NewUser(rand.Reader)
@@ -65,7 +65,7 @@ func newCluster(t testing.TB, n int) *cluster {
 }
 
 // start starts the broker, a second time on the port of the first.
-func (c *cluster) start() {
+func (c *harness) start() {
 	c.t.Helper()
 	opts, err := serverOptions(c.cfg, testCluster)
 	if err != nil {
@@ -82,11 +82,11 @@ func (c *cluster) start() {
 
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
-func (c *cluster) client(user, url string) ClientConfig {
+func (c *harness) client(user, url string) ClientConfig {
 	return ClientConfig{URL: url, Credentials: "file:" + c.seeds[user]}
 }
 
-func (c *cluster) coordinator(url string, event func(*NodeStatus)) *Coordinator {
+func (c *harness) coordinator(url string, event func(*NodeStatus)) *Coordinator {
 	c.t.Helper()
 	co, err := ConnectCoordinator(c.client("coordinator", url), testCluster, rand.Reader, event, quiet())
 	if err != nil {
@@ -97,7 +97,7 @@ func (c *cluster) coordinator(url string, event func(*NodeStatus)) *Coordinator 
 	return co
 }
 
-func (c *cluster) node(id uint16, url string, h Handlers) *Node {
+func (c *harness) node(id uint16, url string, h Handlers) *Node {
 	c.t.Helper()
 	n, err := ConnectNode(c.client(strconv.Itoa(int(id)), url), testCluster, id, h, quiet())
 	if err != nil {
@@ -112,7 +112,7 @@ func (c *cluster) node(id uint16, url string, h Handlers) *Node {
 }
 
 // as is a connection with a user's credential and nothing of our client's care.
-func (c *cluster) as(kp nkeys.KeyPair) (*nats.Conn, chan error) {
+func (c *harness) as(kp nkeys.KeyPair) (*nats.Conn, chan error) {
 	c.t.Helper()
 	errs := make(chan error, 100)
 	public, _ := kp.PublicKey()
@@ -125,7 +125,7 @@ func (c *cluster) as(kp nkeys.KeyPair) (*nats.Conn, chan error) {
 	return nc, errs
 }
 
-func (c *cluster) key(user string) nkeys.KeyPair {
+func (c *harness) key(user string) nkeys.KeyPair {
 	c.t.Helper()
 	seed, err := os.ReadFile(c.seeds[user])
 	if err != nil {
@@ -284,6 +284,7 @@ func TestCommandErrors(t *testing.T) {
 // and last the node. The vault gets the command once.
 func TestCommandSurvives(t *testing.T) {
 	t.Run("lost reply", func(t *testing.T) {
+		t.Parallel()
 		c := newCluster(t, 1)
 		dropped := false
 		p := transporttest.New(t, c.url, func(m transporttest.Message) []transporttest.Message {
@@ -302,6 +303,7 @@ func TestCommandSurvives(t *testing.T) {
 		}
 	})
 	t.Run("broker restart", func(t *testing.T) {
+		t.Parallel()
 		c := newCluster(t, 1)
 		k := &collector{hold: true}
 		c.node(1, c.url, k.handlers())
@@ -325,6 +327,7 @@ func TestCommandSurvives(t *testing.T) {
 		}
 	})
 	t.Run("node restart", func(t *testing.T) {
+		t.Parallel()
 		c := newCluster(t, 1)
 		k := &collector{hold: true}
 		n := c.node(1, c.url, k.handlers())

@@ -2,6 +2,7 @@ package vaultlink
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -104,4 +105,15 @@ func FuzzDecode(f *testing.F) {
 			t.Fatalf("%s: decoded %x, which encodes to %x", Name(m), b, Encode(m))
 		}
 	})
+}
+
+// The example of docs/spec/vaultlink.md.
+func TestSpecExample(t *testing.T) {
+	hello := &Hello{Vault: 1, Cluster: [32]byte{0xc0, 0xff, 0xee, 31: 1}}
+	if got := fmt.Sprintf("%x", Encode(hello)); got != "01010001"+"c0ffee00"+strings.Repeat("00", 27)+"01" {
+		t.Error(got)
+	}
+	if got := fmt.Sprintf("%x", Encode(&Load{Last: true})); got != "0102"+"0000000000000000"+"01"+"00000000" {
+		t.Error(got)
+	}
 }

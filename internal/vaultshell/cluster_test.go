@@ -556,3 +556,23 @@ func (s *site) trySignWithin(ctx context.Context, signers ...mpc.ID) error {
 	}
 	return nil
 }
+
+// startAndFail runs vault and node until the vault fails.
+func (p *party) startAndFail() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	var wg sync.WaitGroup
+	nodeCtx, stop := context.WithCancel(ctx)
+	nodeErr := make(chan error, 1)
+	wg.Go(func() {
+		err := node.Run(nodeCtx, &p.ncfg, p.log)
+		nodeErr <- err
+		if err != nil {
+			cancel()
+		}
+	})
+	err := run(ctx, &p.vcfg, p.log)
+	stop()
+	wg.Wait()
+	return errors.Join(err, <-nodeErr)
+}
