@@ -53,11 +53,18 @@ func TestCheckRefuses(t *testing.T) {
 		{"address twice", func(d *Document) {
 			d.AddressBook[1].Addresses = append(d.AddressBook[1].Addresses, d.AddressBook[1].Addresses[0])
 		}, "want different values, sorted"},
+		{"257 assets", func(d *Document) { d.Assets = make([]Asset, MaxAssets+1) }, "257 assets, 2 labels, 1 guards and 3 rules, at most 256, 256, 64 and 256"},
+		{"257 labels", func(d *Document) { d.AddressBook = make([]Entry, MaxLabels+1) }, "257 labels"},
+		{"65 guards", func(d *Document) { d.Guards = make([]Guard, MaxGuards+1) }, "65 guards"},
+		{"1025 addresses", func(d *Document) { d.AddressBook[0].Addresses = make([]string, MaxAddresses+1) }, "1025 addresses, at most 1024"},
+		{"guard's condition", func(d *Document) { d.Guards[0].When = Condition{Op: All} }, "guard known-bad: all: is empty"},
 		{"guard's name", func(d *Document) { d.Guards[0].Name = "" }, "guards[0]: name"},
 		{"built-in name", func(d *Document) { d.Guards[0].Name = "effects-match-request" }, "or built in"},
 		{"rule's name taken", func(d *Document) { d.Rules[1].Name = "known-bad" }, "is taken"},
 		{"effect", func(d *Document) { d.Rules[0].Then.Effect = 4 }, "effect 4, want 1 (allow), 2 (deny) or 3 (require)"},
 		{"allow with approvals", func(d *Document) { d.Rules[0].Then.Require = []Requirement{{"treasurers", 1}} }, "required and not required"},
+		{"allow, initiator excluded", func(d *Document) { d.Rules[0].Then.InitiatorExcluded = true }, "required and not required"},
+		{"require 9 groups", func(d *Document) { d.Rules[2].Then.Require = make([]Requirement, MaxRequirements+1) }, "9 groups must approve, want 1 to 8"},
 		{"require nothing", func(d *Document) { d.Rules[2].Then.Require = nil }, "0 groups must approve"},
 		{"require 0", func(d *Document) { d.Rules[2].Then.Require[0].Count = 0 }, "0 approvals from compliance, want 1 to 16"},
 		{"require 17", func(d *Document) { d.Rules[2].Then.Require[0].Count = 17 }, "17 approvals"},
@@ -80,6 +87,11 @@ func TestCheckRefuses(t *testing.T) {
 		{"label not there", leaf(Condition{Op: AnyRecipient, Set: []string{"label:nobody"}}), `there is no label "nobody"`},
 		{"party in lower case", leaf(Condition{Op: AnyContract, Set: []string{strings.ToLower(acme)}}), "checksum"},
 		{"method", leaf(Condition{Op: AnyMethod, Set: []string{""}}), "want a signature without spaces"},
+		{"long method", leaf(Condition{Op: AnyMethod, Set: []string{strings.Repeat("m", 257)}}), "want a signature without spaces"},
+		{"method with a control character", leaf(Condition{Op: AnyMethod, Set: []string{"m()\x1b"}}), "m()"},
+		{"257 values", leaf(Condition{Op: AnyMethod, Set: make([]string, MaxSet+1)}), "257 values, want 1 to 256"},
+		{"257 limits", leaf(Condition{Op: AmountAtMost, Limits: make([]Limit, MaxSet+1)}), "257 limits, want 1 to 256"},
+		{"outcome 0", leaf(Condition{Op: RiskIs, Set: []string{"screening"}, Outcomes: []request.Outcome{0}}), "outcome 0"},
 		{"content", leaf(Condition{Op: Contains, Set: []string{"gifts"}}), "want one of allowances, calls, transfers"},
 		{"no limit", leaf(Condition{Op: AmountAtMost}), "0 limits"},
 		{"limit of an asset not listed", leaf(Condition{Op: AmountAtMost, Limits: []Limit{{Asset: "eip155:5/slip44:60"}}}), "is not one of this policy's assets"},
@@ -107,7 +119,7 @@ func TestCheckRefuses(t *testing.T) {
 			t.Errorf("%s: %v is not a refusal policy.invalid", c.name, err)
 		}
 		// The encoding has no place for a field that is not used.
-		stray := strings.HasPrefix(c.name, "a stray") || c.name == "allow with approvals"
+		stray := strings.HasPrefix(c.name, "a stray") || c.name == "allow with approvals" || c.name == "allow, initiator excluded"
 		if _, err := DecodeDocument(d.Encode()); (err == nil) != stray {
 			t.Errorf("%s: its encoding decodes: %v", c.name, err)
 		}
@@ -149,6 +161,26 @@ func TestCheckAgainstRoster(t *testing.T) {
 		if _, err := DecodeDocument(d.Encode()); err != nil {
 			t.Errorf("%s: does not decode without a roster: %v", c.name, err)
 		}
+	}
+}
+
+// TestFeesOfTwoChains: one limit a chain, by whatever name of its coin.
+func TestFeesOfTwoChains(t *testing.T) {
+	d := &Document{Assets: []Asset{{"ETH", eth, 18}, {"ETX", "eip155:1/slip44:61", 18}, {"OPT", "eip155:10/slip44:60", 18}}}
+	fee := func(assets ...string) Condition {
+		c := Condition{Op: MaxFeeAtMost}
+		for _, a := range assets {
+			c.Limits = append(c.Limits, Limit{Asset: a})
+		}
+		return c
+	}
+	d.Rules = []Rule{{"r", fee(eth, "eip155:10/slip44:60"), Verdict{Effect: Allow}}}
+	if err := d.Check(testRoster(t)); err != nil {
+		t.Error(err)
+	}
+	d.Rules[0].When = fee(eth, "eip155:1/slip44:61")
+	if err := d.Check(testRoster(t)); err == nil || !strings.Contains(err.Error(), "two limits of fees on eip155:1, want one") {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -37,13 +37,6 @@ func (t Truth) String() string {
 // MarshalText writes yes, no or waiting.
 func (t Truth) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
 
-func truth(b bool) Truth {
-	if b {
-		return True
-	}
-	return False
-}
-
 // Node is a condition with its value and the reason for it.
 type Node struct {
 	Condition string `json:"condition"`     // as the document has it

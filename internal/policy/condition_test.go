@@ -88,6 +88,9 @@ func TestConditions(t *testing.T) {
 		{`{"onlyTransfers": true}`, send(t, acme, "1"), True, "it only transfers", ""},
 		{`{"onlyTransfers": true}`, send(t, "", "", also(acme, dai, eths(t, "1")), call(tokenAddr, "transfer(address,uint256)")), True, "it only transfers", ""},
 		{`{"onlyTransfers": true}`, send(t, acme, "1", call(tokenAddr, "transfer(address,uint256)")), False, "it calls transfer(address,uint256) of 0x6B17", ""},
+		{`{"onlyTransfers": true}`, send(t, "", "", also(acme, dai, eths(t, "1")), call(tokenAddr, "transferFrom(address,address,uint256)")), True, "it only transfers", ""},
+		{`{"onlyTransfers": true}`, send(t, "", "", also(acme, dai, eths(t, "1")), call(tokenAddr, "burn(uint256)")), False, "it calls burn(uint256) of 0x6B17", ""},
+		{`{"onlyTransfers": true}`, send(t, "", "", also(acme, dai, eths(t, "1")), call("", "transfer(address,uint256)")), False, "it calls transfer(address,uint256) of (none)", ""},
 		{`{"onlyTransfers": true}`, send(t, acme, "1", call(acme, "deposit()")), False, "it calls deposit() of 0x8617", ""},
 		{`{"onlyTransfers": true}`, send(t, acme, "1", allowance(thief, *max)), False, "it lets 0x27b1fdb04752bbc536007a920d24acb045561c26 (blocked) spend", ""},
 		{`{"onlyTransfers": true}`, send(t, acme, "1", func(in *Input) { in.Effects.Transfers[0].From = stranger }), False, "it moves assets of 0xde70", ""},
@@ -119,6 +122,8 @@ const (
 	no     = `{"chain": ["eip155:5"]}`
 	alsoNo = `{"amountAtMost": ["0.5 ETH"]}`
 	wait   = `{"risk": {"engine": "screening", "outcome": ["pass"]}}`
+
+	waitHold = `{"risk": {"engine": "screening", "outcome": ["hold"]}}`
 )
 
 func TestConnectives(t *testing.T) {
@@ -138,6 +143,10 @@ func TestConnectives(t *testing.T) {
 		{`{"any": [` + yes + `, ` + wait + `]}`, True, "another chain than eip155:1"},
 		{`{"all": [` + wait + `, {"any": [` + no + `, ` + alsoNo + `]}]}`, False, "the verdict pass of risk engine screening and (chain eip155:5 or an amount of at most 0.5 ETH)"},
 		{`{"any": [{"all": [` + no + `, ` + alsoNo + `]}, ` + no + `]}`, False, "chain eip155:5"},
+		{`{"all": [` + yes + `, {"any": [` + no + `, ` + alsoNo + `]}]}`, False, "chain eip155:5 or an amount of at most 0.5 ETH"},
+		{`{"any": [` + no + `, ` + wait + `, ` + waitHold + `]}`, Waiting, "the verdict pass of risk engine screening or the verdict hold of risk engine screening"},
+		{`{"all": [` + yes + `, ` + wait + `, ` + waitHold + `]}`, Waiting, "the verdict pass of risk engine screening and the verdict hold of risk engine screening"},
+		{`{"any": [` + no + `, ` + no + `]}`, False, "chain eip155:5"},
 		{`{"not": {"all": [` + yes + `, ` + no + `]}}`, True, "chain eip155:5"},
 	} {
 		e := &evaluation{doc: when(t, c.condition), roster: testRoster(t), in: send(t, acme, "1")}
@@ -162,6 +171,26 @@ func TestMaxFeeOnAnotherChain(t *testing.T) {
 		t.Error("a limit of fees of one chain allows on another")
 	}
 	wantText(t, "detail", got.Detail, "there is no limit of fees on eip155:5 here, only of ETH")
+}
+
+// TestJoin: empty parts and repetitions are left out, and what is more than six.
+func TestJoin(t *testing.T) {
+	for _, c := range []struct {
+		parts []string
+		want  string
+	}{
+		{nil, ""}, {[]string{"", "a", ""}, "a"}, {[]string{"a", "b", "a"}, "a, b"},
+		{strings.Split("abcdef", ""), "a, b, c, d, e, f"}, {strings.Split("abcdefgh", ""), "a, b, c, d, e, f, 2 more"},
+	} {
+		if got := join(c.parts, ", "); got != c.want {
+			t.Errorf("join(%q) = %q, want %q", c.parts, got, c.want)
+		}
+	}
+	for n, want := range map[int]string{0: "nobody", 1: "a", 2: "a or b", 3: "a, b or c", 10: "a, b, c, d, e, f, g, h or 2 more"} {
+		if got := orList(strings.Split("abcdefghij", "")[:n]); got != want {
+			t.Errorf("orList of %d is %q, want %q", n, got, want)
+		}
+	}
 }
 
 // TestLongExplanationsAreCut: a document may hold a thousand operators.
