@@ -63,6 +63,37 @@ func TestScalarArithmeticAgainstBig(t *testing.T) {
 	})
 }
 
+func TestScalarEdges(t *testing.T) {
+	for _, v := range edges {
+		b := bytes32(v)
+		if err := NewScalar().SetBytes(b[:]); (err == nil) != (v.Cmp(bigQ) < 0) {
+			t.Errorf("SetBytes(%x): %v", b, err)
+		}
+		s := NewScalar().SetReduced(&b)
+		if bigOf(s).Cmp(modQ(v)) != 0 {
+			t.Errorf("SetReduced(%x) = %x", b, s.Bytes())
+		}
+		if got, want := s.IsHigh() == 1, modQ(v).Cmp(new(big.Int).Rsh(bigQ, 1)) > 0; got != want {
+			t.Errorf("IsHigh of %x: %v", s.Bytes(), got)
+		}
+		for _, w := range edges {
+			r := scalarOf(w)
+			for op, c := range map[string]struct {
+				got  *Scalar
+				want *big.Int
+			}{
+				"+": {NewScalar().Add(s, r), new(big.Int).Add(v, w)},
+				"-": {NewScalar().Sub(s, r), new(big.Int).Sub(v, w)},
+				"*": {NewScalar().Mul(s, r), new(big.Int).Mul(v, w)},
+			} {
+				if bigOf(c.got).Cmp(modQ(c.want)) != 0 {
+					t.Errorf("%x %s %x = %x, want %x", s.Bytes(), op, r.Bytes(), c.got.Bytes(), modQ(c.want))
+				}
+			}
+		}
+	}
+}
+
 // The sum of a product that ends in ones and 1 carries into every limb.
 func TestScalarMulAddCarries(t *testing.T) {
 	one := big.NewInt(1)

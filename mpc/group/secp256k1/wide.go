@@ -200,14 +200,10 @@ func reduce512(r *[4]uint64, w *[8]uint64) {
 	t3, c = bits.Add64(t3, m6&qc1, c)
 	u4 += c
 
-	// r = u[0:4] + u4 * q', u4 below 4: below 2^256 + 2^132.
-	h0, l0 = bits.Mul64(u4, qc0)
-	h1, l1 = bits.Mul64(u4, qc1)
-	l1, c = bits.Add64(l1, h0, 0)
-	l2 = u4 + h1 + c
-	r[0], c = bits.Add64(t0, l0, 0)
-	r[1], c = bits.Add64(t1, l1, c)
-	r[2], c = bits.Add64(t2, l2, c)
+	// r = u[0:4] + u4 * q'. u4 is at most 2: the products fit in their limbs.
+	r[0], c = bits.Add64(t0, u4*qc0, 0)
+	r[1], c = bits.Add64(t1, u4*qc1, c)
+	r[2], c = bits.Add64(t2, u4, c)
 	r[3], c = bits.Add64(t3, 0, c)
 	subQ(r, c)
 }
