@@ -4,23 +4,36 @@ import (
 	"math/big"
 	"strings"
 	"testing"
-
-	"github.com/decred/dcrd/dcrec/secp256k1/v4"
 )
 
-func TestCurveAgainstDecred(t *testing.T) {
+// mulByRule is k·a by nothing but chord and tangent.
+func mulByRule(a Point, k *big.Int) Point {
+	var sum Point
+	for i := k.BitLen() - 1; i >= 0; i-- {
+		sum = sum.Add(sum)
+		if k.Bit(i) == 1 {
+			sum = sum.Add(a)
+		}
+	}
+	return sum
+}
+
+func TestMul(t *testing.T) {
 	rnd := NewStream("refmodel curve")
-	scalars := []*big.Int{big.NewInt(1), big.NewInt(2), big.NewInt(3), sub(new(big.Int), big.NewInt(1))}
-	for range 20 {
+	scalars := []*big.Int{new(big.Int), big.NewInt(1), big.NewInt(2), big.NewInt(3), neg(big.NewInt(1)), neg(big.NewInt(2))}
+	for range 10 {
 		scalars = append(scalars, rnd.Scalar())
 	}
+	a := mulByRule(g, rnd.Scalar())
 	for _, k := range scalars {
-		want := secp256k1.PrivKeyFromBytes(enc(k)).PubKey().SerializeCompressed()
-		got := Base(k)
-		same(t, "k·G", got.Bytes(), want)
-		back, err := DecodePoint(want)
-		if err != nil || !back.Equal(got) {
-			t.Fatalf("decoding %x: %v", want, err)
+		for _, pt := range []Point{g, a} {
+			want := mulByRule(pt, k)
+			if !pt.Mul(k).Equal(want) {
+				t.Fatalf("%x times %x", k, pt.Bytes())
+			}
+			if back, err := DecodePoint(want.Bytes()); !want.IsIdentity() && (err != nil || !back.Equal(want)) {
+				t.Fatalf("decoding %x: %v", want.Bytes(), err)
+			}
 		}
 	}
 }
