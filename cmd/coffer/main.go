@@ -10,15 +10,20 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/cofferhq/coffer/client"
+	"github.com/cofferhq/coffer/internal/refusal"
 )
 
 // Exit codes.
 const (
 	exitFailed = 1 // what was asked for did not happen
 	exitUsage  = 2 // the command line is wrong
+	exitDenied = 3 // the request came to an end without a payment: denied, rejected, expired, cancelled, reverted
 )
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
@@ -71,21 +76,44 @@ func withHint(err error, format string, args ...any) error {
 
 // printError prints what is wrong, then what to do about it when that is known.
 func printError(w io.Writer, err error) {
-	fmt.Fprintf(w, "error: %v\n", err)
+	fmt.Fprintf(w, "error: %s\n", strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "\n       "))
+	if h := hintOf(err); h != "" {
+		fmt.Fprintf(w, "hint:  %s\n", h)
+	}
+}
+
+// hintOf is what to do about an error, when it says so.
+func hintOf(err error) string {
 	var h interface{ Hint() string }
 	if errors.As(err, &h) && h.Hint() != "" {
-		fmt.Fprintf(w, "hint:  %s\n", h.Hint())
+		return h.Hint()
 	}
+	var answer *client.Error
+	if errors.As(err, &answer) {
+		return answer.Fix
+	}
+	var r *refusal.Refusal
+	if errors.As(err, &r) {
+		return r.Fix
+	}
+	return ""
 }
 
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
-		Use:           "coffer",
-		Short:         "Self-hosted custody: keys split among HSM-backed vaults, policy checked by each of them",
+		Use:   "coffer",
+		Short: "Self-hosted custody: keys split among HSM-backed vaults, policy checked by each of them",
+		Long: `Coffer is self-hosted custody: keys split among HSM-backed vaults, policy checked by each of them.
+
+Try it with "coffer dev". The verbs of a cluster's users read client.toml and keys/ in the folder that
+COFFER_HOME names.
+
+Exit codes: 0 done; 1 it failed; 2 the command line is wrong; 3 the request came to an end without a payment
+(denied, rejected, expired, cancelled, reverted).`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
-		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Args:          cobra.ArbitraryArgs,
+		RunE:          help,
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &usageError{withHint(err, "%s --help", cmd.CommandPath())}

@@ -15,19 +15,21 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/cofferhq/coffer/internal/config"
+	"github.com/cofferhq/coffer/internal/coordinator/process"
 	"github.com/cofferhq/coffer/internal/governance"
 	"github.com/cofferhq/coffer/internal/hsm/device"
 	"github.com/cofferhq/coffer/internal/hsm/remote"
 	"github.com/cofferhq/coffer/internal/identity"
 	"github.com/cofferhq/coffer/internal/node"
 	"github.com/cofferhq/coffer/internal/policy"
+	"github.com/cofferhq/coffer/internal/risk"
 	"github.com/cofferhq/coffer/internal/transport"
 	"github.com/cofferhq/coffer/internal/vaultshell"
 )
 
 // processCommands are the long-running processes and what sets them up.
 func processCommands() []*cobra.Command {
-	return []*cobra.Command{hsmCommand(), vaultCommand(), nodeCommand(), genesisCommand(), brokerKeyCommand()}
+	return []*cobra.Command{devCommand(), hsmCommand(), vaultCommand(), nodeCommand(), coordinatorCommand(), riskCommand(), genesisCommand(), brokerKeyCommand()}
 }
 
 func newLogger(w io.Writer, process string) *slog.Logger {
@@ -136,6 +138,43 @@ func nodeCommand() *cobra.Command {
 		},
 	}
 	configFlag(cmd, &path)
+	cmd.AddCommand(nodesCommand())
+	return cmd
+}
+
+func coordinatorCommand() *cobra.Command {
+	var path string
+	cmd := &cobra.Command{
+		Use:   "coordinator --config FILE",
+		Short: "Run the coordinator with its broker and its HTTP API",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := process.LoadConfig(path, os.Environ())
+			if err != nil {
+				return err
+			}
+			return process.Run(cmd.Context(), c, newLogger(cmd.ErrOrStderr(), "coordinator"), nil)
+		},
+	}
+	configFlag(cmd, &path)
+	return cmd
+}
+
+func riskCommand() *cobra.Command {
+	var path string
+	cmd := &cobra.Command{
+		Use:   "risk --config FILE",
+		Short: "Run the risk engine, which screens requests",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := risk.LoadConfig(path, os.Environ())
+			if err != nil {
+				return err
+			}
+			return risk.Run(cmd.Context(), c, newLogger(cmd.ErrOrStderr(), "risk"))
+		},
+	}
+	configFlag(cmd, &path)
 	return cmd
 }
 
@@ -171,7 +210,7 @@ func writeNew(path string, b []byte, mode os.FileMode) error {
 
 func genesisCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "genesis", Short: "Make or show the file that a cluster begins with", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
+		RunE: help}
 	var name, roster, pol, out string
 	var cards []string
 	create := &cobra.Command{

@@ -29,7 +29,8 @@ type changeOut struct {
 	Body *client.Change
 }
 
-type hashIn struct {
+// ChangePath is exported since huma reads no embedded struct that is not.
+type ChangePath struct {
 	Hash string `path:"hash" doc:"The change's hash, or its first 8 hex digits or more."`
 }
 
@@ -111,7 +112,7 @@ func (s *server) change(x *coordinator.StoredChange) (*client.Change, error) {
 	return out, nil
 }
 
-func (s *server) getChange(ctx context.Context, in *hashIn) (*changeOut, error) {
+func (s *server) getChange(ctx context.Context, in *ChangePath) (*changeOut, error) {
 	x, err := s.findChange(ctx, in.Hash)
 	if err != nil {
 		return nil, err
@@ -198,7 +199,7 @@ func (s *server) takeChange(ctx context.Context, sc *governance.SignedChange) (*
 }
 
 type signChangeIn struct {
-	hashIn
+	ChangePath
 	Body client.ChangeSignature
 }
 

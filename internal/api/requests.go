@@ -22,7 +22,8 @@ type requestOut struct {
 	Body   *client.Request
 }
 
-type idIn struct {
+// RequestPath is exported since huma reads no embedded struct that is not.
+type RequestPath struct {
 	ID string `path:"id" doc:"The request's id, or its first 8 hex digits or more."`
 }
 
@@ -112,7 +113,7 @@ func (s *server) answer(ctx context.Context, r *coordinator.Record) (*requestOut
 	if err != nil {
 		return nil, fail(err, "")
 	}
-	return &requestOut{Body: body}, nil
+	return &requestOut{Status: http.StatusOK, Body: body}, nil
 }
 
 type listIn struct {
@@ -159,7 +160,7 @@ func (s *server) find(ctx context.Context, id string) (*coordinator.Record, erro
 	return r, nil
 }
 
-func (s *server) getRequest(ctx context.Context, in *idIn) (*requestOut, error) {
+func (s *server) getRequest(ctx context.Context, in *RequestPath) (*requestOut, error) {
 	r, err := s.find(ctx, in.ID)
 	if err != nil {
 		return nil, err
@@ -168,7 +169,7 @@ func (s *server) getRequest(ctx context.Context, in *idIn) (*requestOut, error) 
 }
 
 type approveIn struct {
-	idIn
+	RequestPath
 	Body struct {
 		Approval string `json:"approval" doc:"The canonical approval, base64url."`
 	}
@@ -205,7 +206,7 @@ func same(field, id string, signed [32]byte) error {
 }
 
 type cancelIn struct {
-	idIn
+	RequestPath
 	Body struct {
 		Cancellation string `json:"cancellation" doc:"The canonical cancellation, base64url."`
 	}
@@ -234,7 +235,7 @@ type transactionOut struct {
 	Body *client.Transaction
 }
 
-func (s *server) transaction(ctx context.Context, in *idIn) (*transactionOut, error) {
+func (s *server) transaction(ctx context.Context, in *RequestPath) (*transactionOut, error) {
 	r, err := s.find(ctx, in.ID)
 	if err != nil {
 		return nil, err
@@ -255,7 +256,7 @@ func hex0x(b []byte) string { return "0x" + hex.EncodeToString(b) }
 const maxWait = 60 * time.Second
 
 type waitIn struct {
-	idIn
+	RequestPath
 	Timeout string `query:"timeout" default:"30s" doc:"How long at most, up to 60s."`
 	Until   string `query:"until" default:"settled" enum:"settled,final,change" doc:"final: nothing more happens; settled: that, or it waits for people; change: its history is longer than after."`
 	After   int    `query:"after" default:"0" minimum:"0" doc:"For until=change: the number of transitions that the caller knows."`

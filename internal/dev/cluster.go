@@ -2,8 +2,6 @@ package dev
 
 import (
 	"context"
-	"crypto/ed25519"
-	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -13,6 +11,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/cofferhq/coffer/client"
 	"github.com/cofferhq/coffer/internal/chain/evm"
 	"github.com/cofferhq/coffer/internal/chain/evm/devnode"
 	"github.com/cofferhq/coffer/internal/chain/evm/rpc"
@@ -57,7 +56,7 @@ type Cluster struct {
 	Broker      string // URL
 	Software    bool   // the vaults have no hardware, not even SoftHSM
 
-	people map[string]ed25519.PrivateKey
+	people map[string]*client.Signer
 }
 
 const (
@@ -171,10 +170,10 @@ func (c *Cluster) startDevices(ctx context.Context) error {
 			return err
 		}
 		c.Parties = append(c.Parties, p)
-		if err := c.device(ctx, p); err != nil {
+		if err := c.Device(ctx, p); err != nil {
 			return err
 		}
-		if err := p.write(c.path("genesis")); err != nil {
+		if err := p.Write(c.path("genesis")); err != nil {
 			return err
 		}
 		if err := p.StartHSM(ctx); err != nil {
@@ -184,7 +183,9 @@ func (c *Cluster) startDevices(ctx context.Context) error {
 	return nil
 }
 
-func (c *Cluster) device(ctx context.Context, p *Party) error {
+// Device gives a party a device of its own: the module that the options name,
+// SoftHSM, or software.
+func (c *Cluster) Device(ctx context.Context, p *Party) error {
 	if c.Module != "" {
 		p.usePKCS11(c.Module, c.PIN)
 		return nil
@@ -211,9 +212,11 @@ func (c *Cluster) found(ctx context.Context) error {
 		}
 		return c.checkGenesis()
 	}
-	keys := map[string]signature.PublicKey{}
+	keys, err := map[string]signature.PublicKey{}, error(nil)
 	for name, k := range c.people {
-		keys[name] = signature.PublicKey{Algorithm: signature.Ed25519, Key: string(k.Public().(ed25519.PublicKey))}
+		if keys[name], err = signature.ParseText(k.PublicKey()); err != nil {
+			return err
+		}
 	}
 	roster, err := example.Roster(keys)
 	if err != nil {
@@ -256,9 +259,9 @@ func (c *Cluster) checkGenesis() error {
 
 // loadPeople makes the keys of the example's people, or reads them.
 func (c *Cluster) loadPeople() error {
-	c.people = map[string]ed25519.PrivateKey{}
+	c.people = map[string]*client.Signer{}
 	for _, name := range example.Principals() {
-		k, err := c.personKey(name)
+		k, err := c.person(name)
 		if err != nil {
 			return err
 		}
@@ -305,12 +308,4 @@ func (c *Cluster) Stop() {
 	if c.Anvil != nil {
 		c.Anvil.Stop()
 	}
-}
-
-func randomToken() (string, error) {
-	b := make([]byte, 24)
-	if _, err := rand.Read(b); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(b), nil
 }

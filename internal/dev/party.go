@@ -26,6 +26,7 @@ type Party struct {
 	uri    string            // of its device
 	env    map[string]string // of its device's library
 	Token  string            // directory that holds its token or software keys
+	soft   *softhsm.Token    // when SoftHSM is its device
 	broker string            // public key of its node's user
 	url    string            // of the broker
 
@@ -42,7 +43,7 @@ func (p *Party) useSoftHSM(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.uri, p.Token = t.URI(), t.Tokens
+	p.uri, p.Token, p.soft = t.URI(), t.Tokens, &t
 	p.env = map[string]string{softhsm.EnvConf: t.Conf}
 	return nil
 }
@@ -58,8 +59,8 @@ func (p *Party) usePKCS11(module, pinFile string) {
 	p.uri = pkcs11uri.URI{Token: "coffer-" + p.Name, Module: module, PIN: pinFile}.String()
 }
 
-// write makes the party's configuration files and its broker key.
-func (p *Party) write(genesis string) error {
+// Write makes the party's configuration files and its broker key.
+func (p *Party) Write(genesis string) error {
 	if p.broker == "" {
 		public, err := brokerKey(p.path("broker.seed"))
 		if err != nil {
@@ -108,6 +109,11 @@ func (p *Party) startProcess(name string, args ...string) (*Process, error) {
 
 // StartHSM starts the helper that serves the device.
 func (p *Party) StartHSM(ctx context.Context) (err error) {
+	if p.soft != nil {
+		if err := p.soft.Repair(); err != nil {
+			return err
+		}
+	}
 	if p.HSM, err = p.startProcess("hsm"); err != nil {
 		return err
 	}
@@ -180,4 +186,22 @@ func (p *Party) processes() []*Process {
 		}
 	}
 	return out
+}
+
+// Copy makes a party that runs a copy of this one's disk in another directory,
+// with this one's device, as somebody who stole the disk would. Write it before
+// it is started.
+func (p *Party) Copy(dir string) (*Party, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	c := &Party{ID: p.ID, Name: p.Name, Dir: dir, bin: p.bin, uri: p.uri, env: p.env, Token: p.Token, broker: p.broker, url: p.url}
+	if err := os.CopyFS(c.path("disk"), os.DirFS(p.path("disk"))); err != nil {
+		return nil, fmt.Errorf("couldn't copy the disk of %s: %w", p.Name, err)
+	}
+	seed, err := os.ReadFile(p.path("broker.seed"))
+	if err != nil {
+		return nil, err
+	}
+	return c, os.WriteFile(c.path("broker.seed"), seed, 0o600)
 }

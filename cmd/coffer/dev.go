@@ -1,0 +1,232 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/cofferhq/coffer/client"
+	"github.com/cofferhq/coffer/internal/chain/amount"
+	"github.com/cofferhq/coffer/internal/chain/evm"
+	"github.com/cofferhq/coffer/internal/chain/evm/devnode"
+	"github.com/cofferhq/coffer/internal/chain/evm/rpc"
+	"github.com/cofferhq/coffer/internal/dev"
+)
+
+// devOptions are dev's flags.
+type devOptions struct {
+	keep, rpc, module, pin string
+}
+
+func devCommand() *cobra.Command {
+	var o devOptions
+	cmd := &cobra.Command{
+		Use:   "dev",
+		Short: "Run a whole cluster on this machine until Ctrl-C",
+		Long:  "Starts three vaults with a token and a node each, a coordinator, a risk engine and an Ethereum node, makes a wallet with play money, and keeps them running. Everybody's keys lie in one folder: it protects nothing.",
+		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return runDev(cmd.Context(), cmd.OutOrStdout(), &o) },
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.keep, "keep", "", "folder to keep the cluster in; the same one again goes on with it (default: a temporary folder)")
+	f.StringVar(&o.rpc, "rpc", "", "URL of a chain node of your own, instead of anvil; it must be one of a test network")
+	f.StringVar(&o.module, "pkcs11", "", "PKCS#11 module of your own, with tokens coffer-vault-1 to 3, instead of SoftHSM")
+	f.StringVar(&o.pin, "pin", "", "file with the PIN of those tokens")
+	return cmd
+}
+
+func runDev(ctx context.Context, w io.Writer, o *devOptions) (err error) {
+	binary, err := selfPath()
+	if err != nil {
+		return err
+	}
+	opts := dev.Options{
+		Binary: binary, RPC: o.rpc, Module: o.module, PIN: o.pin,
+		Progress: func(step string, took time.Duration) {
+			fmt.Fprintf(w, "  %-48s %s\n", step, took.Round(time.Millisecond))
+		},
+	}
+	if o.keep != "" {
+		if opts.Dir, err = filepath.Abs(o.keep); err != nil {
+			return err
+		}
+	} else {
+		if opts.Dir, err = os.MkdirTemp("", "coffer-dev-"); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, os.RemoveAll(opts.Dir)) }()
+	}
+	if o.module != "" && o.pin == "" {
+		return &usageError{errors.New("--pkcs11: add --pin FILE with the tokens' PIN")}
+	}
+	if o.rpc != "" {
+		if opts.Chain, err = chainOf(ctx, o.rpc); err != nil {
+			return fmt.Errorf("--rpc: %w", err)
+		}
+	}
+	fmt.Fprintf(w, "starting a cluster in %s\n", opts.Dir)
+	c, err := dev.Start(ctx, opts)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil // Ctrl-C while it was starting
+		}
+		return explainDev(err)
+	}
+	defer func() {
+		c.Stop()
+		fmt.Fprintln(w, "stopped")
+	}()
+	if err := setUp(ctx, w, c); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	printNext(w, c)
+	return watch(ctx, w, c)
+}
+
+// chainOf asks a node which chain it is on.
+func chainOf(ctx context.Context, url string) (uint64, error) {
+	n, err := rpc.New(url, 1)
+	if err != nil {
+		return 0, err
+	}
+	id, err := n.ChainID(ctx)
+	var other *rpc.WrongChainError
+	switch {
+	case errors.As(err, &other):
+		return other.Got, nil
+	case err == nil && id == 1:
+		return 0, errors.New("this node is on Ethereum's main chain: a development cluster protects nothing")
+	}
+	return id, err
+}
+
+func explainDev(err error) error {
+	if errors.Is(err, devnode.ErrMissing) {
+		return withHint(err, "make tools   (or give a node of your own: coffer dev --rpc URL)")
+	}
+	return err
+}
+
+// setUp makes the first wallet and gives it play money.
+func setUp(ctx context.Context, w io.Writer, c *dev.Cluster) error {
+	began := time.Now()
+	cl, err := c.Client()
+	if err != nil {
+		return err
+	}
+	ws, err := cl.Wallets(ctx)
+	if err != nil {
+		return err
+	}
+	if len(ws) == 0 {
+		info, err := cl.Cluster(ctx)
+		if err != nil {
+			return err
+		}
+		order, err := c.Person("alice").OrderWallet(info, "treasury", 2, nil)
+		if err != nil {
+			return err
+		}
+		made, err := cl.CreateWallet(ctx, order)
+		if err != nil {
+			return err
+		}
+		ws = []client.Wallet{*made}
+		fmt.Fprintf(w, "  %-48s %s\n", "wallet treasury: its key is split in three", time.Since(began).Round(time.Millisecond))
+	}
+	if c.Anvil == nil {
+		return nil
+	}
+	account, err := evm.ParseAddress(ws[0].Addresses[evm.ChainName(c.Chain)])
+	if err != nil {
+		return err
+	}
+	wei, err := amount.Parse("100 ETH", amount.Ether...)
+	if err != nil {
+		return err
+	}
+	if err := c.Anvil.SetBalance(ctx, account, wei); err != nil {
+		return err
+	}
+	tokens, err := amount.Parse("1000000 TEST", amount.Unit{Symbol: devnode.TokenSymbol, Decimals: devnode.TokenDecimals})
+	if err != nil {
+		return err
+	}
+	_, err = c.Anvil.DeployToken(ctx, account, tokens)
+	return err
+}
+
+func printNext(w io.Writer, c *dev.Cluster) {
+	cl, err := c.Client()
+	address := ""
+	if err == nil {
+		if ws, err := cl.Wallets(context.Background()); err == nil && len(ws) > 0 {
+			address = ws[0].Addresses[evm.ChainName(c.Chain)]
+		}
+	}
+	hsm := "SoftHSM, a token for each vault"
+	switch {
+	case c.Software:
+		hsm = "the software HSM, since SoftHSM is not installed (apt-get install softhsm2)"
+	case c.Module != "":
+		hsm = c.Module
+	}
+	money := ", which has 100 ETH and 1000000 TEST of play money"
+	if c.Anvil == nil {
+		money = ": send it some test money"
+	}
+	fmt.Fprintf(w, `
+ready. HSM: %s
+chain %d at %s, API %s
+wallet treasury is %s%s
+
+In another terminal:
+
+  export COFFER_HOME=%s
+  coffer propose --as bot --to 0x70997970C51812dc3A010C7d01b50e0d17dc79C8 --amount "0.1 ETH"   # small, to a known address: signed at once
+  coffer propose --as bot --to 0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC --amount "2 ETH"     # waits for two approvals
+  coffer status
+  coffer approve REQUEST --as bob
+  coffer approve REQUEST --as carol
+  coffer show REQUEST
+  coffer propose --as bot --to 0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC --amount "20 ETH"    # refused by the vaults
+  coffer policy show > policy.json     # edit it, then: coffer policy propose policy.json --as alice
+  coffer log verify
+
+(coffer is %s)
+Ctrl-C stops everything.
+`, hsm, c.Chain, c.NodeURL, c.API, address, money, c.Dir, c.Binary)
+}
+
+// watch waits for Ctrl-C. A process that ends by itself is told.
+func watch(ctx context.Context, w io.Writer, c *dev.Cluster) error {
+	ended := make(chan *dev.Process)
+	for _, p := range c.Processes() {
+		go func() {
+			select {
+			case <-p.Done():
+				select {
+				case ended <- p:
+				case <-ctx.Done():
+				}
+			case <-ctx.Done():
+			}
+		}()
+	}
+	select {
+	case <-ctx.Done():
+		fmt.Fprintln(w, "\nstopping")
+		return nil
+	case p := <-ended:
+		return withHint(p.Failure(), "its log: %s", p.Log)
+	}
+}

@@ -1,0 +1,256 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/cofferhq/coffer/client"
+)
+
+// documentCommand is policy or roster: both change the same way.
+func documentCommand(kind string) *cobra.Command {
+	short := "What is allowed: show it, propose a new one, sign a change"
+	if kind == "roster" {
+		short = "People, groups and the admin quorum: show them, propose a change, sign it"
+	}
+	cmd := &cobra.Command{Use: kind, Short: short, Args: cobra.NoArgs, RunE: help}
+	var note string
+	var sure bool
+	propose := verb("propose FILE", "Propose a new "+kind+" (JSON) and sign it as the first admin", cobra.ExactArgs(1), true, func(ctx context.Context, s *session, args []string) error {
+		return proposeChange(ctx, s, kind, args[0], note)
+	})
+	propose.Flags().StringVar(&note, "note", "", "why, for the other admins")
+	approve := verb("approve CHANGE", "Sign a proposed change, after seeing it", cobra.ExactArgs(1), true, func(ctx context.Context, s *session, args []string) error {
+		return approveChange(ctx, s, kind, args[0], sure)
+	})
+	approve.Flags().BoolVarP(&sure, "yes", "y", false, "sign without being asked")
+	cmd.AddCommand(
+		verb("show", "Show the "+kind+" in force", cobra.NoArgs, false, func(ctx context.Context, s *session, _ []string) error { return showDocument(ctx, s, kind) }),
+		propose, approve,
+		verb("changes", "List the changes so far, and those that wait for signatures", cobra.NoArgs, false, func(ctx context.Context, s *session, _ []string) error { return listChanges(ctx, s, kind) }),
+	)
+	return cmd
+}
+
+func showDocument(ctx context.Context, s *session, kind string) error {
+	if err := s.connect(ctx); err != nil {
+		return err
+	}
+	get := s.api.Policy
+	if kind == "roster" {
+		get = s.api.Roster
+	}
+	d, err := get(ctx)
+	if err != nil {
+		return err
+	}
+	if !s.json {
+		fmt.Fprintf(s.cmd.ErrOrStderr(), "version %d, root %s\n", d.Version.Seq, d.Root)
+	}
+	// The document alone, so that it can be edited and proposed.
+	return printJSON(s.out(), d.Document)
+}
+
+func proposeChange(ctx context.Context, s *session, kind, path, note string) error {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("couldn't read the new %s: %w", kind, err)
+	}
+	k, err := s.signer()
+	if err != nil {
+		return err
+	}
+	defer k.Close()
+	if err := s.connect(ctx); err != nil {
+		return err
+	}
+	draft := client.NewPolicyChange
+	if kind == "roster" {
+		draft = client.NewRosterChange
+	}
+	d, err := draft(s.info, k.Principal(), note, b)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	c, err := s.api.ProposeChange(ctx, d, k.SignChange(d))
+	if err != nil {
+		return err
+	}
+	return s.print(c, func(w io.Writer) { printChange(w, c) })
+}
+
+func approveChange(ctx context.Context, s *session, kind, hash string, sure bool) error {
+	if err := checkID("change", hash); err != nil {
+		return err
+	}
+	k, err := s.signer()
+	if err != nil {
+		return err
+	}
+	defer k.Close()
+	if err := s.connect(ctx); err != nil {
+		return err
+	}
+	c, err := s.api.Change(ctx, hash)
+	if err != nil {
+		return err
+	}
+	d, err := client.DecodeChange(c.Canonical)
+	switch {
+	case err != nil:
+		return err
+	case !strings.HasPrefix(d.Hash, hash):
+		return fmt.Errorf("the coordinator shows change %s, which is not %s", d.Hash, hash)
+	case d.Cluster != s.info.ID:
+		return fmt.Errorf("the change is for cluster %s, this is %s", d.Cluster, s.info.ID)
+	case d.Kind != kind:
+		return withHint(fmt.Errorf("change %s is of the %s", short(d.Hash), d.Kind), "coffer %s approve %s", d.Kind, short(d.Hash))
+	}
+	if !s.json {
+		s.say("change %d of the %s, by %s: %s", d.Seq, d.Kind, d.Author, d.Note)
+		if err := s.showDifference(ctx, kind, d.Document); err != nil {
+			return err
+		}
+	}
+	if !sure {
+		if err := s.confirm("Sign this as " + k.Principal() + "?"); err != nil {
+			return err
+		}
+	}
+	if c, err = s.api.SignChange(ctx, d.Hash, k.SignChange(d)); err != nil {
+		return err
+	}
+	return s.print(c, func(w io.Writer) { printChange(w, c) })
+}
+
+// showDifference prints the lines that a change removes and adds.
+func (s *session) showDifference(ctx context.Context, kind string, document json.RawMessage) error {
+	get := s.api.Policy
+	if kind == "roster" {
+		get = s.api.Roster
+	}
+	old, err := get(ctx)
+	if err != nil {
+		return err
+	}
+	was, err := json.Marshal(old.Document)
+	if err != nil {
+		return err
+	}
+	before, after, err := indentBoth(was, document)
+	if err != nil {
+		return err
+	}
+	for _, l := range difference(before, after) {
+		s.say("  %s", l)
+	}
+	return nil
+}
+
+// indentBoth writes two documents in one form, a value a line.
+func indentBoth(a, b []byte) (x, y []string, err error) {
+	for _, p := range []struct {
+		in  []byte
+		out *[]string
+	}{{a, &x}, {b, &y}} {
+		var v any
+		dec := json.NewDecoder(bytes.NewReader(p.in))
+		dec.UseNumber()
+		if err := dec.Decode(&v); err != nil {
+			return nil, nil, err
+		}
+		text, err := json.MarshalIndent(v, "", "  ")
+		if err != nil {
+			return nil, nil, err
+		}
+		*p.out = strings.Split(string(text), "\n")
+	}
+	return x, y, nil
+}
+
+// difference is the longest common subsequence's complement, with one line of
+// context around each change.
+func difference(a, b []string) []string {
+	n, m := len(a), len(b)
+	if n*m > 4<<20 {
+		return append([]string{"(too long to compare; the whole new document)"}, b...)
+	}
+	l := make([][]int, n+1)
+	for i := range l {
+		l[i] = make([]int, m+1)
+	}
+	for i := n - 1; i >= 0; i-- {
+		for j := m - 1; j >= 0; j-- {
+			if a[i] == b[j] {
+				l[i][j] = l[i+1][j+1] + 1
+			} else {
+				l[i][j] = max(l[i+1][j], l[i][j+1])
+			}
+		}
+	}
+	var out []string
+	for i, j := 0, 0; i < n || j < m; {
+		switch {
+		case i < n && j < m && a[i] == b[j]:
+			i, j = i+1, j+1
+		case i < n && (j == m || l[i+1][j] >= l[i][j+1]):
+			out = append(out, "- "+a[i])
+			i++
+		default:
+			out = append(out, "+ "+b[j])
+			j++
+		}
+	}
+	if out == nil {
+		return []string{"(no difference)"}
+	}
+	return out
+}
+
+func listChanges(ctx context.Context, s *session, kind string) error {
+	if err := s.connect(ctx); err != nil {
+		return err
+	}
+	all, err := s.api.Changes(ctx)
+	if err != nil {
+		return err
+	}
+	cs := []client.Change{}
+	for _, c := range all {
+		if c.Kind == kind {
+			cs = append(cs, c)
+		}
+	}
+	return s.print(cs, func(w io.Writer) {
+		if len(cs) == 0 {
+			fmt.Fprintf(w, "no change since the genesis: coffer %s propose FILE\n", kind)
+			return
+		}
+		rows := [][]string{{"CHANGE", "NUMBER", "BY", "SIGNED BY", "STATE", "NOTE"}}
+		for _, c := range cs {
+			rows = append(rows, []string{short(c.Hash), fmt.Sprint(c.Seq), c.Author, strings.Join(c.SignedBy, ","), changeState(&c), c.Note})
+		}
+		table(w, rows...)
+	})
+}
+
+func changeState(c *client.Change) string {
+	if c.Applied {
+		return "in force"
+	}
+	return fmt.Sprintf("%d of %d signatures", len(c.SignedBy), c.Quorum)
+}
+
+func printChange(w io.Writer, c *client.Change) {
+	fmt.Fprintf(w, "change %s, number %d of the %s: %s\n", c.Hash, c.Seq, c.Kind, changeState(c))
+	if !c.Applied {
+		fmt.Fprintf(w, "next: coffer %s approve %s --as ADMIN\n", c.Kind, short(c.Hash))
+	}
+}

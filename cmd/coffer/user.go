@@ -1,0 +1,133 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/cofferhq/coffer/client"
+)
+
+func userCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "user", Short: "People's keys", Args: cobra.NoArgs, RunE: help}
+	cmd.AddCommand(
+		verb("create NAME", "Make a key for a person or a service", cobra.ExactArgs(1), false, createUser),
+		verb("list", "List who is in the roster, and whose keys are here", cobra.NoArgs, false, listUsers),
+	)
+	return cmd
+}
+
+func help(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return &usageError{withHint(fmt.Errorf("unknown command %q", args[0]), "%s --help", cmd.CommandPath())}
+	}
+	return cmd.Help()
+}
+
+// user is somebody in the roster, or somebody whose key is here.
+type user struct {
+	Name    string   `json:"name"`
+	Kind    string   `json:"kind,omitempty"`
+	Groups  []string `json:"groups,omitempty"`
+	Keys    []string `json:"keys"`
+	KeyHere string   `json:"key_here,omitempty"` // file
+	Roster  bool     `json:"in_roster"`
+}
+
+func createUser(_ context.Context, s *session, args []string) error {
+	if err := os.MkdirAll(s.keys(), 0o700); err != nil {
+		return err
+	}
+	path := filepath.Join(s.keys(), args[0]+".key")
+	if strings.ContainsRune(args[0], filepath.Separator) {
+		return &usageError{fmt.Errorf("name %q: want a name such as alice, not a path", args[0])}
+	}
+	k, err := client.NewSigner(args[0], path)
+	if err != nil {
+		return err
+	}
+	defer k.Close()
+	u := user{Name: args[0], Keys: []string{k.PublicKey()}, KeyHere: path}
+	return s.print(u, func(w io.Writer) {
+		fmt.Fprintf(w, "key of %s: %s\npublic key: %s\n", args[0], path, k.PublicKey())
+		fmt.Fprintln(w, "It counts once the admins have put it into the roster: coffer roster show --json > roster.json, add it, coffer roster propose roster.json")
+	})
+}
+
+func listUsers(ctx context.Context, s *session, _ []string) error {
+	if err := s.connect(ctx); err != nil {
+		return err
+	}
+	doc, err := s.api.Roster(ctx)
+	if err != nil {
+		return err
+	}
+	users, err := rosterUsers(doc.Document)
+	if err != nil {
+		return err
+	}
+	files, err := filepath.Glob(filepath.Join(s.keys(), "*.key"))
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		name := strings.TrimSuffix(filepath.Base(f), ".key")
+		i := slices.IndexFunc(users, func(u user) bool { return u.Name == name })
+		if i < 0 {
+			users = append(users, user{Name: name})
+			i = len(users) - 1
+		}
+		users[i].KeyHere = f
+	}
+	return s.print(users, func(w io.Writer) {
+		rows := [][]string{{"NAME", "KIND", "GROUPS", "KEY HERE", "PUBLIC KEY"}}
+		for _, u := range users {
+			here, kind := "no", u.Kind
+			if u.KeyHere != "" {
+				here = "yes"
+			}
+			if !u.Roster {
+				kind = "not in the roster"
+			}
+			rows = append(rows, []string{u.Name, kind, strings.Join(u.Groups, ","), here, strings.Join(u.Keys, " ")})
+		}
+		table(w, rows...)
+	})
+}
+
+// rosterUsers reads the roster's JSON form.
+func rosterUsers(document any) ([]user, error) {
+	b, err := json.Marshal(document)
+	if err != nil {
+		return nil, err
+	}
+	var doc struct {
+		Principals []struct {
+			ID, Kind    string
+			Credentials []string
+		}
+		Groups map[string][]string
+	}
+	if err := json.Unmarshal(b, &doc); err != nil {
+		return nil, fmt.Errorf("the coordinator's roster is not what was expected: %w", err)
+	}
+	var users []user
+	for _, p := range doc.Principals {
+		u := user{Name: p.ID, Kind: p.Kind, Keys: p.Credentials, Roster: true}
+		for name, members := range doc.Groups {
+			if slices.Contains(members, p.ID) {
+				u.Groups = append(u.Groups, name)
+			}
+		}
+		slices.Sort(u.Groups)
+		users = append(users, u)
+	}
+	return users, nil
+}

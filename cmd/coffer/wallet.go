@@ -1,0 +1,150 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/cofferhq/coffer/client"
+)
+
+func walletCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "wallet", Short: "Keys that the vaults hold together", Args: cobra.NoArgs, RunE: help}
+	threshold := 2
+	create := verb("create NAME", "Have the vaults make a key; an admin signs the order", cobra.ExactArgs(1), true, func(ctx context.Context, s *session, args []string) error {
+		if err := s.connect(ctx); err != nil {
+			return err
+		}
+		k, err := s.signer()
+		if err != nil {
+			return err
+		}
+		defer k.Close()
+		order, err := k.OrderWallet(s.info, args[0], threshold, nil)
+		if err != nil {
+			return err
+		}
+		w, err := s.api.CreateWallet(ctx, order)
+		if err != nil {
+			return err
+		}
+		return s.print(w, func(out io.Writer) { printWallet(out, w) })
+	})
+	create.Flags().IntVar(&threshold, "threshold", threshold, "how many vaults must sign together")
+	cmd.AddCommand(create, verb("list", "List the wallets", cobra.NoArgs, false, func(ctx context.Context, s *session, _ []string) error {
+		if err := s.connect(ctx); err != nil {
+			return err
+		}
+		ws, err := s.api.Wallets(ctx)
+		if err != nil {
+			return err
+		}
+		return s.print(nonNil(ws), func(out io.Writer) {
+			if len(ws) == 0 {
+				fmt.Fprintln(out, "no wallet yet: coffer wallet create NAME --as ADMIN")
+				return
+			}
+			rows := [][]string{{"NAME", "SIGNS", "ADDRESS"}}
+			for _, w := range ws {
+				for _, chain := range sortedKeys(w.Addresses) {
+					rows = append(rows, []string{w.Name, fmt.Sprintf("%d of %d", w.Threshold, len(w.Parties)), w.Addresses[chain] + " on " + chain})
+				}
+			}
+			table(out, rows...)
+		})
+	}))
+	return cmd
+}
+
+func nonNil[T any](s []T) []T {
+	if s == nil {
+		return []T{}
+	}
+	return s
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	var ks []string
+	for k := range m {
+		ks = append(ks, k)
+	}
+	slices.Sort(ks)
+	return ks
+}
+
+func printWallet(out io.Writer, w *client.Wallet) {
+	fmt.Fprintf(out, "wallet %s: any %d of vaults %s sign\n", w.Name, w.Threshold, joinInts(w.Parties))
+	fmt.Fprintf(out, "key id      %s\npublic key  %s\n", w.ID, w.PublicKey)
+	for _, chain := range sortedKeys(w.Addresses) {
+		fmt.Fprintf(out, "address     %s on %s\n", w.Addresses[chain], chain)
+	}
+}
+
+func joinInts(xs []int) string {
+	return strings.Trim(strings.Join(strings.Fields(fmt.Sprint(xs)), ", "), "[]")
+}
+
+func addressCommand() *cobra.Command {
+	var chain string
+	cmd := verb("address [WALLET]", "Print a wallet's address", cobra.MaximumNArgs(1), false, func(ctx context.Context, s *session, args []string) error {
+		if err := s.connect(ctx); err != nil {
+			return err
+		}
+		w, err := s.wallet(ctx, strings.Join(args, ""))
+		if err != nil {
+			return err
+		}
+		id, err := s.chain(chain)
+		if err != nil {
+			return err
+		}
+		a, ok := w.Addresses[id]
+		if !ok {
+			return fmt.Errorf("wallet %s has no address on %s", w.Name, id)
+		}
+		return s.print(map[string]string{"wallet": w.Name, "chain": id, "address": a}, func(out io.Writer) { fmt.Fprintln(out, a) })
+	})
+	cmd.Flags().StringVar(&chain, "chain", "", "chain, such as eip155:1 (default: the only one)")
+	return cmd
+}
+
+// wallet finds a wallet by name; without one, the only one.
+func (s *session) wallet(ctx context.Context, name string) (*client.Wallet, error) {
+	if name != "" {
+		return s.api.Wallet(ctx, name)
+	}
+	ws, err := s.api.Wallets(ctx)
+	if err != nil {
+		return nil, err
+	}
+	switch len(ws) {
+	case 0:
+		return nil, withHint(fmt.Errorf("there is no wallet yet"), "coffer wallet create NAME --as ADMIN")
+	case 1:
+		return &ws[0], nil
+	}
+	var names []string
+	for _, w := range ws {
+		names = append(names, w.Name)
+	}
+	return nil, &usageError{fmt.Errorf("which wallet? There are %s", strings.Join(names, ", "))}
+}
+
+// chain is the chain that was named, or the only one.
+func (s *session) chain(id string) (string, error) {
+	var ids []string
+	for _, c := range s.info.Chains {
+		if c.ID == id || id == "" && len(s.info.Chains) == 1 {
+			return c.ID, nil
+		}
+		ids = append(ids, c.ID)
+	}
+	if id == "" {
+		return "", &usageError{fmt.Errorf("--chain: which one? There are %s", strings.Join(ids, ", "))}
+	}
+	return "", &usageError{fmt.Errorf("--chain %q: the coordinator has a node of %s", id, strings.Join(ids, ", "))}
+}
