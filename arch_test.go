@@ -44,9 +44,9 @@ var layers = [][]string{
 	{"internal/chain/evm/rpc", "internal/hsm/pkcs11", "internal/hsm/softhsm", "internal/hsm/remote", "internal/transport", "internal/vaultlink"},
 	{"internal/hsm/device", "internal/chain/evm/devnode", "internal/node", "internal/vaultshell", "internal/verify", "internal/sim"},
 	// the services around the vaults,
-	{"internal/risk", "internal/sim/cmd"},
+	{"internal/risk", "internal/sim/cmd", "client"},
 	{"internal/coordinator"},
-	{"internal/api", "client"},
+	{"internal/api"},
 	{"internal/coordinator/process"},
 	// and the programs.
 	{"internal/dev"},
