@@ -27,6 +27,10 @@ var ErrConflict = errors.New("conflict")
 type store struct {
 	db  *sql.DB
 	now func() uint64
+	// fault, when set by a test, is asked before and after every commit; an error
+	// before it means that the process died before the commit, one after it that it
+	// died right then.
+	fault func(committed bool) error
 }
 
 const schema = `
@@ -88,7 +92,7 @@ func openDatabase(path string, cluster [32]byte, now func() uint64) (*store, err
 		return nil, err
 	}
 	db.SetMaxOpenConns(1) // one owner of the lock; every statement is short
-	s := &store{db, now}
+	s := &store{db: db, now: now}
 	if _, err := db.Exec(schema); err != nil {
 		return nil, errors.Join(fmt.Errorf("is it a coordinator's? %w", err), db.Close())
 	}
@@ -153,12 +157,19 @@ func (s *store) tx(ctx context.Context, f func(*sql.Tx) error) error {
 	if err != nil {
 		return fmt.Errorf("couldn't begin a transaction of the database: %w", err)
 	}
-	if err := f(tx); err != nil {
+	err = f(tx)
+	if err == nil && s.fault != nil {
+		err = s.fault(false)
+	}
+	if err != nil {
 		_ = tx.Rollback()
 		return err
 	}
 	if err := tx.Commit(); err != nil {
 		return fmt.Errorf("couldn't commit to the database: %w", err)
+	}
+	if s.fault != nil {
+		return s.fault(true)
 	}
 	return nil
 }
