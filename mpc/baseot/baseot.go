@@ -163,6 +163,9 @@ func (r *receiver) makePairs(m2 *Message2) {
 		subtle.ConstantTimeCopy(c, t[0][:], others[i][:])
 		subtle.ConstantTimeCopy(c, t[1][:], chosen[i][:])
 	}
+	// Beside the message that was sent, either of them tells Δ.
+	clear(others)
+	clear(chosen)
 }
 
 // makeKeys computes k_{i,c} from z_i·Y.
@@ -187,7 +190,7 @@ func (r *receiver) destroy() {
 	clear(r.delta[:])
 	for i := range N {
 		r.z[i].Destroy()
-		for _, p := range []*secp256k1.Point{r.chosen[i], r.product[i]} {
+		for _, p := range []*secp256k1.Point{r.sampled[i], r.chosen[i], r.product[i]} {
 			if p != nil {
 				p.Destroy()
 			}

@@ -136,7 +136,14 @@ func TestSumCommitmentsRefuses(t *testing.T) {
 }
 
 func TestPitfall33_CheckIDs(t *testing.T) {
-	for _, bad := range [][]mpc.ID{nil, {}, {0}, {0, 1}, {1, 1}, {2, 1}, make([]mpc.ID, 17)} {
+	many := make([]mpc.ID, mpc.MaxParties+1)
+	for i := range many {
+		many[i] = mpc.ID(i + 1)
+	}
+	if err := sharing.CheckIDs(many[:mpc.MaxParties]); err != nil {
+		t.Error(err)
+	}
+	for _, bad := range [][]mpc.ID{nil, {}, {0}, {0, 1}, {1, 1}, {2, 1}, many} {
 		if sharing.CheckIDs(bad) == nil {
 			t.Errorf("ids %v are accepted", bad)
 		}

@@ -198,6 +198,49 @@ func TestPitfall19_MuAndEtaAreChecked(t *testing.T) {
 	}
 }
 
+// μ takes dsid and every m by itself, and η hides the inputs: without â it would
+// be θ·a, two equations for the two secrets of the signer.
+func TestPitfall19_MuTakesEverythingAndEtaHides(t *testing.T) {
+	dsid := [32]byte{19}
+	mu := func(dsid [32]byte, last, at int) [32]byte {
+		sum := newChecksum()
+		for n := range last {
+			v := secp256k1.NewScalar().SetUint64(uint64(n))
+			if n == at {
+				v.SetUint64(1 << 40)
+			}
+			sum.add(v)
+		}
+		return sum.mu(&dsid)
+	}
+	base := mu(dsid, xi*rho, -1)
+	if mu([32]byte{20}, xi*rho, -1) == base {
+		t.Error("μ does not depend on dsid")
+	}
+	for _, at := range []int{0, 1, xi, xi*rho - 2, xi*rho - 1} {
+		if mu(dsid, xi*rho, at) == base {
+			t.Errorf("μ does not depend on m number %d", at)
+		}
+	}
+	x := newExchange(t, 29)
+	theta := newTheta(&x.dsid, &x.m2.A)
+	var hidden [rho]secp256k1.Scalar
+	for k := range rho {
+		var eta, bare secp256k1.Scalar
+		if err := eta.SetBytes(x.m2.Eta[k][:]); err != nil {
+			t.Fatal(err)
+		}
+		v := [slots]secp256k1.Scalar{*x.a[0], *x.a[1]}
+		theta.combine(&bare, k, &v)
+		if hidden[k].Sub(&eta, &bare).IsZero() == 1 {
+			t.Errorf("η_%d shows θ·a", k)
+		}
+	}
+	if hidden[0].Equal(&hidden[1]) == 1 {
+		t.Error("both η are hidden by one â")
+	}
+}
+
 // All 416 columns are worked through before the verdict, wherever the fault is:
 // as much is hashed and allocated. (The lint of package otext shows that no
 // branch depends on β or a pad.)
