@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"github.com/cofferhq/coffer/internal/chain"
 	"github.com/cofferhq/coffer/internal/refusal"
 	"github.com/cofferhq/coffer/internal/request"
+	"github.com/cofferhq/coffer/internal/wire"
 )
 
 // sample is a document that uses every kind of field.
@@ -226,6 +228,23 @@ func TestParseAmount(t *testing.T) {
 }
 
 func chain2(n uint64) *chain.Amount { return new(chain.Amount).SetUint64(n) }
+
+// TestDecodingIsBounded: a tree is given up where it gets too deep or too large, not
+// after it was built.
+func TestDecodingIsBounded(t *testing.T) {
+	start := wire.NewWriter(1).Count(0).Count(0).Count(1).String("g").Bytes()
+	deep := bytes.Clone(start)
+	for range 20_000 {
+		deep = append(deep, byte(Not), 0, 0, 0, 1)
+	}
+	wide := append(bytes.Clone(start), byte(All), 0, 0, 4, 0)
+	wide = append(wide, bytes.Repeat([]byte{byte(OnlyTransfers)}, 1024)...)
+	for name, b := range map[string][]byte{"deep": deep, "wide": wide} {
+		if _, err := DecodeDocument(b); err == nil || err.Error() != "couldn't decode policy: condition: more than 16 levels or 1024 operators" {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
 
 // TestTruncated: no beginning of a document is a document.
 func TestTruncated(t *testing.T) {

@@ -267,7 +267,54 @@ func TestExplain(t *testing.T) {
 	if len(large.When.Sub) != 2 || large.When.Sub[0].Condition != "amountAtMost 100 ETH" || large.When.Sub[1].Condition != "everyRecipient label:known" {
 		t.Errorf("conditions %+v", large.When.Sub)
 	}
-	if x := d.Explain(nil, Input{}); x.Decision.Code != CodeInput || x.Rules != nil {
-		t.Errorf("of nothing: %+v", x)
+	roster, in := testRoster(t), send(t, acme, "1")
+	for name, x := range map[string]Explanation{
+		"roster": d.Explain(nil, in), "policy": (*Document)(nil).Explain(roster, in), "input": d.Explain(roster, Input{}),
+	} {
+		if x.Decision.Code != CodeInput || x.Rules != nil {
+			t.Errorf("without a %s: %+v", name, x)
+		}
 	}
+}
+
+// TestFixes: the ways that are offered are the nearest ones, and they do not lead
+// into another denial.
+func TestFixes(t *testing.T) {
+	rule := func(name, when, then string) string {
+		return `{"name": "` + name + `", "when": ` + when + `, "then": ` + then + `}`
+	}
+	const below1, below2, below3, below4 = `{"amountAtMost": ["1 ETH"]}`, `{"amountAtMost": ["2 ETH"]}`, `{"amountAtMost": ["3 ETH"]}`, `{"amountAtMost": ["4 ETH"]}`
+	for _, c := range []struct {
+		name  string
+		rules []string
+		fix   string
+	}{
+		{"the rule that denies is no way out", []string{rule("stop", below1, `"deny"`), rule("go", below2, `"allow"`)}, "an amount of at most 2 ETH"},
+		{"nothing but denials", []string{rule("stop", below1, `"deny"`)}, ""},
+		{"the nearer rule", []string{
+			rule("far", `{"all": [`+below1+`, {"everyRecipient": ["label:blocked"]}]}`, `"allow"`), rule("near", below2, `"allow"`),
+		}, "an amount of at most 2 ETH"},
+		{"the nearer rule first", []string{
+			rule("near", below2, `"allow"`), rule("far", `{"all": [`+below1+`, {"everyRecipient": ["label:blocked"]}]}`, `"allow"`),
+		}, "an amount of at most 2 ETH"},
+		{"three of four", []string{rule("a", below1, `"allow"`), rule("b", below2, `"allow"`), rule("c", below3, `"allow"`), rule("d", below4, `"allow"`)},
+			"an amount of at most 1 ETH, or an amount of at most 2 ETH, or an amount of at most 3 ETH"},
+		{"an earlier rule that asks for approvals is no shortcut", []string{rule("a", below1, `{"require": {"treasurers": 1}}`), rule("b", yes, `{"require": {"compliance": 1}}`)},
+			"1 approval from compliance (carol or erin)"},
+		{"an earlier rule that denies is no shortcut", []string{rule("a", below1, `"deny"`), rule("b", yes, `{"require": {"compliance": 1}}`)},
+			"1 approval from compliance (carol or erin)"},
+		{"an earlier rule that is far away is no shortcut", []string{rule("a", `{"all": [`+below1+`, `+no+`]}`, `"allow"`), rule("b", yes, `{"require": {"compliance": 1}}`)},
+			"1 approval from compliance (carol or erin)"},
+	} {
+		d := testPolicy(t, `"rules": [`+strings.Join(c.rules, ", ")+`]`)
+		if got := d.Evaluate(testRoster(t), send(t, acme, "5")); got.Allow || got.Fix != c.fix {
+			t.Errorf("%s\n got  %s\n want %s", c.name, got.Fix, c.fix)
+		}
+	}
+	var rules []string
+	for i := range 20 {
+		rules = append(rules, rule("r"+strings.Repeat("x", i+1), no, `"allow"`))
+	}
+	got := testPolicy(t, `"rules": [`+strings.Join(rules, ", ")+`]`).Evaluate(testRoster(t), send(t, acme, "5"))
+	wantText(t, "detail", got.Detail, "rule rxxxxxxxxxxxx does not match: chain eip155:1 is not eip155:5; 8 more rules do not match; what no rule allows is denied")
 }
