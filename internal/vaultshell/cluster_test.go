@@ -52,7 +52,6 @@ type party struct {
 	*site
 	id   int
 	dir  string
-	stop []func() // hsm, node, vault, as far as they run
 	vcfg Config
 	ncfg node.Config
 	down func() // vault and node
@@ -397,6 +396,7 @@ func TestHostileBroker(t *testing.T) {
 	rng := mrand.New(mrand.NewPCG(1, 2))
 	var kept []transporttest.Message
 	var frames [][]byte
+	var turns []int
 	var dropped, repeated, altered, reordered, redirected int
 	calm := true // holds the broker's hand while the cluster starts; guarded by the proxy's lock
 	var hostile sync.Mutex
@@ -410,7 +410,12 @@ func TestHostileBroker(t *testing.T) {
 		if calm {
 			return []transporttest.Message{m}
 		}
-		switch rng.IntN(24) {
+		if len(turns) == 0 { // every trick comes once in 24 frames
+			turns = rng.Perm(24)
+		}
+		turn := turns[0]
+		turns = turns[1:]
+		switch turn {
 		case 0:
 			dropped++
 			return nil

@@ -148,7 +148,6 @@ type harness struct {
 	dev  *gate
 	vm   *counter
 	logs *syncBuffer
-	got  []vaultlink.Message // received and not yet looked for
 	end  chan error
 	stop context.CancelFunc
 }
@@ -392,7 +391,9 @@ func TestDeviceBesideDisk(t *testing.T) {
 // A device that fails fails its commands; the vault goes on.
 func TestDeviceFails(t *testing.T) {
 	h := connect(t, nil)
+	h.dev.mu.Lock()
 	h.dev.broken = hsm.Errorf(hsm.ErrUnavailable, "", "the token was removed")
+	h.dev.mu.Unlock()
 	for id := uint64(1); id <= 3; id++ {
 		h.command(id, "sign x")
 		h.send(&vaultlink.Persisted{Seq: next[*vaultlink.Persist](h).Seq})
