@@ -109,12 +109,9 @@ func TestSeveralErrorsAtOnce(t *testing.T) {
 // TestLowerCaseAddressesGetTheirChecksum: else a blocked address in another
 // spelling would block nothing.
 func TestLowerCaseAddressesGetTheirChecksum(t *testing.T) {
-	d, err := ParseJSON([]byte(strings.ToLower(strings.ReplaceAll(head, "addressBook", "ADDRESSBOOK"))))
-	if err == nil {
-		t.Fatal("parsed an unfinished document")
-	}
 	text := strings.ReplaceAll(head, thief, "eip155:1:0x8617e340b3d01fa5f11f306f4090fd50e238070d") + `"guards": [{"name": "g", "when": {"anyRecipient": ["label:blocked"]}}], "rules": []}`
-	if d, err = ParseJSON([]byte(text)); err != nil {
+	d, err := ParseJSON([]byte(text))
+	if err != nil {
 		t.Fatal(err)
 	}
 	if got := d.Evaluate(testRoster(t), send(t, acme, "1")); got.Rule != "g" {

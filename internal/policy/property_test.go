@@ -81,9 +81,8 @@ func genCondition(t *rapid.T, depth int) Condition {
 		c.Limits = genLimits(t, dai, eth)
 	case RiskIs:
 		c.Set = []string{"screening"}
-		for _, o := range [][]request.Outcome{{request.Pass}, {request.Hold}, {request.Deny}, {request.Pass, request.Hold}}[rapid.IntRange(0, 3).Draw(t, "outcomes")] {
-			c.Outcomes = append(c.Outcomes, o)
-		}
+		outcomes := [][]request.Outcome{{request.Pass}, {request.Hold}, {request.Deny}, {request.Pass, request.Hold}}
+		c.Outcomes = slices.Clone(rapid.SampledFrom(outcomes).Draw(t, "outcomes"))
 	}
 	return c
 }
