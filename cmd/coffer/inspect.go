@@ -103,6 +103,7 @@ func verifyLogs(ctx context.Context, s *session, genesis string, dirs []string) 
 		}
 		if genesis == "" {
 			genesis = s.info.ID
+			fmt.Fprintln(s.cmd.ErrOrStderr(), "note: the genesis hash is the coordinator's word; give the one that you know with --genesis")
 		}
 	}
 	hash, err := genesisHash(genesis)
@@ -219,7 +220,7 @@ func diagnose(ctx context.Context, s *session) []finding {
 		add("coordinator", "", err)
 		return out
 	}
-	add("coordinator", fmt.Sprintf("cluster %s (%s…), %d changes since the genesis", s.info.Name, short(s.info.ID), s.info.Governance.Seq), nil)
+	add("coordinator", fmt.Sprintf("cluster %s (%s…), changes since the genesis: %d", s.info.Name, short(s.info.ID), s.info.Governance.Seq), nil)
 	vs, err := s.api.Vaults(ctx)
 	if err != nil {
 		add("vaults", "", err)
@@ -233,7 +234,7 @@ func diagnose(ctx context.Context, s *session) []finding {
 		case !v.UpToDate:
 			add(what, "", fmt.Errorf("has applied %d of %d changes", v.GovernanceSeq, s.info.Governance.Seq))
 		default:
-			add(what, fmt.Sprintf("%s %s, %d log entries, started %d times", v.Vendor, v.Model, v.LogSize, v.Boot), pairsReady(&v))
+			add(what, fmt.Sprintf("%s %s, log entries: %d, starts: %d", v.Vendor, v.Model, v.LogSize, v.Boot), pairsReady(&v))
 		}
 	}
 	return out
@@ -268,7 +269,10 @@ func versionCommand() *cobra.Command {
 		if asJSON {
 			return printJSON(cmd.OutOrStdout(), v)
 		}
-		fmt.Fprintf(cmd.OutOrStdout(), "coffer %s %s (%s, %s)\n", v["version"], v["commit"], v["go"], v["platform"])
+		if v["commit"] != "" {
+			v["version"] += ", commit " + v["commit"]
+		}
+		fmt.Fprintf(cmd.OutOrStdout(), "coffer %s (%s, %s)\n", v["version"], v["go"], v["platform"])
 		return nil
 	}}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")

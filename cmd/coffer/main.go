@@ -76,9 +76,13 @@ func withHint(err error, format string, args ...any) error {
 
 // printError prints what is wrong, then what to do about it when that is known.
 func printError(w io.Writer, err error) {
-	fmt.Fprintf(w, "error: %s\n", strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "\n       "))
-	if h := hintOf(err); h != "" {
-		fmt.Fprintf(w, "hint:  %s\n", h)
+	hint, text := hintOf(err), err.Error()
+	if hint != "" {
+		text = strings.TrimSuffix(text, " (would pass: "+hint+")") // a refusal says it twice
+	}
+	fmt.Fprintf(w, "error: %s\n", strings.ReplaceAll(strings.TrimSpace(text), "\n", "\n       "))
+	if hint != "" {
+		fmt.Fprintf(w, "hint:  %s\n", hint)
 	}
 }
 

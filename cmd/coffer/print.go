@@ -55,7 +55,13 @@ func when(t time.Time) string { return t.Local().Format("2006-01-02 15:04:05") }
 
 // printState says where a request stands and what can be done next.
 func printState(w io.Writer, r *client.Request) {
-	fmt.Fprintf(w, "%s: %s\n", strings.ReplaceAll(r.State, "_", " "), r.Reason)
+	state := strings.ReplaceAll(r.State, "_", " ")
+	if rs := refusals(r); r.State == "denied" && len(rs) > 0 {
+		fmt.Fprintf(w, "%s by the vaults:\n", state)
+		printRefusals(w, rs)
+		return
+	}
+	fmt.Fprintf(w, "%s: %s\n", state, lines(r.Reason))
 	if r.TxID != "" {
 		fmt.Fprintf(w, "transaction %s\n", r.TxID)
 	}
@@ -68,13 +74,29 @@ func printState(w io.Writer, r *client.Request) {
 			fmt.Fprintf(w, "%d more of %s (%s): coffer approve %s --as %s\n", m.Count, m.Group, strings.Join(m.From, ", "), short(r.ID), who)
 		}
 	}
-	if r.State == "denied" {
-		for _, a := range refusals(r) {
-			fmt.Fprintf(w, "vault %d refuses (%s): %s\n", a.Vault, ruleOf(a.Refusal), a.Refusal.Detail)
-			if a.Refusal.Fix != "" {
-				fmt.Fprintf(w, "  would pass: %s\n", a.Refusal.Fix)
-			}
+}
+
+// lines gives each part of a long reason a line of its own.
+func lines(reason string) string { return strings.ReplaceAll(reason, "; ", ";\n  ") }
+
+// printRefusals says once what several vaults say alike.
+func printRefusals(w io.Writer, rs []client.VaultAnswer) {
+	for i := 0; i < len(rs); {
+		j := i + 1
+		vaults := []int{rs[i].Vault}
+		for ; j < len(rs) && *rs[j].Refusal == *rs[i].Refusal; j++ {
+			vaults = append(vaults, rs[j].Vault)
 		}
+		word := fmt.Sprintf("vault %d refuses", rs[i].Vault)
+		if len(vaults) > 1 {
+			word = fmt.Sprintf("vaults %s refuse, each by itself", joinInts(vaults))
+		}
+		f := rs[i].Refusal
+		fmt.Fprintf(w, "  %s (%s): %s\n", word, ruleOf(f), lines(f.Detail))
+		if f.Fix != "" {
+			fmt.Fprintf(w, "  would pass: %s\n", f.Fix)
+		}
+		i = j
 	}
 }
 
@@ -109,6 +131,15 @@ func printRequests(w io.Writer, rs []client.Request) {
 		rows = append(rows, []string{short(r.ID), strings.ReplaceAll(r.State, "_", " "), what(r), r.Initiator, when(r.Updated)})
 	}
 	table(w, rows...)
+}
+
+// firstLine is enough where the rest stands elsewhere on the screen.
+func firstLine(reason string) string {
+	first, rest, _ := strings.Cut(reason, "; ")
+	if rest != "" {
+		first += " …"
+	}
+	return first
 }
 
 // what is a request in a few words.
@@ -165,7 +196,7 @@ func printRequest(w io.Writer, r *client.Request, info *client.Cluster) {
 	if len(r.Transitions) > 0 {
 		fmt.Fprintln(w, "\nhistory")
 		for _, t := range r.Transitions {
-			fmt.Fprintf(w, "  %s  %-18s %s\n", t.Time.Local().Format("15:04:05.000"), strings.ReplaceAll(t.State, "_", " "), t.Reason)
+			fmt.Fprintf(w, "  %s  %-18s %s\n", t.Time.Local().Format("15:04:05.000"), strings.ReplaceAll(t.State, "_", " "), firstLine(t.Reason))
 		}
 	}
 }
@@ -183,7 +214,7 @@ func printPolicy(w io.Writer, d *client.Decision) {
 	if d.Rule != "" {
 		fmt.Fprintf(w, ", rule %s", d.Rule)
 	}
-	fmt.Fprintf(w, ": %s\n", d.Detail)
+	fmt.Fprintf(w, ": %s\n", lines(d.Detail))
 	if d.Fix != "" && !d.Allow {
 		fmt.Fprintf(w, "  would pass: %s\n", d.Fix)
 	}

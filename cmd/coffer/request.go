@@ -109,12 +109,12 @@ func (p *proposal) draft(ctx context.Context, s *session) (*client.Draft, error)
 	}
 	if p.maxFee != "" {
 		if err := d.SetMaxFee(p.maxFee); err != nil {
-			return nil, fmt.Errorf("--max-fee: %w", err)
+			return nil, err
 		}
 	}
 	if p.memo != "" {
 		if err := d.SetMemo(p.memo); err != nil {
-			return nil, fmt.Errorf("--memo: %w", err)
+			return nil, err
 		}
 	}
 	if err := d.SetLifetime(p.lifetime); err != nil {

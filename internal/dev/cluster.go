@@ -154,7 +154,7 @@ func (c *Cluster) startChain(ctx context.Context) error {
 		c.Node, c.NodeURL = n, c.RPC
 		return nil
 	}
-	n, err := devnode.Start(ctx, ChainID, devnode.Options{})
+	n, err := devnode.Start(ctx, ChainID, devnode.Options{State: c.path("chain.json")})
 	if err != nil {
 		return err
 	}

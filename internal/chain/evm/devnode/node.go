@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/cofferhq/coffer/internal/chain"
@@ -23,12 +24,17 @@ import (
 // second). When it fires the machine is overloaded, or this is no anvil.
 const startTimeout = 30 * time.Second
 
+// stateTimeout is how long anvil may take to write its state when it ends; then
+// it is killed, and what changed since the last interval is lost.
+const stateTimeout = 5 * time.Second
+
 // Options are what a development chain can differ in. The zero value mines a
 // block for every transaction at once.
 type Options struct {
 	BlockTime time.Duration // whole seconds between blocks; 0 mines at once
 	NoMining  bool          // blocks only by Mine
 	Hardfork  string        // anvil's name of a fork, "" for the newest
+	State     string        // file that keeps the chain from one start to the next; "" keeps nothing
 }
 
 // Node is a running anvil. Client talks to it.
@@ -65,8 +71,16 @@ func Start(ctx context.Context, chainID uint64, opt Options) (*Node, error) {
 	if opt.Hardfork != "" {
 		args = append(args, "--hardfork", opt.Hardfork)
 	}
+	if opt.State != "" {
+		args = append(args, "--state", opt.State, "--state-interval", "1")
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	n := &Node{ChainID: chainID, opt: opt, cancel: cancel, exited: make(chan struct{}), cmd: exec.CommandContext(ctx, path, args...)}
+	if opt.State != "" {
+		// It writes the state when it is asked to end, and must be given the time.
+		n.cmd.Cancel = func() error { return n.cmd.Process.Signal(syscall.SIGTERM) }
+		n.cmd.WaitDelay = stateTimeout
+	}
 	if err := n.start(ctx); err != nil {
 		_ = n.Stop()
 		return nil, fmt.Errorf("couldn't start %s: %w", path, err)
