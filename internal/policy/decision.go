@@ -12,7 +12,7 @@ type Input struct {
 	Request  *request.Request
 	Effects  *chain.Effects
 	Verified *identity.Verified
-	Now      uint64
+	Now      uint64 // for conditions on time, of which there are none yet
 }
 
 // Decision is the answer, with its reason in people's units.

@@ -273,6 +273,9 @@ func verdict(v *form.Value) Verdict {
 			return Verdict{Effect: Allow}
 		}
 		return Verdict{Effect: Deny}
+	case !v.IsObject():
+		v.Fail(`want "allow", "deny" or an object such as {"require": {"treasurers": 2}}`)
+		return Verdict{}
 	}
 	v.Fields("require", "initiatorExcluded")
 	out := Verdict{Effect: Require}

@@ -106,6 +106,31 @@ func TestSeveralErrorsAtOnce(t *testing.T) {
 	}
 }
 
+// TestOneErrorAValue: a value of the wrong kind is told once, and nothing follows
+// from it.
+func TestOneErrorAValue(t *testing.T) {
+	for _, c := range []struct{ name, text, want string }{
+		{"assets", `{"assets": [{"symbol": 1, "id": 2, "decimals": 3}, {"symbol": 1, "id": 2, "decimals": 3}], "rules": []}`,
+			`line 1: assets[0].symbol: this is a number, want a symbol such as ETH
+line 1: assets[0].id: this is a number, want a CAIP-19 asset
+line 1: assets[1].symbol: this is a number, want a symbol such as ETH
+line 1: assets[1].id: this is a number, want a CAIP-19 asset`},
+		{"addresses", `{"assets": [], "addressBook": {"a": [1]}, "rules": []}`, "line 1: addressBook.a[0]: this is a number, want a CAIP-10 account such as eip155:1:0x…"},
+		{"names", head + `"rules": [{"name": 1, "when": {"chain": ["eip155:1"]}, "then": "deny"}, {"name": 1, "when": {"chain": ["eip155:1"]}, "then": "deny"}]}`,
+			"line 10: rules[0].name: this is a number, want a name\nline 10: rules[1].name: this is a number, want a name"},
+		{"sets", head + `"rules": [{"name": "r", "when": {"anyRecipient": [1]}, "then": 1}]}`,
+			`line 10: rules[0].when.anyRecipient[0]: this is a number, want a string
+line 10: rules[0].then: want "allow", "deny" or an object such as {"require": {"treasurers": 2}}`},
+	} {
+		_, err := ParseJSON([]byte(c.text))
+		if err == nil {
+			t.Errorf("%s: parsed", c.name)
+		} else if got := err.Error(); got != c.want {
+			t.Errorf("%s\n got  %s\n want %s", c.name, got, c.want)
+		}
+	}
+}
+
 // TestLowerCaseAddressesGetTheirChecksum: else a blocked address in another
 // spelling would block nothing.
 func TestLowerCaseAddressesGetTheirChecksum(t *testing.T) {
