@@ -1,7 +1,9 @@
 package dkls23_test
 
 import (
+	"bytes"
 	"fmt"
+	"io"
 	"testing"
 
 	"github.com/cofferhq/coffer/mpc"
@@ -140,6 +142,34 @@ func TestPitfall24_CommitmentNamesItsSender(t *testing.T) {
 	err = round3(s, 1, map[mpc.ID][]byte{2: b})
 	mpctest.WantAbort(t, err, mpc.Attributed, 2)
 	mpctest.WantStep(t, err, dkls23.Step3Open)
+}
+
+// The signers' nonces cancel: no commitment forbids it, and nothing may come of
+// it.
+func TestPitfall36_NoncesThatCancel(t *testing.T) {
+	c := shared(t, 3, 2)
+	r := secp256k1.NewScalar().SetUint64(36)
+	run := func(r1, r2 *secp256k1.Scalar) error {
+		s := c.sign(t, "p36", mpctest.IDs(2), nil)
+		for id, k := range map[mpc.ID]*secp256k1.Scalar{1: r1, 2: r2} {
+			// A signer draws its nonce of R0 (32 bytes), then r (48 bytes).
+			rest := mpctest.Reader("p36 #%d/%d", runs.Add(1), id)
+			b := k.Bytes()
+			wide := append(make([]byte, 16), b[:]...)
+			var err error
+			if s.Sessions[id], err = dkls23.New(s.Configs[id], io.MultiReader(io.LimitReader(rest, 32), bytes.NewReader(wide), rest)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		rounds(t, s, 2)
+		return round3(s, 1, nil)
+	}
+	if err := run(r, r); err != nil {
+		t.Fatalf("equal nonces: %v, want a final share", err)
+	}
+	err := run(r, secp256k1.NewScalar().Negate(r))
+	mpctest.WantAbort(t, err, mpc.Unattributed)
+	mpctest.WantStep(t, err, dkls23.Step3)
 }
 
 // publicShare is pkᵢ of a session that has run round 2.
