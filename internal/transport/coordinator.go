@@ -29,6 +29,11 @@ var (
 // news that a node was restarted under a command.
 const askAgain = 2 * time.Second
 
+// callTimeout is how long a node has for its acknowledgement of a command, which
+// it gives before the vault has even read it. When it fires, the call or the
+// acknowledgement got lost with a connection, and the coordinator asks again.
+const callTimeout = time.Second
+
 // maxMissed is how often in a row a node may be away when it is asked for an
 // open command. Fewer would give commands up over a short loss of the broker.
 const maxMissed = 3
@@ -137,6 +142,7 @@ func (c *Coordinator) Command(ctx context.Context, vault uint16, body []byte) ([
 		c.mu.Unlock()
 	}()
 	for missed := 0; ; {
+		pause := askAgain
 		switch err := c.ask(ctx, vault, call); {
 		case err == nil:
 			missed = 0
@@ -147,14 +153,16 @@ func (c *Coordinator) Command(ctx context.Context, vault uint16, body []byte) ([
 			if missed == maxMissed {
 				return nil, fmt.Errorf("couldn't command vault %d: %w: %w", vault, ErrLost, err)
 			}
-		case !errors.Is(err, errTimeout): // else it may have come; only the node knows
+		case errors.Is(err, errTimeout): // it may have come; only the node knows
+			pause = 0
+		default:
 			return nil, fmt.Errorf("couldn't command vault %d: %w", vault, err)
 		}
 		call.Again, call.Body = true, nil
 		select {
 		case reply := <-w.reply:
 			return reply, nil
-		case <-time.After(askAgain):
+		case <-time.After(pause):
 		case <-ctx.Done():
 			return nil, fmt.Errorf("no reply of vault %d: %w", vault, ctx.Err())
 		}
@@ -163,7 +171,7 @@ func (c *Coordinator) Command(ctx context.Context, vault uint16, body []byte) ([
 
 // ask sends a call and reads its acknowledgement.
 func (c *Coordinator) ask(ctx context.Context, vault uint16, call *call) error {
-	b, err := c.request(ctx, c.s.of(vault, leafCommand), call.encode())
+	b, err := c.request(ctx, c.s.of(vault, leafCommand), call.encode(), callTimeout)
 	if err != nil {
 		return err
 	}
@@ -184,11 +192,11 @@ func (c *Coordinator) ask(ctx context.Context, vault uint16, call *call) error {
 // errTimeout is an ErrUnreachable in which the request may have arrived.
 var errTimeout = fmt.Errorf("%w: no answer", ErrUnreachable)
 
-func (c *Coordinator) request(ctx context.Context, subject string, b []byte) ([]byte, error) {
+func (c *Coordinator) request(ctx context.Context, subject string, b []byte, timeout time.Duration) ([]byte, error) {
 	if !c.nc.IsConnected() {
 		return nil, fmt.Errorf("%w: the coordinator itself is not connected to the broker", ErrUnreachable)
 	}
-	rctx, cancel := context.WithTimeout(ctx, ackTimeout)
+	rctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	m, err := c.nc.RequestWithContext(rctx, subject, b)
 	switch {
@@ -237,7 +245,7 @@ func (c *Coordinator) Log(ctx context.Context, vault uint16, offset uint64) (*Lo
 }
 
 func (c *Coordinator) read(ctx context.Context, vault uint16, q *Read) ([]byte, error) {
-	b, err := c.request(ctx, c.s.of(vault, leafNode), q.Encode())
+	b, err := c.request(ctx, c.s.of(vault, leafNode), q.Encode(), ackTimeout)
 	if err != nil {
 		return nil, fmt.Errorf("couldn't read from the node of vault %d: %w", vault, err)
 	}

@@ -50,7 +50,7 @@ func (r *Risk) Close() { r.close() }
 // Screen asks the risk engine. What is in question and answer is the business of
 // the engine and the coordinator.
 func (c *Coordinator) Screen(ctx context.Context, question []byte) ([]byte, error) {
-	b, err := c.request(ctx, c.s.risk(), question)
+	b, err := c.request(ctx, c.s.risk(), question, ackTimeout)
 	if errors.Is(err, ErrUnreachable) {
 		return nil, fmt.Errorf("couldn't ask the risk engine: %w", errNoEngine)
 	}

@@ -302,6 +302,37 @@ func TestCommandSurvives(t *testing.T) {
 			t.Fatalf("%q, %v; %d commands at the vault", reply, err, k.gotCommands())
 		}
 	})
+	t.Run("lost command and lost acknowledgement", func(t *testing.T) {
+		t.Parallel()
+		c := newCluster(t, 1)
+		var mu sync.Mutex
+		var drop string // suffix or part of the subject whose next message is lost
+		p := transporttest.New(t, c.url, func(m transporttest.Message) []transporttest.Message {
+			mu.Lock()
+			defer mu.Unlock()
+			if drop != "" && strings.Contains(m.Subject, drop) {
+				drop = ""
+				return nil
+			}
+			return []transporttest.Message{m}
+		})
+		k := &collector{}
+		c.node(1, p.URL, k.handlers())
+		co := c.coordinator(p.URL, nil)
+		lose := func(what string) {
+			mu.Lock()
+			defer mu.Unlock()
+			drop = what
+		}
+		lose("." + leafCommand)
+		if _, err := co.Command(t.Context(), 1, []byte("c")); !errors.Is(err, ErrLost) || k.gotCommands() != 0 {
+			t.Errorf("lost command: %v; %d commands at the vault", err, k.gotCommands())
+		}
+		lose(".inbox.")
+		if reply, err := co.Command(t.Context(), 1, []byte("c")); err != nil || string(reply) != "done: c" || k.gotCommands() != 1 {
+			t.Errorf("lost acknowledgement: %q, %v; %d commands at the vault", reply, err, k.gotCommands())
+		}
+	})
 	t.Run("broker restart", func(t *testing.T) {
 		t.Parallel()
 		c := newCluster(t, 1)
