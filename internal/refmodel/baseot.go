@@ -86,14 +86,14 @@ func (s *OTSender) Finish(message2 []byte) (out Seeds, err error) {
 		for c := range t {
 			at := 1 + 66*i + 33*c
 			if t[c], err = DecodePoint(message2[at : at+33]); err != nil {
-				return Seeds{}, fmt.Errorf("T_{%d,%d}: %w", i, c, err)
+				return Seeds{}, fmt.Errorf("point %d of OT %d: %w", c, i, err)
 			}
 		}
 		var k [2][]byte
 		for c := range k {
 			e := t[c].Add(s.in.hash(i, c, t[1-c]))
 			if e.IsIdentity() {
-				return Seeds{}, fmt.Errorf("E_{%d,%d} is the identity", i, c)
+				return Seeds{}, fmt.Errorf("the sum %d of OT %d is the identity", c, i)
 			}
 			k[c] = s.in.key(i, c, s.Y, t, e.Mul(s.y))
 		}

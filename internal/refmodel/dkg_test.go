@@ -4,9 +4,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
-	"maps"
 	"math/big"
-	"slices"
 	"testing"
 )
 
@@ -142,8 +140,9 @@ func (v dkgVector) signatures(t *testing.T, b, digest []byte) {
 		if id := r.u16(); id != i {
 			t.Errorf("signature of %d where that of %d should be", id, i)
 		}
-		sig := r.vary(1, 1024)
-		t.Logf("identity is the key: %v", ed25519.Verify(ed25519.PublicKey(v.Identities[i]), digest, sig))
+		if !ed25519.Verify(ed25519.PublicKey(v.Identities[i]), digest, r.vary(1, 1024)) {
+			t.Errorf("the certificate's signature of %d is wrong", i)
+		}
 	}
 	if err := r.end(); err != nil {
 		t.Error(err)
@@ -167,6 +166,10 @@ func TestDKGAborts(t *testing.T) {
 	v := dkgVectors(t)
 	const i, j = 1, 3
 	head := headerLen + 32
+	at := [4]*Dealer{}
+	for round := range at {
+		at[round] = v.through(t, i, round)
+	}
 	for _, c := range []struct {
 		name      string
 		round, at int
@@ -181,7 +184,7 @@ func TestDKGAborts(t *testing.T) {
 		{"to of D3", 3, 46, Benign}, {"h₂", 3, 47, Benign}, {"share", 3, head + 31, Attributed}, {"seed", 3, head + 32, Attributed}, {"seed's salt", 3, head + 64, Attributed},
 		{"signature", 3, -1, Attributed},
 	} {
-		d := v.through(t, i, c.round)
+		d := *at[c.round] // flat is enough, as in TestSignAborts
 		var err error
 		switch c.round {
 		case 0:
@@ -236,8 +239,7 @@ func TestEvidence(t *testing.T) {
 	}
 }
 
-// Round 3 of the key generation names whoever proves nothing, and a copied
-// commitment cannot be opened by its copier.
+// A copied commitment cannot be opened by its copier.
 func TestDKGMirror(t *testing.T) {
 	v := dkgVectors(t)
 	d := v.through(t, 1, 1)
@@ -252,7 +254,4 @@ func TestDKGMirror(t *testing.T) {
 	}
 	_, err := d.Round3(d2)
 	wantClass(t, "a mirrored commitment", err, Attributed, 3)
-	if got := slices.Sorted(maps.Keys(d2)); !slices.Equal(got, []int{2, 3}) {
-		t.Fatal(got)
-	}
 }

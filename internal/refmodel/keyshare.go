@@ -1,6 +1,7 @@
 package refmodel
 
 import (
+	"encoding/binary"
 	"errors"
 	"math/big"
 	"slices"
@@ -46,8 +47,7 @@ func DecodeKeyShare(b []byte) (*KeyShare, error) {
 	k.Purpose = string(r.vary(1, 64))
 	k.State = int(r.take(1)[0])
 	k.KeyID = r.take(32)
-	epoch := new(big.Int).SetBytes(r.take(8))
-	k.Epoch, k.ID, k.T = int(epoch.Int64()), r.u16(), r.u16()
+	k.Epoch, k.ID, k.T = int(binary.BigEndian.Uint64(r.take(8))), r.u16(), r.u16()
 	for range r.count(16) {
 		k.IDs = append(k.IDs, r.u16())
 		k.X = append(k.X, r.point())
@@ -67,13 +67,23 @@ func DecodeKeyShare(b []byte) (*KeyShare, error) {
 	if version != 1 || string(suite) != Suite || seeds != len(k.IDs)-1 || k.State != Pending && k.State != Active {
 		return nil, errors.New("not a key share of this suite")
 	}
-	return k, k.check()
+	if err := k.check(); err != nil {
+		return nil, err
+	}
+	return k, nil
 }
 
 func (k *KeyShare) check() error {
 	own := slices.Index(k.IDs, k.ID)
-	if own < 0 || k.T < 2 || k.T > len(k.IDs) || !slices.IsSorted(k.IDs) || k.IDs[0] == 0 {
-		return errors.New("the parties are not in order")
+	if own < 0 || k.T < 2 || k.T > len(k.IDs) {
+		return errors.New("not a threshold of these parties")
+	}
+	before := 0
+	for _, id := range k.IDs {
+		if id <= before {
+			return errors.New("the parties do not ascend from 1")
+		}
+		before = id
 	}
 	if !Base(k.Share).Equal(k.X[own]) {
 		return errors.New("the share is not that of the public share")

@@ -42,8 +42,28 @@ type Signer struct {
 	D               map[int][2]*big.Int
 }
 
+// validate is what dkls23.md asks of the inputs.
+func (s *Signer) validate() error {
+	switch {
+	case len(s.S) != s.Key.T || !slices.Contains(s.S, s.Key.ID) || !slices.IsSorted(s.S):
+		return errors.New("the signers are not t parties in order")
+	case wide(s.MessageHash).Sign() == 0:
+		return errors.New("h is zero")
+	case s.Key.PublicKey.Add(Base(s.Tweak)).IsIdentity():
+		return errors.New("the child key is O")
+	case s.Purpose == "" || len(s.Purpose) > 64:
+		return errors.New("the purpose has not 1 … 64 bytes")
+	case s.Key.State != Active:
+		return errors.New("the key share is pending")
+	}
+	return nil
+}
+
 // Round0 gives R0.
-func (s *Signer) Round0() []byte {
+func (s *Signer) Round0() ([]byte, error) {
+	if err := s.validate(); err != nil {
+		return nil, err
+	}
 	peers := slices.DeleteFunc(slices.Clone(s.S), func(j int) bool { return j == s.Key.ID })
 	s.frame = frame{protocolSign, s.Key.Epoch, s.Key.ID, peers, cat(s.Attempt, make([]byte, 16))}
 	s.ctx = Context{
@@ -57,7 +77,7 @@ func (s *Signer) Round0() []byte {
 		m = cat(m, s.Setups[j].Hash)
 	}
 	s.sent[0] = cat(m, vary(s.Attachments[0]))
-	return s.sent[0]
+	return s.sent[0], nil
 }
 
 // all are the broadcasts of a round with one's own.

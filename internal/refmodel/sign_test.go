@@ -2,9 +2,11 @@ package refmodel
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/big"
+	"os"
 	"slices"
 	"testing"
 
@@ -118,7 +120,11 @@ func (v signVector) through(t *testing.T, last int) map[int]*Signer {
 	ss := v.signers(t)
 	for _, i := range v.Signers {
 		s := ss[i]
-		same(t, "R0", s.Round0(), v.Broadcast[0][i])
+		r0, err := s.Round0()
+		if err != nil {
+			t.Fatal(err)
+		}
+		same(t, "R0", r0, v.Broadcast[0][i])
 		if last < 1 {
 			continue
 		}
@@ -277,6 +283,10 @@ func mutated(m map[int][]byte, j, at int) map[int][]byte {
 func TestSignAborts(t *testing.T) {
 	v := signVectors(t)
 	i, j := v.Signers[0], v.Signers[1]
+	at := [3]*Signer{}
+	for round := range at {
+		at[round] = v.through(t, round)[i]
+	}
 	r0, r1, r2 := others(v.Broadcast[0], i), others(v.Broadcast[1], i), others(v.Broadcast[2], i)
 	p1, p2 := addressed(v.Private1, i), addressed(v.Private2, i)
 	for _, c := range []struct {
@@ -288,7 +298,8 @@ func TestSignAborts(t *testing.T) {
 		{"ctx", 47, Benign}, {"request hash", 79, Benign}, {"job", 111, Benign},
 		{"setup hash", 179, Benign}, {"length of the attachment", -len("attachment 0 of 1") - 1, Attributed},
 	} {
-		_, _, err := v.through(t, 0)[i].Round1(mutated(r0, j, c.at))
+		s := *at[0] // a round gives its signer new maps: a flat copy is enough
+		_, _, err := s.Round1(mutated(r0, j, c.at))
 		wantClass(t, "R0 "+c.name, err, c.class, blamed(c.class, j))
 	}
 	for _, c := range []struct {
@@ -307,7 +318,8 @@ func TestSignAborts(t *testing.T) {
 		} else {
 			b = mutated(r1, j, c.at)
 		}
-		_, _, err := v.through(t, 1)[i].Round2(b, pr)
+		s := *at[1]
+		_, _, err := s.Round2(b, pr)
 		wantClass(t, "R1 "+c.name, err, c.class, blamed(c.class, j))
 	}
 	body := len(p2[j]) - 53345
@@ -327,7 +339,8 @@ func TestSignAborts(t *testing.T) {
 		} else {
 			b = mutated(r2, j, c.at)
 		}
-		_, err := v.through(t, 2)[i].Round3(b, pr)
+		s := *at[2]
+		_, err := s.Round3(b, pr)
 		wantClass(t, "R2 "+c.name, err, c.class, blamed(c.class, j))
 	}
 }
@@ -337,6 +350,25 @@ func blamed(c Class, j int) int {
 		return j
 	}
 	return 0
+}
+
+func FuzzDecodeKeyShare(f *testing.F) {
+	var v signVector
+	b, err := os.ReadFile("../../mpc/dkls23/testdata/DKLS23-SECP256K1-B1-sign-2of3.json")
+	if err != nil {
+		f.Fatal(err)
+	}
+	if err := json.Unmarshal(b, &v); err != nil {
+		f.Fatal(err)
+	}
+	for _, k := range v.KeyShares {
+		f.Add([]byte(k))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if k, err := DecodeKeyShare(b); err == nil && !bytes.Equal(k.Encode(), b) {
+			t.Errorf("%x was decoded and is encoded as %x", b, k.Encode())
+		}
+	})
 }
 
 // A key share that is not in form, or whose parts contradict each other.
