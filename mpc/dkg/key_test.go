@@ -322,6 +322,11 @@ func TestKeyShareMustBeConsistent(t *testing.T) {
 	offState := 1 + 4 + len(dkg.Suite) + 4 + len("ecdsa")
 	offID := offState + 1 + 32 + 8
 	seeds := len(b) - 2*32
+	publicShare := func(id mpc.ID) int {
+		x := keys[2].PublicShares[id].Bytes()
+		return bytes.Index(b, x[:])
+	}
+	key := keyBytes(keys[2])
 	for name, bad := range map[string][]byte{
 		"state 0":         mpctest.Put(b, offState, []byte{0}),
 		"state 3":         mpctest.Put(b, offState, []byte{3}),
@@ -331,6 +336,8 @@ func TestKeyShareMustBeConsistent(t *testing.T) {
 		"stranger, seeds": append(mpctest.Put(b, offID, []byte{0, 9}), make([]byte, 32)...),
 		"threshold 1":     mpctest.Put(b, offID+2, []byte{0, 1}),
 		"threshold 4":     mpctest.Put(b, offID+2, []byte{0, 4}),
+		"X of a peer":     mpctest.Put(b, publicShare(1), key),
+		"X of the last":   mpctest.Put(b, publicShare(3), key),
 	} {
 		if _, err := dkg.DecodeKeyShare(bad); err == nil {
 			t.Errorf("%s: decodes", name)

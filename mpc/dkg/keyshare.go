@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/cofferhq/coffer/internal/wire"
 	"github.com/cofferhq/coffer/mpc"
@@ -189,12 +190,17 @@ func (k *KeyShare) check() error {
 	if !sharing.Contains(k.Parties, k.ID) {
 		return fmt.Errorf("id %d is not one of the parties %v", k.ID, k.Parties)
 	}
-	key, err := sharing.InterpolatePoint(k.Parties[:k.Threshold], k.PublicShares)
-	if err != nil {
-		return err
-	}
-	if key.Equal(k.PublicKey) != 1 {
-		return errors.New("public shares do not interpolate to the public key")
+	// The first t−1 public shares and the key fix the polynomial; every other one
+	// lies on it exactly when it gives the key together with those.
+	for _, id := range k.Parties[k.Threshold-1:] {
+		set := append(slices.Clone(k.Parties[:k.Threshold-1]), id)
+		key, err := sharing.InterpolatePoint(set, k.PublicShares)
+		if err != nil {
+			return err
+		}
+		if key.Equal(k.PublicKey) != 1 {
+			return fmt.Errorf("public shares of %v do not interpolate to the public key", set)
+		}
 	}
 	if secp256k1.NewPoint().ScalarBaseMult(&k.private().share).Equal(k.PublicShares[k.ID]) != 1 {
 		return errors.New("share does not match its public share")

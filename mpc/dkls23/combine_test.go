@@ -189,6 +189,23 @@ func TestPitfall36_DirectedCases(t *testing.T) {
 	}
 }
 
+// All signers name −R: r, s and the signature are right, the recovery id is not.
+func TestPitfall35_WrongRecoveryIDIsNotReleased(t *testing.T) {
+	s := finals(t, "p35 negated")
+	for _, f := range s.Final {
+		p := secp256k1.NewPoint()
+		if err := p.SetBytes(f.R[:]); err != nil {
+			t.Fatal(err)
+		}
+		f.R = p.Negate(p).Bytes()
+	}
+	sig, err := s.Combine()
+	mpctest.WantAbort(t, err, mpc.Unattributed)
+	if sig != nil {
+		t.Errorf("signature with recovery id %d is released", sig.RecoveryID)
+	}
+}
+
 func TestPitfall39_InvalidSignatureIsNotReleased(t *testing.T) {
 	for name, change := range map[string]func(*dkls23.FinalShare){
 		"w": func(f *dkls23.FinalShare) { f.W.Add(&f.W, one) },
