@@ -173,6 +173,35 @@ func TestMaxFeeOnAnotherChain(t *testing.T) {
 	wantText(t, "detail", got.Detail, "there is no limit of fees on eip155:5 here, only of ETH")
 }
 
+// TestWords: a condition as the document has it, and values as people know them.
+func TestWords(t *testing.T) {
+	var many []string
+	for _, c := range "abcdefghij" {
+		many = append(many, `"`+string(c)+`()"`)
+	}
+	for condition, want := range map[string]string{
+		`{"everyAsset": ["ETH", "DAI"]}`:                                 "everyAsset DAI, ETH",
+		`{"onlyTransfers": true}`:                                        "onlyTransfers",
+		`{"amountAtMost": ["1.5 ETH"]}`:                                  "amountAtMost 1.5 ETH",
+		`{"risk": {"engine": "screening", "outcome": ["hold", "pass"]}}`: "risk screening, pass, hold",
+		`{"anyMethod": [` + strings.Join(many, ", ") + `]}`:              "anyMethod a(), b(), c(), d(), e(), f(), g(), h(), and 2 more",
+	} {
+		d := when(t, condition)
+		if got := d.words(&d.Rules[0].When); got != want {
+			t.Errorf("%s is %q, want %q", condition, got, want)
+		}
+	}
+	e := &evaluation{doc: when(t, yes), in: send(t, acme, "1")}
+	for value, want := range map[string]string{
+		eth: "ETH", "": "(none)", stranger: "0xde709f2102306220921060314715629080e2fb77", "x()": "x()",
+		acme: "0x8617E340B3D01FA5F11F306F4090FD50E238070D (known)", "eip155:5:0x8617E340B3D01FA5F11F306F4090FD50E238070D": "eip155:5:0x8617E340B3D01FA5F11F306F4090FD50E238070D",
+	} {
+		if got := e.show(value); got != want {
+			t.Errorf("%q is shown as %q, want %q", value, got, want)
+		}
+	}
+}
+
 // TestJoin: empty parts and repetitions are left out, and what is more than six.
 func TestJoin(t *testing.T) {
 	for _, c := range []struct {

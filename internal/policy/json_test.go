@@ -118,6 +118,10 @@ line 1: assets[1].id: this is a number, want a CAIP-19 asset`},
 		{"addresses", `{"assets": [], "addressBook": {"a": [1]}, "rules": []}`, "line 1: addressBook.a[0]: this is a number, want a CAIP-10 account such as eip155:1:0x…"},
 		{"names", head + `"rules": [{"name": 1, "when": {"chain": ["eip155:1"]}, "then": "deny"}, {"name": 1, "when": {"chain": ["eip155:1"]}, "then": "deny"}]}`,
 			"line 10: rules[0].name: this is a number, want a name\nline 10: rules[1].name: this is a number, want a name"},
+		{"no operator", head + `"rules": [{"name": "r", "when": {}, "then": "deny"}]}`,
+			`line 10: rules[0].when: 0 fields, want exactly one, the operator, such as {"everyRecipient": ["label:known"]}; combine several with all, any and not`},
+		{"amounts", head + `"rules": [{"name": "r", "when": {"amountAtMost": [1, {}]}, "then": "deny"}]}`,
+			"line 10: rules[0].when.amountAtMost[0]: this is a number, want an amount such as 2 ETH\nline 10: rules[0].when.amountAtMost[1]: this is an object, want an amount such as 2 ETH"},
 		{"sets", head + `"rules": [{"name": "r", "when": {"anyRecipient": [1]}, "then": 1}]}`,
 			`line 10: rules[0].when.anyRecipient[0]: this is a number, want a string
 line 10: rules[0].then: want "allow", "deny" or an object such as {"require": {"treasurers": 2}}`},
@@ -157,6 +161,20 @@ func TestSpecExample(t *testing.T) {
 	if !strings.Contains(string(page), "```json\n"+string(want)+"```") {
 		t.Error("the example in docs/spec/policy.md is not testdata/form.json")
 	}
+}
+
+// TestSpelling: only an EVM address has a checksum to be given.
+func TestSpelling(t *testing.T) {
+	const foreign = "foo:bar:0x8617e340b3d01fa5f11f306f4090fd50e238070d"
+	d, err := ParseJSON([]byte(`{"assets": [{"symbol": "DAI", "id": "` + strings.ToLower(dai) + `", "decimals": 18}],
+		"addressBook": {"a": ["` + foreign + `"]}, "rules": [{"name": "r", "when": {"anyAsset": ["` + strings.ToLower(dai) + `"]}, "then": "deny"}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d.Assets[0].ID != dai || d.Rules[0].When.Set[0] != dai || d.AddressBook[0].Addresses[0] != foreign {
+		t.Errorf("got %+v", d)
+	}
+	wantText(t, "JSON", string(d.JSON()), `{"anyAsset": ["DAI"]}`)
 }
 
 // TestJSONForm compares with a file that people read in docs/spec/policy.md.
