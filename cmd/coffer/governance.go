@@ -20,7 +20,7 @@ func documentCommand(kind string) *cobra.Command {
 	if kind == "roster" {
 		short = "People, groups and the admin quorum: show them, propose a change, sign it"
 	}
-	cmd := &cobra.Command{Use: kind, Short: short, Args: cobra.NoArgs, RunE: help}
+	cmd := &cobra.Command{Use: kind, Short: short, Args: cobra.ArbitraryArgs, RunE: help}
 	var note string
 	var sure bool
 	propose := verb("propose FILE", "Propose a new "+kind+" (JSON) and sign it as the first admin", cobra.ExactArgs(1), true, func(ctx context.Context, s *session, args []string) error {

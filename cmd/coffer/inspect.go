@@ -66,7 +66,7 @@ func printVaults(w io.Writer, vs []client.Vault) {
 }
 
 func logCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "log", Short: "The vaults' signed logs: copy them, verify them", Args: cobra.NoArgs, RunE: help}
+	cmd := &cobra.Command{Use: "log", Short: "The vaults' signed logs: copy them, verify them", Args: cobra.ArbitraryArgs, RunE: help}
 	var genesis string
 	check := verb("verify [FOLDER…]", "Verify every signature and every decision, from log copies and the genesis hash", cobra.ArbitraryArgs, false, func(ctx context.Context, s *session, args []string) error {
 		return verifyLogs(ctx, s, genesis, args)

@@ -209,7 +209,7 @@ func writeNew(path string, b []byte, mode os.FileMode) error {
 }
 
 func genesisCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "genesis", Short: "Make or show the file that a cluster begins with", Args: cobra.NoArgs,
+	cmd := &cobra.Command{Use: "genesis", Short: "Make or show the file that a cluster begins with", Args: cobra.ArbitraryArgs,
 		RunE: help}
 	var name, roster, pol, out string
 	var cards []string

@@ -16,7 +16,7 @@ import (
 )
 
 func userCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "user", Short: "People's keys", Args: cobra.NoArgs, RunE: help}
+	cmd := &cobra.Command{Use: "user", Short: "People's keys", Args: cobra.ArbitraryArgs, RunE: help}
 	cmd.AddCommand(
 		verb("create NAME", "Make a key for a person or a service", cobra.ExactArgs(1), false, createUser),
 		verb("list", "List who is in the roster, and whose keys are here", cobra.NoArgs, false, listUsers),

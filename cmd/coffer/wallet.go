@@ -13,7 +13,7 @@ import (
 )
 
 func walletCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "wallet", Short: "Keys that the vaults hold together", Args: cobra.NoArgs, RunE: help}
+	cmd := &cobra.Command{Use: "wallet", Short: "Keys that the vaults hold together", Args: cobra.ArbitraryArgs, RunE: help}
 	threshold := 2
 	create := verb("create NAME", "Have the vaults make a key; an admin signs the order", cobra.ExactArgs(1), true, func(ctx context.Context, s *session, args []string) error {
 		if err := s.connect(ctx); err != nil {

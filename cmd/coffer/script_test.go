@@ -1,0 +1,187 @@
+package main_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/cofferhq/coffer/client"
+	"github.com/cofferhq/coffer/internal/chain/amount"
+	"github.com/cofferhq/coffer/internal/chain/evm"
+	"github.com/cofferhq/coffer/internal/chain/evm/devnode"
+	"github.com/cofferhq/coffer/internal/dev"
+)
+
+// scratch holds the program, built once, and the cluster that the scripts share.
+// Its name is short: unix sockets have at most 107 bytes.
+var scratch string
+
+func TestMain(m *testing.M) {
+	os.Exit(func() int {
+		var err error
+		if scratch, err = os.MkdirTemp("", "coffer-test-"); err != nil {
+			panic(err)
+		}
+		defer os.RemoveAll(scratch)
+		defer func() {
+			if shared != nil {
+				shared.Stop()
+			}
+		}()
+		return m.Run()
+	}())
+}
+
+// program builds coffer, once.
+var program = sync.OnceValues(func() (string, error) {
+	path := filepath.Join(scratch, "bin", "coffer")
+	out, err := exec.Command("go", "build", "-o", path, ".").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("couldn't build coffer: %w: %s", err, out)
+	}
+	return path, nil
+})
+
+func buildProgram(t *testing.T) string {
+	t.Helper()
+	path, err := program()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// shared is stopped by TestMain.
+var shared *dev.Cluster
+
+var startShared = sync.OnceValue(func() error {
+	path, err := program()
+	if err != nil {
+		return err
+	}
+	ctx := context.Background()
+	c, err := dev.Start(ctx, dev.Options{Dir: filepath.Join(scratch, "c"), Binary: path})
+	if err != nil {
+		return err
+	}
+	shared = c
+	cl, err := c.Client()
+	if err != nil {
+		return err
+	}
+	info, err := cl.Cluster(ctx)
+	if err != nil {
+		return err
+	}
+	order, err := c.Person("alice").OrderWallet(info, "treasury", 2, nil)
+	if err != nil {
+		return err
+	}
+	w, err := cl.CreateWallet(ctx, order)
+	if err != nil {
+		return err
+	}
+	return fund(ctx, c, w)
+})
+
+func fund(ctx context.Context, c *dev.Cluster, w *client.Wallet) error {
+	account, err := evm.ParseAddress(w.Addresses[evm.ChainName(c.Chain)])
+	if err != nil {
+		return err
+	}
+	wei, err := amount.Parse("1000 ETH", amount.Ether...)
+	if err != nil {
+		return err
+	}
+	return c.Anvil.SetBalance(ctx, account, wei)
+}
+
+// cluster is a running one with a wallet, shared by the tests of this package.
+func cluster(t *testing.T) *dev.Cluster {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("starts a cluster")
+	}
+	if _, err := devnode.FindAnvil(); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal(err)
+		}
+		t.Skipf("%v (make tools)", err)
+	}
+	if err := startShared(); err != nil {
+		t.Fatal(err)
+	}
+	return shared
+}
+
+// TestScripts runs what users type, on a real cluster.
+func TestScripts(t *testing.T) {
+	c := cluster(t)
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata",
+		RequireExplicitExec: true,
+		Setup: func(e *testscript.Env) error {
+			anvil, err := devnode.FindAnvil()
+			if err != nil {
+				return err
+			}
+			e.Setenv("PATH", strings.Join([]string{filepath.Join(scratch, "bin"), e.Getenv("PATH"), filepath.Dir(anvil)}, string(os.PathListSeparator)))
+			e.Setenv("COFFER_HOME", c.Dir)
+			e.Setenv("KNOWN", "0x70997970C51812dc3A010C7d01b50e0d17dc79C8")
+			e.Setenv("OTHER", "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC")
+			e.Setenv("GENESIS", fmt.Sprintf("%x", c.Genesis.Hash()))
+			return nil
+		},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"capture": capture, "flip": flip, "code": code,
+		},
+	})
+}
+
+// capture NAME REGEXP sets a variable to the expression's first group in the
+// output of the last command.
+func capture(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: capture NAME REGEXP")
+	}
+	m := regexp.MustCompile(args[1]).FindStringSubmatch(ts.ReadFile("stdout"))
+	if len(m) != 2 {
+		ts.Fatalf("no match of %s", args[1])
+	}
+	ts.Setenv(args[0], m[1])
+}
+
+// flip FILE turns a bit around in the middle of a file.
+func flip(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: flip FILE")
+	}
+	path := ts.MkAbs(args[0])
+	b, err := os.ReadFile(path)
+	ts.Check(err)
+	b[len(b)/2] ^= 1
+	ts.Check(os.WriteFile(path, b, 0o600))
+}
+
+// code N COMMAND… runs a command that must end with the exit code N.
+func code(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: code N COMMAND…")
+	}
+	err := ts.Exec(args[1], args[2:]...)
+	got := "0"
+	if err != nil {
+		got = strings.TrimPrefix(err.Error(), "exit status ")
+	}
+	if got != args[0] {
+		ts.Fatalf("exit code %s, want %s", got, args[0])
+	}
+}
