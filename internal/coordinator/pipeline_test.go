@@ -279,9 +279,11 @@ func TestBadProposals(t *testing.T) {
 		b    *request.Bundle
 		code string
 	}{
-		"cluster":   {base(func(q *request.Request) { q.Cluster[0]++ }), "request.cluster"},
-		"wallet":    {base(func(q *request.Request) { q.Wallet[0]++ }), "request.wallet"},
-		"chain":     {base(func(q *request.Request) { q.Chain, q.Sender = "eip155:1", strings.Replace(q.Sender, sim.Chain, "eip155:1", 1) }), "request.chain"},
+		"cluster": {base(func(q *request.Request) { q.Cluster[0]++ }), "request.cluster"},
+		"wallet":  {base(func(q *request.Request) { q.Wallet[0]++ }), "request.wallet"},
+		"chain": {base(func(q *request.Request) {
+			q.Chain, q.Sender = "eip155:1", strings.Replace(q.Sender, sim.Chain, "eip155:1", 1)
+		}), "request.chain"},
 		"sender":    {base(func(q *request.Request) { q.Sender = sim.Chain + ":" + sim.Known.String() }), "request.sender"},
 		"checksum":  {base(func(q *request.Request) { q.Sender = strings.ToLower(q.Sender) }), "request.sender"},
 		"intent":    {base(func(q *request.Request) { q.Intent = []byte{1, 2, 3} }), "request.intent"},

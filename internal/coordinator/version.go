@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/cofferhq/coffer/internal/chain"
+	"github.com/cofferhq/coffer/internal/chain/amount"
 	"github.com/cofferhq/coffer/internal/chain/evm"
 	"github.com/cofferhq/coffer/internal/chain/evm/rpc"
 )
@@ -37,6 +39,9 @@ func (c *Coordinator) version(r *Record, denied, again bool) ([]byte, error) {
 	}
 	nonce := m.nonce
 	if !denied {
+		if err := m.affords(fees); err != nil {
+			return nil, err
+		}
 		if nonce, err = c.store.reserveNonce(c.ctx, q.Sender, m.nonce, r.ID); err != nil {
 			return nil, err
 		}
@@ -74,11 +79,26 @@ func sentBy(r *Record) (*evm.Transaction, evm.Address, error) {
 
 // market is what the chain's node says about sending a request now.
 type market struct {
-	chain  uint64
-	intent *evm.Intent
-	nonce  uint64
-	gas    uint64
-	fees   rpc.Fees
+	chain   uint64
+	intent  *evm.Intent
+	nonce   uint64
+	gas     uint64
+	fees    rpc.Fees
+	balance chain.Amount
+}
+
+// affords says whether the wallet has what the transaction may cost. Signed
+// without that, it would be refused, and its approvals lost.
+func (m *market) affords(fees rpc.Fees) error {
+	var cost, gas chain.Amount
+	_, over := cost.MulOverflow(gas.SetUint64(m.gas), &fees.FeeCap)
+	if !over {
+		_, over = cost.AddOverflow(&cost, &m.intent.Value)
+	}
+	if over || m.balance.Lt(&cost) {
+		return fmt.Errorf("waiting: the wallet has %s, the transaction may cost up to %s", amount.Format(m.balance, amount.ETH), amount.Format(cost, amount.ETH))
+	}
+	return nil
 }
 
 // market asks the node everything at once.
@@ -102,11 +122,12 @@ func (c *Coordinator) market(r *Record, denied bool) (*market, error) {
 	ctx, cancel := context.WithTimeout(c.ctx, chainTimeout)
 	defer cancel()
 	var wg sync.WaitGroup
-	errs := make([]error, 3)
+	errs := make([]error, 4)
 	for i, ask := range []func() error{
 		func() (err error) { m.nonce, err = ch.Node.PendingNonce(ctx, sender); return err },
 		func() (err error) { m.gas, err = ch.Node.EstimateGas(ctx, sender, m.intent); return err },
 		func() (err error) { m.fees, err = ch.Node.FeeSuggestion(ctx); return err },
+		func() (err error) { m.balance, err = ch.Node.Balance(ctx, sender); return err },
 	} {
 		wg.Add(1)
 		go func() {

@@ -259,6 +259,7 @@ type fixture struct {
 	wallet *Wallet
 	sender string
 	salt   uint64
+	token  evm.Address
 	mind   func(*Options)
 }
 

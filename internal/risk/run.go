@@ -2,7 +2,6 @@ package risk
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -34,10 +33,7 @@ func Run(ctx context.Context, cfg *Config, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	client, err := transport.ConnectRisk(cfg.Broker, g.Hash(), transport.RiskHandlers{
-		Screen: func(b []byte) ([]byte, error) { return screen(engine, b, log) },
-		Learn:  func([]byte) error { return errors.New("this engine learns from what comes with its questions") },
-	}, log)
+	client, err := transport.ConnectRisk(cfg.Broker, g.Hash(), func(b []byte) ([]byte, error) { return screen(engine, b, log) }, log)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,109 @@
+package keyfile
+
+import (
+	"bytes"
+	"crypto/rand"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/cofferhq/coffer/internal/signature"
+)
+
+var statement = signature.Statement{Domain: "coffer/test/v1", Body: []byte("body")}
+
+func TestRoundTrip(t *testing.T) {
+	k, err := New(rand.Reader, "alice")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "alice.key")
+	if err := k.Write(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := k.Write(path); err == nil {
+		t.Error("it overwrote a key")
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Fatalf("%v, %v", info, err)
+	}
+	got, err := Read(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Principal != "alice" || got.Public() != k.Public() {
+		t.Errorf("read %s %v", got.Principal, got.Public())
+	}
+	if err := signature.Verify(k.Public(), statement, got.Sign(statement)); err != nil {
+		t.Error(err)
+	}
+	if s := fmt.Sprintf("%v %+v %#v", got, *got, got); strings.Contains(s, fmt.Sprint(k.seed.Reveal()[:4])[1:8]) {
+		t.Error("printing shows the seed")
+	}
+}
+
+// TestVector keeps the format: the seed is 32 times 7.
+func TestVector(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "key")
+	line := "coffer-key-v1 bob ed25519 BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc\n"
+	k, err := New(bytes.NewReader(bytes.Repeat([]byte{7}, 32)), "bob")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := k.Write(path); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := os.ReadFile(path); err != nil || string(b) != line {
+		t.Errorf("%q, %v", b, err)
+	}
+	if got, want := k.Public().String(), "ed25519:6kpsY-KcUgq-9VB7Ey7F-ZVHdq6-vnuSQh7qaRRG0iw"; got != want {
+		t.Errorf("public key %s", got)
+	}
+}
+
+func TestBadFiles(t *testing.T) {
+	good := "coffer-key-v1 bob ed25519 BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc"
+	for name, c := range map[string]struct{ content, want string }{
+		"empty":     {"", "want one line"},
+		"magic":     {strings.Replace(good, "v1", "v2", 1), "want one line"},
+		"name":      {strings.Replace(good, "bob", "Bob", 1), "name"},
+		"algorithm": {strings.Replace(good, "ed25519", "rsa", 1), "want ed25519"},
+		"short":     {good[:len(good)-2], "the seed is not 32 bytes"},
+		"padding":   {good + "=", "the seed is not 32 bytes"},
+		"two lines": {good + "\n" + good, "want one line"},
+		"large":     {strings.Repeat("x", 2000), "more than 1024 bytes"},
+	} {
+		path := filepath.Join(t.TempDir(), "key")
+		if err := os.WriteFile(path, []byte(c.content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := Read(path)
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", name, err, c.want)
+		}
+		if err != nil && strings.Contains(err.Error(), "BwcHBw") {
+			t.Errorf("%s: the error shows the seed: %v", name, err)
+		}
+	}
+	path := filepath.Join(t.TempDir(), "key")
+	if err := os.WriteFile(path, []byte(good), 0o640); err != nil { //nolint:gosec // the point of the test
+		t.Fatal(err)
+	}
+	if _, err := Read(path); err == nil || !strings.Contains(err.Error(), "chmod 600") {
+		t.Errorf("mode 0640: %v", err)
+	}
+	if _, err := Read(t.TempDir()); err == nil || !strings.Contains(err.Error(), "not a file") {
+		t.Errorf("a folder: %v", err)
+	}
+	if _, err := Read(filepath.Join(t.TempDir(), "missing")); err == nil || !strings.Contains(err.Error(), "no such file") {
+		t.Errorf("missing: %v", err)
+	}
+	if _, err := New(rand.Reader, "No Name"); err == nil {
+		t.Error("a bad name")
+	}
+	if _, err := New(bytes.NewReader(nil), "bob"); err == nil {
+		t.Error("no randomness")
+	}
+}
