@@ -88,12 +88,20 @@ func (k *KeyShare) check() error {
 	if !Base(k.Share).Equal(k.X[own]) {
 		return errors.New("the share is not that of the public share")
 	}
-	var pk Point
-	for i, id := range k.IDs[:k.T] {
-		pk = pk.Add(k.X[i].Mul(lagrange(id, k.IDs[:k.T])))
-	}
-	if !pk.Equal(k.PublicKey) {
-		return errors.New("the public shares do not give the public key")
+	// The first t−1 parties with each one of the others.
+	for last := k.T - 1; last < len(k.IDs); last++ {
+		set := append(slices.Clone(k.IDs[:k.T-1]), k.IDs[last])
+		var pk Point
+		for i, id := range set {
+			x := k.X[last]
+			if i < k.T-1 {
+				x = k.X[i]
+			}
+			pk = pk.Add(x.Mul(lagrange(id, set)))
+		}
+		if !pk.Equal(k.PublicKey) {
+			return errors.New("the public shares do not give the public key")
+		}
 	}
 	return nil
 }

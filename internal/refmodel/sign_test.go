@@ -375,13 +375,19 @@ func FuzzDecodeKeyShare(f *testing.F) {
 func TestKeyShareRefuses(t *testing.T) {
 	v := signVectors(t)
 	good := v.KeyShares[v.Signers[0]]
+	k, err := DecodeKeyShare(good)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if !slices.Equal(good[1:5], u32(len(Suite))) {
 		t.Fatal("the suite is not where it is thought")
 	}
 	share := len(good) - 2*32 - 4 - 1 // the last byte of the share
 	for name, b := range map[string][]byte{
 		"empty": nil, "cut": good[:len(good)-1], "longer": cat(good, u8(0)), "version": flip(good, 0), "suite": flip(good, 5), "share": flip(good, share),
-		"number of seeds": flip(good, share+4),
+		"number of seeds":             flip(good, share+4),
+		"the public share of another": bytes.Replace(good, k.X[2].Bytes(), k.X[2].Neg().Bytes(), 1),
+		"a party twice":               bytes.Replace(good, cat(u16(2), k.X[1].Bytes()), cat(u16(1), k.X[0].Bytes()), 1),
 	} {
 		if _, err := DecodeKeyShare(b); err == nil {
 			t.Errorf("%s: decoded", name)
