@@ -149,3 +149,25 @@ func TestPitfall33_EvidenceNamesParticipants(t *testing.T) {
 		}
 	}
 }
+
+// The chain code is of the session and of every party's share.
+func TestChainCodeTakesEveryShare(t *testing.T) {
+	n := func(v uint64) *secp256k1.Scalar { return secp256k1.NewScalar().SetUint64(v) }
+	codes := map[string][32]byte{}
+	for name, change := range map[string]func(*Session){
+		"nothing":   func(*Session) {},
+		"session":   func(s *Session) { s.sid[31]++ },
+		"own share": func(s *Session) { s.own.chain[31]++ },
+		"peer's":    func(s *Session) { s.opened[2].chain[31]++ },
+		"swapped":   func(s *Session) { s.own.chain, s.opened[2].chain = s.opened[2].chain, s.own.chain },
+	} {
+		s := openings([2]*secp256k1.Scalar{n(3), n(4)}, [2]*secp256k1.Scalar{n(5), n(6)})
+		s.own.chain, s.opened[2].chain = [32]byte{1}, [32]byte{2}
+		change(s)
+		if err := s.combine(); err != nil {
+			t.Fatal(err)
+		}
+		codes[name] = *s.chainCode
+	}
+	distinct(t, "chain code", codes)
+}

@@ -246,6 +246,32 @@ func TestPitfall06_SessionIDReuse(t *testing.T) {
 	}
 }
 
+// With all nonces equal, the session id tells what is signed.
+func TestPitfall06_SessionIDNamesTheJob(t *testing.T) {
+	c := shared(t, 3, 2)
+	label := fmt.Sprintf("p06 job #%d", runs.Add(1))
+	seen := make(map[[32]byte]string)
+	for name, edit := range map[string]func(*dkls23.Config){
+		"nothing":      func(*dkls23.Config) {},
+		"request":      func(cfg *dkls23.Config) { cfg.RequestHash[31] ^= 1 },
+		"message hash": func(cfg *dkls23.Config) { cfg.MessageHash[31] ^= 1 },
+		"tweak":        func(cfg *dkls23.Config) { cfg.Tweak = one },
+		"purpose":      func(cfg *dkls23.Config) { cfg.Purpose = "another" },
+		"attempt":      func(cfg *dkls23.Config) { cfg.AttemptID[15] ^= 1 },
+	} {
+		s, err := mpctest.NewSign(label, c.keys, c.setups, mpctest.IDs(2), edit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rounds(t, s, 1)
+		sid := s.Sessions[1].SID()
+		if other, ok := seen[sid]; ok {
+			t.Errorf("another %s: the sid is that of another %s", name, other)
+		}
+		seen[sid] = name
+	}
+}
+
 func TestPitfall12_InvalidPoints(t *testing.T) {
 	c := shared(t, 3, 2)
 	for name, bad := range mpctest.BadPoints() {
