@@ -470,3 +470,8 @@ func (f *fixture) balance(a evm.Address) chain.Amount {
 	}
 	return b
 }
+
+// contextSoon ends soon: for what cannot succeed.
+func contextSoon(t testing.TB) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(t.Context(), time.Second)
+}
