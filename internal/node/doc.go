@@ -6,10 +6,11 @@
 // roll back, and that costs liveness. What it must do is keep its promise to its
 // own vault: Persisted is said only of what the disk holds.
 //
-// One change is one append to the log file, made durable, and then one bbolt
-// commit, which holds the records, the newest checkpoint and the number of log
-// entries. The commit is the commit point: after a crash between the two the log
-// is cut back to the number that bbolt names (docs/spec/vaultlink.md).
+// One change becomes durable by one write in place into a journal of fixed size
+// and one fdatasync. Four times a second what the journal holds is moved to where
+// it stays: the log file, for the entries, and then one bbolt commit with the
+// records, the newest checkpoint and the size of the log. A crash at any point
+// leaves every durable change whole, and at most one more (docs/spec/vaultlink.md).
 //
 // It does not read what it stores, verifies no signature and holds no key but
 // the credential under which it connects to the broker.

@@ -6,12 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime/debug"
 	"sync"
-	"syscall"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -36,6 +34,7 @@ var (
 	keyCluster    = []byte("cluster")    // 32 bytes, once the vault belongs to one
 	keyLogSize    = []byte("log-size")   // u64: durable entries of the log
 	keyCheckpoint = []byte("checkpoint") // newest, as the vault signed it
+	keyChanges    = []byte("changes")    // u64: number of the last change that is in here
 )
 
 const storeVersion = 1
@@ -48,259 +47,141 @@ const loadPart = 1 << 20
 type store struct {
 	dir  string
 	lock *os.File
-	db   *bbolt.DB
-	log  *logfile.Log // nil until the vault belongs to a cluster
 
-	broken error // a failed change: what the disk holds is unknown until the next open
+	io      sync.Mutex // guards the fields below, and the files
+	journal *journal
+	db      *bbolt.DB
+	log     *logfile.Log // nil until the vault belongs to a cluster
+	pending []*vaultlink.Persist
+	number  uint64 // of the last durable change
+	broken  error  // a failed write: what the disk holds is unknown until the next open
 
-	// between the log's append and the commit; only a test sets it, to end the
-	// process there.
-	appended func()
+	// where only a test sets something, to end the process there
+	journalled, appended func()
 
 	mu         sync.Mutex // guards the fields below
-	size       uint64
+	size       uint64     // durable entries of the log
 	checkpoint []byte
 
-	copies sync.WaitGroup // the goroutine of copyCheckpoint
-	dirty  chan struct{}
-	stop   chan struct{}
-}
-
-// openStore locks and opens the directory, which it makes when it is not there.
-func openStore(dir string) (*store, error) {
-	if dir == "" {
-		return nil, errors.New("node directory: empty, want a path")
-	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("couldn't make the node's directory: %w", err)
-	}
-	lock, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("couldn't open the node's lock: %w", err)
-	}
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		_ = lock.Close()
-		return nil, fmt.Errorf("another node works on directory %s: every node needs a directory of its own", dir)
-	}
-	s := &store{dir: dir, lock: lock, dirty: make(chan struct{}, 1), stop: make(chan struct{})}
-	if err := s.openRecords(); err != nil {
-		_ = lock.Close()
-		return nil, err
-	}
-	return s, nil
-}
-
-// damage turns what bbolt does on a damaged file (it panics, or touches pages
-// that are not there) into an error.
-func (s *store) damage(err *error) {
-	if r := recover(); r != nil {
-		*err = fmt.Errorf("%s is damaged (%v): restore the whole directory from a copy, or start this vault anew", filepath.Join(s.dir, recordsFile), r)
-	}
-}
-
-func (s *store) openRecords() (err error) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	path := filepath.Join(s.dir, recordsFile)
-	var file *os.File
-	defer func() {
-		if err != nil && file != nil {
-			// Where bbolt panics it keeps its lock, and its mapping would hold that
-			// beyond the close.
-			_ = syscall.Flock(int(file.Fd()), syscall.LOCK_UN)
-			_ = file.Close()
-		}
-	}()
-	defer s.damage(&err)
-	_, statErr := os.Stat(path)
-	if errors.Is(statErr, fs.ErrNotExist) {
-		if n, err := os.Stat(filepath.Join(s.dir, logDir, logfile.EntriesFile)); err == nil {
-			return fmt.Errorf("directory %s holds a log of %d bytes but no %s: restore the whole directory, never single files", s.dir, n.Size(), recordsFile)
-		}
-	}
-	// The freelist stays on disk: to find it anew bbolt walks the pages in a
-	// goroutine of its own, whose panic over a damaged one nobody can catch.
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{
-		Timeout: time.Second, FreelistType: bbolt.FreelistMapType, InitialMmapSize: 4 << 20,
-		OpenFile: func(name string, flag int, mode os.FileMode) (*os.File, error) {
-			var err error
-			file, err = os.OpenFile(name, flag, mode)
-			return file, err
-		},
-	})
-	if err != nil {
-		return fmt.Errorf("couldn't open %s: %w", path, err)
-	}
-	if err := errors.Join(s.initialize(db), syncDir(s.dir)); err != nil {
-		return errors.Join(fmt.Errorf("couldn't open %s: %w", path, err), db.Close())
-	}
-	s.db = db
-	return nil
-}
-
-func (s *store) initialize(db *bbolt.DB) error {
-	return db.Update(func(tx *bbolt.Tx) error {
-		meta, err := tx.CreateBucketIfNotExists(bucketMeta)
-		if err != nil {
-			return err
-		}
-		if _, err := tx.CreateBucketIfNotExists(bucketRecords); err != nil {
-			return err
-		}
-		switch v := meta.Get(keyVersion); {
-		case v == nil:
-			if err := meta.Put(keyVersion, []byte{storeVersion}); err != nil {
-				return err
-			}
-		case !bytes.Equal(v, []byte{storeVersion}):
-			return fmt.Errorf("format version %x, want %d: it was written by another release", v, storeVersion)
-		}
-		if b := meta.Get(keyLogSize); len(b) == 8 {
-			s.size = binary.BigEndian.Uint64(b)
-		}
-		s.checkpoint = bytes.Clone(meta.Get(keyCheckpoint))
-		return nil
-	})
-}
-
-// bind says whose store this is, the first time for good, and opens the log. An
-// enrolling vault belongs to no cluster yet (zeros) and has no log.
-func (s *store) bind(vault uint16, cluster [32]byte) (err error) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer s.damage(&err)
-	var haveVault, haveCluster []byte
-	if err := s.db.View(func(tx *bbolt.Tx) error {
-		meta := tx.Bucket(bucketMeta)
-		haveVault, haveCluster = bytes.Clone(meta.Get(keyVault)), bytes.Clone(meta.Get(keyCluster))
-		return nil
-	}); err != nil {
-		return fmt.Errorf("couldn't read the store: %w", err)
-	}
-	enrolling := cluster == [32]byte{}
-	id := binary.BigEndian.AppendUint16(nil, vault)
-	switch {
-	case haveVault != nil && !bytes.Equal(haveVault, id):
-		return fmt.Errorf("directory %s belongs to vault %d, but vault %d is at the socket", s.dir, binary.BigEndian.Uint16(haveVault), vault)
-	case haveCluster != nil && !bytes.Equal(haveCluster, cluster[:]):
-		if enrolling {
-			return fmt.Errorf("directory %s belongs to cluster %x, but the vault starts without a genesis", s.dir, haveCluster[:4])
-		}
-		return fmt.Errorf("directory %s belongs to cluster %x, but the vault is one of cluster %x", s.dir, haveCluster[:4], cluster[:4])
-	}
-	header := logfile.Header{Cluster: cluster, Vault: vault}
-	if haveCluster == nil && !enrolling {
-		if err := s.createLog(header); err != nil {
-			return err
-		}
-	}
-	if haveVault == nil || haveCluster == nil && !enrolling {
-		err := s.db.Update(func(tx *bbolt.Tx) error {
-			meta := tx.Bucket(bucketMeta)
-			if !enrolling {
-				if err := meta.Put(keyCluster, cluster[:]); err != nil {
-					return err
-				}
-			}
-			return meta.Put(keyVault, id)
-		})
-		if err != nil {
-			return fmt.Errorf("couldn't write the store: %w", err)
-		}
-	}
-	if enrolling || s.log != nil {
-		return nil
-	}
-	if s.log, err = logfile.Open(filepath.Join(s.dir, logDir), header, s.size); err != nil {
-		return err
-	}
-	s.copies.Go(s.copyCheckpoints)
-	s.signalCopy() // a crash may have left an older copy
-	return nil
-}
-
-// createLog makes the empty log. One that a crash left before the store was
-// bound to the cluster holds nothing and is replaced.
-func (s *store) createLog(h logfile.Header) error {
-	dir := filepath.Join(s.dir, logDir)
-	if c, err := logfile.Read(dir); err == nil && len(c.Entries) > 0 {
-		return fmt.Errorf("directory %s holds a log of %d entries that %s does not know: restore the whole directory, never single files", s.dir, len(c.Entries), recordsFile)
-	}
-	if err := os.RemoveAll(dir); err != nil {
-		return fmt.Errorf("couldn't make the log: %w", err)
-	}
-	l, err := logfile.Create(dir, h)
-	if err != nil {
-		return err
-	}
-	return errors.Join(l.Close(), syncDir(s.dir))
+	applier sync.WaitGroup
+	dirty   chan struct{}
+	stop    chan struct{}
 }
 
 // persist makes one change durable, all of it or nothing. After an error the
 // store takes no more changes.
 func (s *store) persist(p *vaultlink.Persist) (err error) {
+	s.io.Lock()
+	defer s.io.Unlock()
 	if s.broken != nil {
-		return fmt.Errorf("couldn't persist: an earlier change failed: %w", s.broken)
+		return fmt.Errorf("couldn't persist: an earlier write failed: %w", s.broken)
 	}
 	defer func() {
 		if err != nil {
 			s.broken = err
 		}
 	}()
-	if p.Index != s.size {
-		return fmt.Errorf("couldn't persist: the vault's log has %d entries, the disk's %d", p.Index, s.size)
+	if size, _ := s.head(); p.Index != size {
+		return fmt.Errorf("couldn't persist: the vault's log has %d entries, the disk's %d", p.Index, size)
 	}
-	if len(p.Entries) > 0 {
-		if s.log == nil {
-			return fmt.Errorf("couldn't persist: %d log entries of a vault that belongs to no cluster yet", len(p.Entries))
+	if len(p.Entries) > 0 && s.log == nil {
+		return fmt.Errorf("couldn't persist: %d log entries of a vault that belongs to no cluster yet", len(p.Entries))
+	}
+	change := vaultlink.Encode(p)
+	if !s.journal.room(len(change)) {
+		if err := s.apply(); err != nil {
+			return err
 		}
-		if err := s.log.Append(p.Entries); err != nil {
+	}
+	if err := s.journal.append(s.number+1, change); err != nil {
+		return err
+	}
+	// The change is durable: everything from here on only moves it.
+	if s.journalled != nil {
+		s.journalled()
+	}
+	s.number++
+	s.pending = append(s.pending, p)
+	s.count(p)
+	select {
+	case s.dirty <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+// apply moves the pending changes to log and records, in this order: (1) the
+// entries to the log file, made durable; (2) one bbolt commit, which names the
+// log's size and the last change. After a crash between them the log is cut back
+// to the size that bbolt names, and the journal has the changes still. Only then
+// the journal is used anew. s.io is held.
+func (s *store) apply() (err error) {
+	if len(s.pending) == 0 {
+		return nil
+	}
+	if s.broken != nil {
+		return fmt.Errorf("couldn't apply the journal: an earlier write failed: %w", s.broken)
+	}
+	defer func() {
+		if err != nil {
+			s.broken = err
+		}
+	}()
+	var entries [][]byte
+	for _, p := range s.pending {
+		entries = append(entries, p.Entries...)
+	}
+	if len(entries) > 0 {
+		if s.log == nil {
+			return fmt.Errorf("couldn't apply the journal: %d log entries of a vault that belongs to no cluster yet", len(entries))
+		}
+		if err := s.log.Append(entries); err != nil {
 			return err
 		}
 	}
 	if s.appended != nil {
 		s.appended()
 	}
-	size := s.size + uint64(len(p.Entries))
-	if err := s.commit(p, size); err != nil {
+	if err := s.commit(); err != nil {
 		return fmt.Errorf("couldn't commit to %s: %w", recordsFile, err)
 	}
-	s.mu.Lock()
-	s.size = size
-	if p.Checkpoint != nil {
-		s.checkpoint = p.Checkpoint
-	}
-	s.mu.Unlock()
-	if p.Checkpoint != nil {
-		s.signalCopy()
-	}
+	s.pending = nil
+	s.journal.reset()
+	s.copyCheckpoint()
 	return nil
 }
 
-func (s *store) commit(p *vaultlink.Persist, size uint64) (err error) {
+func (s *store) commit() (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer s.damage(&err)
 	return s.db.Update(func(tx *bbolt.Tx) error {
-		records := tx.Bucket(bucketRecords)
-		for _, w := range p.Writes {
-			var err error
-			if w.Delete {
-				err = records.Delete([]byte(w.Name))
-			} else {
-				err = records.Put([]byte(w.Name), w.Value)
-			}
-			if err != nil {
-				return fmt.Errorf("record %q: %w", w.Name, err)
+		records, meta := tx.Bucket(bucketRecords), tx.Bucket(bucketMeta)
+		for _, p := range s.pending {
+			for _, w := range p.Writes {
+				var err error
+				if w.Delete {
+					err = records.Delete([]byte(w.Name))
+				} else {
+					err = records.Put([]byte(w.Name), w.Value)
+				}
+				if err != nil {
+					return fmt.Errorf("record %q: %w", w.Name, err)
+				}
 			}
 		}
-		meta := tx.Bucket(bucketMeta)
-		if p.Checkpoint != nil {
-			if err := meta.Put(keyCheckpoint, p.Checkpoint); err != nil {
+		size, checkpoint := s.head()
+		for key, value := range map[string][]byte{
+			string(keyChanges): binary.BigEndian.AppendUint64(nil, s.number),
+			string(keyLogSize): binary.BigEndian.AppendUint64(nil, size),
+		} {
+			if err := meta.Put([]byte(key), value); err != nil {
 				return err
 			}
 		}
-		if len(p.Entries) == 0 {
+		if checkpoint == nil {
 			return nil
 		}
-		return meta.Put(keyLogSize, binary.BigEndian.AppendUint64(nil, size))
+		return meta.Put(keyCheckpoint, checkpoint)
 	})
 }
 
@@ -308,6 +189,9 @@ func (s *store) commit(p *vaultlink.Persist, size uint64) (err error) {
 func (s *store) load(send func(*vaultlink.Load) error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer s.damage(&err)
+	if err := s.flush(); err != nil {
+		return err
+	}
 	part, n := &vaultlink.Load{}, 0
 	next := func(size int) error {
 		if n += size; n == size || n <= loadPart && len(part.Records)+len(part.Entries) < vaultlink.MaxItems {
@@ -353,11 +237,24 @@ func (s *store) head() (size uint64, checkpoint []byte) {
 	return s.size, s.checkpoint
 }
 
+// flush applies what is pending.
+func (s *store) flush() error {
+	s.io.Lock()
+	defer s.io.Unlock()
+	return s.apply()
+}
+
 // readLog reads at most limit bytes of the log's file from offset, and the
 // checkpoint as it was before, so that a reader who goes on to the end has every
 // entry that the checkpoint covers. total is the file's length by now.
 func (s *store) readLog(offset uint64, limit int) (checkpoint, b []byte, total uint64, err error) {
+	s.io.Lock()
+	err = s.apply()
 	_, checkpoint = s.head()
+	s.io.Unlock()
+	if err != nil {
+		return nil, nil, 0, err
+	}
 	f, err := os.Open(filepath.Join(s.dir, logDir, logfile.EntriesFile))
 	if err != nil {
 		return nil, nil, 0, fmt.Errorf("couldn't read the log: %w", err)
@@ -379,53 +276,48 @@ func (s *store) readLog(offset uint64, limit int) (checkpoint, b []byte, total u
 	return checkpoint, b[:n], total, nil
 }
 
-// copyEvery is the least time between two copies of the checkpoint into the
-// log's folder. A shorter one costs two fsyncs for each signature under load; a
-// longer one lets a plain copy of the folder miss more of the newest entries.
-const copyEvery = 50 * time.Millisecond
+// applyEvery is how long a change stays in the journal alone. A shorter time
+// makes more fsyncs beside those that a vault waits for; a longer one lets a
+// plain copy of the log's folder miss more of the newest entries.
+const applyEvery = 250 * time.Millisecond
 
-// copyCheckpoints keeps the log's folder complete for those who copy it. The
-// durable checkpoint is bbolt's; losing a copy loses nothing.
-func (s *store) copyCheckpoints() {
+// applyLater applies what is pending, now and then. An error stays in s.broken,
+// and the next change reports it.
+func (s *store) applyLater(every time.Duration) {
 	for {
 		select {
 		case <-s.dirty:
-			s.copyCheckpoint()
 		case <-s.stop:
-			s.copyCheckpoint()
 			return
 		}
 		select {
-		case <-time.After(copyEvery):
+		case <-time.After(every):
+			_ = s.flush()
 		case <-s.stop:
-			s.copyCheckpoint()
 			return
 		}
 	}
 }
 
-// copyCheckpoint ignores errors: a disk that refuses this write refuses the next
-// change too, which is then reported.
+// copyCheckpoint keeps the log's folder complete for those who copy it. The
+// durable checkpoint is bbolt's, so an error is none: a disk that refuses this
+// write refuses the next change too, which is then reported.
 func (s *store) copyCheckpoint() {
-	if _, cp := s.head(); cp != nil {
-		if have, err := s.log.Checkpoint(); err != nil || !bytes.Equal(have, cp) {
-			_ = s.log.SetCheckpoint(cp)
-		}
+	if _, cp := s.head(); cp != nil && s.log != nil {
+		_ = s.log.SetCheckpoint(cp)
 	}
 }
 
-func (s *store) signalCopy() {
-	select {
-	case s.dirty <- struct{}{}:
-	default:
-	}
-}
-
-// close releases the directory. It must not run beside persist or load.
+// close applies what is pending and releases the directory. It must not run
+// beside persist or load.
 func (s *store) close() error {
 	close(s.stop)
-	s.copies.Wait()
-	err := s.db.Close()
+	s.applier.Wait()
+	var err error
+	if s.broken == nil && (s.log != nil || s.size == 0) {
+		err = s.flush()
+	}
+	err = errors.Join(err, s.journal.file.Close(), s.db.Close())
 	if s.log != nil {
 		err = errors.Join(err, s.log.Close())
 	}

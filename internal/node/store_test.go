@@ -157,7 +157,7 @@ func TestStoreRefuses(t *testing.T) {
 		if err := s.persist(change(1)); err == nil || !strings.Contains(err.Error(), "the vault's log has 1 entries, the disk's 0") {
 			t.Fatalf("a gap: %v", err)
 		}
-		if err := s.persist(change(0)); err == nil || !strings.Contains(err.Error(), "earlier change failed") {
+		if err := s.persist(change(0)); err == nil || !strings.Contains(err.Error(), "earlier write failed") {
 			t.Fatalf("after a failure: %v", err)
 		}
 		whole(t, s, 0)
@@ -333,33 +333,31 @@ func child(spec []string) {
 	check(err)
 	check(s.bind(1, testCluster))
 	switch mode {
+	case "journalled": // killed when the change is durable, before anybody is told
+		check(s.persist(change(n)))
+		s.journalled = kill
+		check(s.persist(change(n + 1)))
 	case "between": // killed after the log's append, before the commit
 		check(s.persist(change(n)))
-		s.appended = func() { kill() }
 		check(s.persist(change(n + 1)))
-	case "full": // the disk takes a little more and then nothing
-		signal.Ignore(syscall.SIGXFSZ)
-		info, err := os.Stat(filepath.Join(dir, recordsFile))
-		check(err)
-		limit := uint64(info.Size())
-		check(syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: limit, Max: limit}))
-		p := change(n)
-		p.Writes[0].Value = make([]byte, 8<<20)
-		if err := s.persist(p); err == nil {
+		s.appended = kill
+		check(s.flush())
+	case "full": // the disk has no room for what the journal holds
+		limitFile(bigLimit)
+		for _, p := range big(n) {
+			check(s.persist(p))
+		}
+		if err := s.flush(); err == nil {
 			os.Exit(survived)
 		} else {
 			fmt.Println(err)
 		}
-		if err := s.persist(change(n)); err == nil {
+		if err := s.persist(change(n + 2)); err == nil {
 			os.Exit(survived) // a store that failed must take nothing more
 		}
 		kill()
-	case "full-log":
-		signal.Ignore(syscall.SIGXFSZ)
-		info, err := os.Stat(filepath.Join(dir, logDir, logfile.EntriesFile))
-		check(err)
-		limit := uint64(info.Size() + 10) // room for half an entry
-		check(syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: limit, Max: limit}))
+	case "full-journal": // not even the journal takes a change
+		limitFile(100)
 		if err := s.persist(change(n)); err == nil {
 			os.Exit(survived)
 		} else {
@@ -374,6 +372,31 @@ func child(spec []string) {
 	}
 	os.Exit(survived)
 }
+
+// limitFile refuses writes beyond the first n bytes of any file, as a full disk
+// refuses them.
+func limitFile(n uint64) {
+	signal.Ignore(syscall.SIGXFSZ)
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: n, Max: n}); err != nil {
+		fmt.Println(err)
+		os.Exit(2)
+	}
+}
+
+// big are two changes of 5 MiB together; bigLimit leaves room for them in the
+// journal, but not in records.db, where a tree comes with them.
+func big(n uint64) (out []*vaultlink.Persist) {
+	for i, k := range []int{3, 2} {
+		p := &vaultlink.Persist{Index: n + uint64(i), Entries: [][]byte{[]byte("big")}}
+		for j := range k {
+			p.Writes = append(p.Writes, vaultlink.Record{Name: fmt.Sprintf("big/%d/%d", i, j), Value: bytes.Repeat([]byte{7}, 1<<20)})
+		}
+		out = append(out, p)
+	}
+	return out
+}
+
+const bigLimit = 5<<20 + 16<<10
 
 func kill() { _ = syscall.Kill(os.Getpid(), syscall.SIGKILL); select {} }
 
@@ -392,24 +415,148 @@ func killed(t *testing.T, out []byte, err error) {
 	}
 }
 
-// Killed between the append and the commit: the entry is cut off again.
+// Killed between the log's append and the commit: the log is cut back, and the
+// journal brings the same changes again.
 func TestKilledBetweenAppendAndCommit(t *testing.T) {
 	dir := t.TempDir()
 	out, err := runChild(t, dir, "between", 0).CombinedOutput()
 	killed(t, out, err)
 	c, err := logfile.Read(filepath.Join(dir, logDir))
-	if err != nil || len(c.Entries) != 2 {
+	if err != nil || len(c.Entries) != 2 || c.Checkpoint != nil {
 		t.Fatalf("the log has %d entries, %v: the child was not killed where it should", len(c.Entries), err)
 	}
+	for range 2 {
+		s := openBound(t, dir)
+		whole(t, s, 2)
+		closeStore(t, s)
+	}
 	s := openBound(t, dir)
-	whole(t, s, 1)
-	persist(t, s, 1) // the same change, as the vault would redo it
+	defer closeStore(t, s)
 	persist(t, s, 2)
 	whole(t, s, 3)
+}
+
+// Killed when the change is durable but nobody was told: it is there, whole.
+func TestKilledBeforePersisted(t *testing.T) {
+	dir := t.TempDir()
+	out, err := runChild(t, dir, "journalled", 0).CombinedOutput()
+	killed(t, out, err)
+	s := openBound(t, dir)
+	defer closeStore(t, s)
+	whole(t, s, 2)
+}
+
+// A crash may leave the last record of the journal in any state: then that
+// change never was. Damage to an earlier one is told.
+func TestTornJournal(t *testing.T) {
+	dir := t.TempDir()
+	s, err := openStoreEvery(dir, time.Hour) // nothing is applied meanwhile
+	if err == nil {
+		err = s.bind(1, testCluster)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range uint64(3) {
+		persist(t, s, n)
+	}
+	journal, err := os.ReadFile(filepath.Join(dir, journalFile)) // as a crash would find it
+	if err != nil {
+		t.Fatal(err)
+	}
+	copyDir := func(b []byte) string {
+		t.Helper()
+		to := filepath.Join(t.TempDir(), "copy")
+		if err := os.CopyFS(to, os.DirFS(dir)); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(to, journalFile), b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return to
+	}
+	flip := func(at int) []byte {
+		b := bytes.Clone(journal)
+		b[at] ^= 0x10
+		return b
+	}
+	for name, c := range map[string]struct {
+		journal []byte
+		changes uint64
+		err     string
+	}{
+		"whole":                {journal, 3, ""},
+		"number of the last":   {flip(2*blockSize + 7), 2, ""},
+		"length of the last":   {flip(2*blockSize + 10), 2, ""},
+		"checksum of the last": {flip(2*blockSize + 12), 2, ""},
+		"content of the last":  {flip(2*blockSize + 60), 2, ""},
+		"zeros for the last":   {append(bytes.Clone(journal[:2*blockSize]), make([]byte, journalSize-2*blockSize)...), 2, ""},
+		"content of the first": {flip(60), 0, "change 1 is damaged, but 2 is there"},
+		"content of a middle":  {flip(blockSize + 60), 0, "change 2 is damaged, but 3 is there"},
+		"cut":                  {journal[:blockSize], 0, "has 4096 bytes, want"},
+		"nothing":              {make([]byte, journalSize), 0, ""},
+		"first is missing":     {append(bytes.Clone(journal[blockSize:]), make([]byte, blockSize)...), 0, "it begins with change 2, records.db ends with 0"},
+	} {
+		to := copyDir(c.journal)
+		st, err := openStore(to)
+		if c.err != "" {
+			if err == nil || !strings.Contains(err.Error(), c.err) {
+				t.Errorf("%s: %v, want %q", name, err, c.err)
+			}
+			continue
+		}
+		if err == nil {
+			err = st.bind(1, testCluster)
+		}
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		whole(t, st, c.changes)
+		persist(t, st, c.changes) // it goes on from there
+		closeStore(t, st)
+		st = openBound(t, to)
+		whole(t, st, c.changes+1)
+		closeStore(t, st)
+	}
+	closeStore(t, s)
+}
+
+// The journal goes round: what an earlier round left in it never comes back.
+func TestJournalGoesRound(t *testing.T) {
+	dir := t.TempDir()
+	s := openBound(t, dir)
+	var n uint64
+	for range 3 {
+		for range 5 {
+			persist(t, s, n)
+			n++
+		}
+		if err := s.flush(); err != nil {
+			t.Fatal(err)
+		}
+		persist(t, s, n) // over the first record of the round before
+		n++
+		pending, err := (&journal{file: s.journal.file}).replay(s.number - 1)
+		if err != nil || len(pending) != 1 || pending[0].Index != n-1 {
+			t.Fatalf("after change %d the journal holds %d, %v", n, len(pending), err)
+		}
+	}
+	// A journal that is full is applied at once.
+	for range journalSize>>20 + 3 {
+		p := change(n)
+		p.Writes[0].Value = make([]byte, 1<<20)
+		if err := s.persist(p); err != nil {
+			t.Fatal(err)
+		}
+		n++
+	}
 	closeStore(t, s)
 	s = openBound(t, dir)
 	defer closeStore(t, s)
-	whole(t, s, 3)
+	if size, _ := s.head(); size != n {
+		t.Fatalf("%d entries, want %d", size, n)
+	}
 }
 
 // A crash of the machine may leave half an entry.
@@ -436,28 +583,45 @@ func TestTornTail(t *testing.T) {
 	}
 }
 
-// A full disk is an error; nothing half-written counts.
+// A full disk is an error. What was durable stays so, and goes on when there is
+// room again; nothing half-written counts.
 func TestDiskFull(t *testing.T) {
-	for _, mode := range []string{"full", "full-log"} {
-		t.Run(mode, func(t *testing.T) {
-			dir := t.TempDir()
-			s := openBound(t, dir)
-			for n := range uint64(3) {
-				persist(t, s, n)
-			}
-			closeStore(t, s)
-			out, err := runChild(t, dir, mode, 3).CombinedOutput()
-			killed(t, out, err)
-			if !strings.Contains(string(out), "file too large") {
-				t.Fatalf("the child says %q", out)
-			}
-			s = openBound(t, dir)
-			defer closeStore(t, s)
-			whole(t, s, 3)
-			persist(t, s, 3)
-			whole(t, s, 4)
-		})
+	fill := func(mode string) *store {
+		dir := t.TempDir()
+		s := openBound(t, dir)
+		for n := range uint64(3) {
+			persist(t, s, n)
+		}
+		closeStore(t, s)
+		out, err := runChild(t, dir, mode, 3).CombinedOutput()
+		killed(t, out, err)
+		if !strings.Contains(string(out), "file too large") {
+			t.Fatalf("the child says %q", out)
+		}
+		return openBound(t, dir)
 	}
+	s := fill("full-journal")
+	whole(t, s, 3)
+	persist(t, s, 3)
+	whole(t, s, 4)
+	closeStore(t, s)
+
+	s = fill("full")
+	defer closeStore(t, s)
+	all := loadAll(t, s)
+	if len(all.Entries) != 5 || string(all.Checkpoint) != "checkpoint 2" {
+		t.Fatalf("%d entries, checkpoint %q", len(all.Entries), all.Checkpoint)
+	}
+	n := 0
+	for _, r := range all.Records {
+		if strings.HasPrefix(r.Name, "big/") && len(r.Value) == 1<<20 && r.Value[9] == 7 {
+			n++
+		}
+	}
+	if n != 5 {
+		t.Fatalf("%d of 5 large records", n)
+	}
+	persist(t, s, 5)
 }
 
 // Killed at any moment: what it said is durable is there, and at most the one
