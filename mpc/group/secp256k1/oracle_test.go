@@ -28,10 +28,13 @@ var edges = func() []*big.Int {
 	one := big.NewInt(1)
 	var es []*big.Int
 	for _, b := range []*big.Int{new(big.Int), bigQ, bigP, big256, new(big.Int).Rsh(bigQ, 1), new(big.Int).Rsh(bigP, 1)} {
-		for d := int64(-2); d <= 2; d++ {
-			v := new(big.Int).Add(b, big.NewInt(d))
-			if v.Sign() >= 0 && v.Cmp(big256) < 0 {
-				es = append(es, v)
+		for _, shift := range []uint{0, 64, 128, 192} {
+			for d := int64(-2); d <= 2; d++ {
+				v := new(big.Int).Lsh(big.NewInt(d), shift)
+				v.Add(v, b)
+				if v.Sign() >= 0 && v.Cmp(big256) < 0 {
+					es = append(es, v)
+				}
 			}
 		}
 	}

@@ -65,8 +65,8 @@ func (t *vartimeTab) init(p *proj) {
 
 // wnafVartime recodes h in the non-adjacent form of width 5.
 func (h *half) wnafVartime(d *[vartimeBits]int8) {
-	lo, hi, top := h.abs[0], h.abs[1], uint64(0)
-	for i := 0; lo|hi|top != 0; i++ {
+	lo, hi := h.abs[0], h.abs[1]
+	for i := 0; lo|hi != 0; i++ {
 		if lo&1 != 0 {
 			w := int64(lo & (1<<vartimeWindow - 1))
 			if w >= 1<<(vartimeWindow-1) {
@@ -85,14 +85,10 @@ func (h *half) wnafVartime(d *[vartimeBits]int8) {
 					hi--
 				}
 			} else if lo < old {
-				hi++
-				if hi == 0 {
-					top++
-				}
+				hi++ // below 2^64: a half has fewer than 128 bits
 			}
 		}
 		lo = lo>>1 | hi<<63
-		hi = hi>>1 | top<<63
-		top >>= 1
+		hi >>= 1
 	}
 }
