@@ -88,9 +88,9 @@ func base() (*World, *Wallet, error) {
 	return dealt.w, dealt.x, dealt.err
 }
 
-// fork is a copy of the dealt cluster, its vaults started afresh with randomness
+// Fork is a copy of the dealt cluster (three vaults, of which two sign), its vaults started afresh with randomness
 // of the seed's own.
-func fork(seed uint64) (*World, *Wallet, error) {
+func Fork(seed uint64) (*World, *Wallet, error) {
 	from, x, err := base()
 	if err != nil {
 		return nil, nil, err
@@ -113,7 +113,7 @@ func fork(seed uint64) (*World, *Wallet, error) {
 // Simulate runs one seed: requests, honest and forged, through a cluster whose
 // network, disks, processes and coordinator do what the seed says.
 func Simulate(seed uint64, lines Lines) (*Result, error) {
-	w, x, err := fork(seed)
+	w, x, err := Fork(seed)
 	if err != nil {
 		return nil, err
 	}
@@ -392,7 +392,7 @@ func (r *run) onReady(p *Party, ready vault.Ready) error {
 		return ErrCrash
 	}
 	r.log("vault %d dies after its writes", p.ID)
-	p.Disk.write(ready)
+	p.Disk.Write(ready)
 	return ErrCrash
 }
 

@@ -56,7 +56,8 @@ func (d *Disk) loaded() vault.Loaded {
 	return l
 }
 
-func (d *Disk) write(r vault.Ready) {
+// Write makes the durable part of a Ready durable.
+func (d *Disk) Write(r vault.Ready) {
 	for _, w := range r.Writes {
 		if w.Value == nil {
 			delete(d.Records, w.Name)
@@ -220,7 +221,7 @@ func (w *World) do(p *Party, r vault.Ready) error {
 			return err
 		}
 	}
-	p.Disk.write(r)
+	p.Disk.Write(r)
 	for _, c := range r.Device {
 		w.Devices = append(w.Devices, PendingDevice{p.ID, p.Device.Do(c), p.Starts})
 	}

@@ -244,6 +244,13 @@ func (v *Vault) loadLog(m *manifest, loaded Loaded) error {
 	if len(loaded.Entries) > int(m.LogSize) {
 		return fmt.Errorf("the log has %d entries, the vault wrote %d", len(loaded.Entries), m.LogSize)
 	}
+	for _, b := range loaded.Entries {
+		if e, err := audit.DecodeEntry(b); err == nil && e.Kind == audit.KindReceipt {
+			if x, err := audit.DecodeReceipt(e.Body); err == nil {
+				v.receipts[x.Attempt] = true
+			}
+		}
+	}
 	if len(loaded.Checkpoint) > 0 {
 		cp, err := audit.DecodeSignedCheckpoint(loaded.Checkpoint)
 		if err != nil {
@@ -319,8 +326,8 @@ func (v *Vault) run(m *manifest) error {
 // lived in memory only, so a share that was not authorised will never leave.
 func (v *Vault) releaseAbandoned() {
 	var as [][16]byte
-	for a, x := range v.index.byAttempt {
-		if x.parties[v.cfg.ID] == statusReserved {
+	for a := range v.index.byAttempt {
+		if p := v.index.of(a, v.cfg.ID); p != nil && p.status == statusReserved {
 			as = append(as, a)
 		}
 	}

@@ -44,7 +44,8 @@ type peer struct {
 	window    window
 	confirmed bool // it has proven to hold this channel's key
 	lastHello uint64
-	warned    bool
+	warned    bool // of an older start; said once a channel
+	cloned    bool // incident written; once a channel
 
 	setup       *pair.Setup
 	pairing     *pair.Session
@@ -53,6 +54,13 @@ type peer struct {
 
 	quarantined bool
 	seen        seenCheckpoint // the newest checkpoint that it showed
+
+	forked      bool // two histories of its ledger are known: no more of it is taken
+	behind      bool // its ledger goes on beyond what is known
+	askedLedger uint64
+	ledgerPace  pace // of events that it makes this vault keep
+	notePace    pace
+	incidents   int // written since this start
 }
 
 // frame takes bytes from the network.
@@ -118,8 +126,9 @@ func (v *Vault) openChannel(p *peer, h *hello) error {
 	v.closePair(p)
 	v.endSessionsWith(p.id, fmt.Errorf("vault %d has started anew", p.id))
 	p.hello, p.send, p.receive = h, send, receive
-	p.sent, p.window, p.confirmed, p.warned = 0, window{}, false, false
+	p.sent, p.window, p.confirmed, p.warned, p.cloned = 0, window{}, false, false, false
 	p.pairAttempt = 0
+	v.dropEarly(p.id)
 	return nil
 }
 
@@ -197,7 +206,9 @@ func (v *Vault) sendSealed(p *peer, in *inner) {
 	p.sent++
 	var nonce [chacha20poly1305.NonceSize]byte
 	binary.BigEndian.PutUint64(nonce[4:], p.sent)
-	sealed := p.send.Seal(nil, nonce[:], in.encode(), nil)
+	plain := in.encode()
+	sealed := p.send.Seal(nil, nonce[:], plain, nil)
+	secret.Wipe(plain) // shares, in a key generation
 	v.send(p.id, frameSealed, wire.NewWriter(1).Uint64(p.sent).Var(sealed).Bytes())
 }
 
@@ -221,6 +232,7 @@ func (v *Vault) openFrame(p *peer, body []byte) (*inner, error) {
 		p.confirmed = true
 		v.askLedger(p)
 	}
+	defer secret.Wipe(plain) // what is decoded is a copy
 	return decodeInner(plain)
 }
 
@@ -282,6 +294,7 @@ func (w *window) take(seq uint64) {
 
 // askLedger tells a peer how far this vault knows its ledger.
 func (v *Vault) askLedger(p *peer) {
+	p.askedLedger = v.now
 	w := wire.NewWriter(1)
 	writeHeads(w, []ledgerHead{v.ledgers[p.id].head()})
 	v.sendSealed(p, &inner{Kind: innerSync, Private: w.Bytes()})
@@ -299,7 +312,7 @@ func (v *Vault) onSync(p *peer, in *inner) {
 		}
 		own := v.ledgers[v.cfg.ID]
 		if known, ok := own.hashAt(hs[0].Seq); !ok || known != hs[0].Hash {
-			v.note("a peer knows another history of this vault's ledger: this vault's disk may have been rolled back", "peer", p.id, "event", hs[0].Seq)
+			v.notePeer(p, "this peer knows another history of this vault's ledger: this vault's disk may have been rolled back", "event", hs[0].Seq)
 			return
 		}
 		if hs[0].Seq < own.head().Seq {
@@ -311,10 +324,10 @@ func (v *Vault) onSync(p *peer, in *inner) {
 			return
 		}
 		before := v.ledgers[p.id].head().Seq
-		if !v.adoptOrReport(p, d) {
+		if v.adoptOrReport(p, d) != nil {
 			return
 		}
-		if now := v.ledgers[p.id].head().Seq; now > before && now < d.Head.Seq {
+		if p.behind && v.ledgers[p.id].head().Seq > before {
 			v.askLedger(p)
 		}
 	}

@@ -3,6 +3,7 @@ package vault
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/cofferhq/coffer/internal/governance"
 	"github.com/cofferhq/coffer/internal/hsm"
 	"github.com/cofferhq/coffer/internal/refusal"
+	"github.com/cofferhq/coffer/internal/wire"
 	"github.com/cofferhq/coffer/mpc"
 	"github.com/cofferhq/coffer/mpc/dkg"
 	"github.com/cofferhq/coffer/mpc/ecdsa"
@@ -70,12 +72,31 @@ func (v *Vault) blameFor(a *mpc.Abort, key [32]byte, epoch uint32) {
 	case mpc.Attributed:
 		for _, id := range a.Culprits {
 			if p := v.peers[id]; p != nil {
-				v.incident(p, a.Class.String(), a.Step, a.Err.Error(), nil)
+				v.incident(p, a.Class.String(), a.Step, a.Err.Error(), v.evidence(p, a))
 			}
 		}
 	case mpc.Unattributed:
 		v.note("unattributed abort: do not try the same signers again", "step", a.Step, "error", a.Err.Error())
 	}
+}
+
+// evidence is what shows anybody that a peer dealt a wrong share: its signature
+// over that share, and the hello that certifies the key which made it.
+func (v *Vault) evidence(p *peer, a *mpc.Abort) []byte {
+	var pieces [][]byte
+	for _, e := range dkg.Evidence(a.Err) {
+		if dealer, err := dkg.VerifyEvidence(e, v.verifyDealt); err == nil && dealer == p.id {
+			pieces = append(pieces, e)
+		}
+	}
+	if len(pieces) == 0 || p.hello == nil {
+		return nil
+	}
+	w := wire.NewWriter(1).Var(p.hello.encode()).Count(len(pieces))
+	for _, e := range pieces {
+		w.Var(e)
+	}
+	return w.Bytes()
 }
 
 func (v *Vault) status() *cluster.Status {
@@ -124,6 +145,8 @@ func (v *Vault) change(id uint64, c *cluster.Command) {
 	}
 	v.gov = next
 	v.appendLog(audit.KindChange, c.Body)
+	// It is in force at once: what was begun under the old rules ends.
+	v.endSessions(func([]mpc.ID) bool { return true }, fmt.Errorf("change %d of the governance came into force: retry", next.Seq))
 	v.covered(func(_ *audit.SignedCheckpoint, err error) {
 		if err != nil {
 			v.reply(id, failed(err))
@@ -141,9 +164,9 @@ func (v *Vault) receipt(id uint64, c *cluster.Command) {
 		v.refuse(id, refusal.New("receipt.encoding", "", err.Error(), "a canonical receipt"))
 		return
 	}
-	a := v.index.byAttempt[x.Attempt]
+	a := v.index.of(x.Attempt, v.cfg.ID)
 	k := v.keys[x.Key]
-	if a == nil || k == nil || a.parties[v.cfg.ID] != statusFinal || a.reserve.Request != x.Request || a.reserve.Key != x.Key {
+	if a == nil || k == nil || a.status != statusFinal || a.reserve.Request != x.Request || a.reserve.Key != x.Key {
 		v.refuse(id, refusal.New("receipt.attempt", "", "this vault gave no share for that attempt of that request", "the receipt of an attempt that this vault took part in"))
 		return
 	}
@@ -213,6 +236,7 @@ func (v *Vault) abandon(id uint64, c *cluster.Command) {
 // pendingKey is a share whose certificate lacks signatures: this vault may have
 // missed them when it, or a peer, went down in the last round.
 type pendingKey struct {
+	name  string
 	order []byte
 	share *dkg.KeyShare
 	cert  *dkg.Certificate
@@ -236,13 +260,7 @@ func (v *Vault) completePending(id uint64, c *cluster.Command) bool {
 		v.refuse(id, refusal.New("keygen.certificate", "", err.Error(), "the certificate that all parties signed"))
 		return true
 	}
-	o, err := governance.DecodeKeygenOrder(p.order)
-	if err != nil {
-		v.reply(id, failed(err))
-		return true
-	}
-	delete(v.pending, c.Attempt)
-	v.activate(id, c.Attempt, p.order, o.Name, p.share, cert)
+	v.activate(id, c.Attempt, p.order, p.name, p.share, cert)
 	return true
 }
 
@@ -253,16 +271,34 @@ type earlyFrame struct {
 	in   *inner
 }
 
-// Bounds of what waits: a session's worth for a few sessions a peer.
-const maxEarly = 256
+// Bounds of what waits. A peer answers round 0 with round 1 only, so nothing else
+// can be early; and no peer takes another's place.
+const (
+	maxEarly     = 128 // frames of one peer
+	maxEarlySize = 16 << 10
+)
 
 func (v *Vault) keepEarly(p *peer, in *inner) {
-	if _, ended := v.index.byAttempt[in.Attempt]; ended && v.index.byAttempt[in.Attempt].parties[v.cfg.ID] != 0 {
+	if in.Round != 0 || len(in.Broadcast) > maxEarlySize || len(in.Private) > 0 {
 		return
 	}
-	if len(v.early) < maxEarly {
+	if v.index.of(in.Attempt, v.cfg.ID) != nil || v.begun[in.Attempt] {
+		return // it has ended
+	}
+	waiting := 0
+	for _, f := range v.early {
+		if f.from == p.id {
+			waiting++
+		}
+	}
+	if waiting < maxEarly {
 		v.early = append(v.early, earlyFrame{v.now, p.id, in})
 	}
+}
+
+// dropEarly forgets what came over a peer's last channel.
+func (v *Vault) dropEarly(id mpc.ID) {
+	v.early = slices.DeleteFunc(v.early, func(f earlyFrame) bool { return f.from == id })
 }
 
 func (v *Vault) replayEarly(kind uint8, attempt [16]byte) {

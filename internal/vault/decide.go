@@ -75,7 +75,9 @@ func (v *Vault) decideSigners(s *signSession, c *cluster.Command) *refusal.Refus
 			s.peers = append(s.peers, id)
 		}
 	}
-	if v.index.byAttempt[s.attempt] != nil || v.signs[s.attempt] != nil {
+	// What peers wrote of this attempt does not matter here: they may have reserved
+	// before the command came to this vault.
+	if v.index.of(s.attempt, v.cfg.ID) != nil || v.signs[s.attempt] != nil {
 		return refusal.New("sign.attempt", "", fmt.Sprintf("attempt %x was used before", s.attempt), "a fresh attempt id")
 	}
 	return nil
@@ -110,7 +112,7 @@ func (v *Vault) decideTransaction(s *signSession, c *cluster.Command) *refusal.R
 // decideVersion: a second version of one request is signed only if the chain can
 // take one of the two.
 func (v *Vault) decideVersion(s *signSession) *refusal.Refusal {
-	other := v.index.conflicting(s.request, s.prepared.Digests[0], s.prepared.Slots, s.attempt)
+	other := v.index.conflicting(s.request, s.prepared.Digests[0], s.prepared.Slots)
 	if other == nil {
 		return nil
 	}

@@ -1,6 +1,11 @@
 package vault
 
-import "github.com/cofferhq/coffer/mpc"
+import (
+	"encoding/binary"
+
+	"github.com/cofferhq/coffer/internal/signature"
+	"github.com/cofferhq/coffer/mpc"
+)
 
 // What tests reach into. Nothing of it is in the product.
 
@@ -37,3 +42,118 @@ const MaxEarly = maxEarly
 
 // EarlyCount is how many frames wait for their command.
 func (v *Vault) EarlyCount() int { return len(v.early) }
+
+// The ways in which a corrupt vault lies, with its own genuine channel.
+
+// Kinds of inner frames.
+const (
+	InnerPing   = innerPing
+	InnerPair   = innerPair
+	InnerKeygen = innerKeygen
+	InnerSign   = innerSign
+	InnerSync   = innerSync
+)
+
+// Seal makes a genuine frame of this vault for a peer.
+func (v *Vault) Seal(to mpc.ID, kind uint8, attempt [16]byte, round uint8, broadcast, private []byte) []byte {
+	held := v.out.Messages
+	v.out.Messages = nil
+	v.broadcast(kind, attempt, round, []mpc.ID{to}, broadcast, map[mpc.ID][]byte{to: private})
+	frame := v.out.Messages[0].Frame
+	v.out.Messages = held
+	return frame
+}
+
+// Event is what a liar writes into its ledger.
+type Event struct {
+	Kind    uint8 // 1 reserve, 2 release, 3 final
+	Attempt [16]byte
+	Request [32]byte
+	Key     [32]byte
+	Digest  [32]byte
+	Parties []mpc.ID
+	Slots   []string
+}
+
+// Invent appends events to this vault's own ledger, whatever they say.
+func (v *Vault) Invent(es ...Event) {
+	for _, e := range es {
+		v.record(&event{Kind: eventKind(e.Kind), Attempt: e.Attempt, Request: e.Request, Key: e.Key, Digest: e.Digest, Parties: e.Parties, Slots: e.Slots})
+	}
+}
+
+// OwnDelta is this vault's ledger from an event on, as a sync frame carries it.
+func (v *Vault) OwnDelta(from uint64) []byte { return v.ledgers[v.cfg.ID].deltaFrom(from).encode() }
+
+// ForgedDelta has events of any bytes at the end of what the peer knows.
+func (v *Vault) ForgedDelta(party mpc.ID, from uint64, events ...[]byte) []byte {
+	return (&delta{From: from, Events: events, Head: ledgerHead{Party: party, Seq: from + uint64(len(events))}}).encode()
+}
+
+// ReserveEvent is the encoding of a reservation with slots of some length.
+func ReserveEvent(attempt byte, slots, length int) []byte {
+	e := event{Kind: eventReserve, Attempt: [16]byte{attempt}, Parties: []mpc.ID{1, 2}}
+	for range slots {
+		e.Slots = append(e.Slots, string(make([]byte, length)))
+	}
+	return e.encode()
+}
+
+// ExhaustPair uses the pair setup up.
+func (v *Vault) ExhaustPair(id mpc.ID) {
+	var dsid [32]byte
+	for i := uint64(1); v.peers[id].setup.Claim(dsid) == nil; i++ {
+		binary.BigEndian.PutUint64(dsid[:], i)
+	}
+}
+
+// Pending is how many keys wait for signatures on their certificate.
+func (v *Vault) Pending() int { return len(v.pending) }
+
+// Forked says whether a peer's ledger is known to be forked.
+func (v *Vault) Forked(id mpc.ID) bool { return v.peers[id].forked }
+
+// Boot is the number of this start.
+func (v *Vault) Boot() uint64 { return v.boot }
+
+// Hello signs a hello of another start with the given signer and returns the
+// frame for a peer.
+func (v *Vault) Hello(to mpc.ID, boot uint64, nonce [32]byte, edit func(cluster *[32]byte, id *mpc.ID), sign func(signature.Statement) signature.Signature) []byte {
+	h := *v.hello
+	h.Boot, h.Nonce = boot, nonce
+	if edit != nil {
+		edit(&h.Cluster, &h.Vault)
+	}
+	h.Signature = sign(h.statement())
+	held := v.out.Messages
+	v.out.Messages = nil
+	v.send(to, frameHello, h.encode())
+	frame := v.out.Messages[0].Frame
+	v.out.Messages = held
+	return frame
+}
+
+// PeerBoot is the newest start known of a peer.
+func (v *Vault) PeerBoot(id mpc.ID) uint64 { return v.peers[id].hello.Boot }
+
+// RewriteLast replaces the last event of this vault's own ledger, of which nobody
+// has heard yet.
+func (v *Vault) RewriteLast(edit func(*Event)) {
+	l := v.ledgers[v.cfg.ID]
+	n := len(l.events) - 1
+	old, err := decodeEvent(l.events[n])
+	if err != nil {
+		panic(err)
+	}
+	e := Event{uint8(old.Kind), old.Attempt, old.Request, old.Key, old.Digest, old.Parties, old.Slots}
+	edit(&e)
+	l.events, l.hashes = l.events[:n], l.hashes[:n]
+	old.Kind, old.Attempt, old.Request, old.Key, old.Digest, old.Parties, old.Slots = eventKind(e.Kind), e.Attempt, e.Request, e.Key, e.Digest, e.Parties, e.Slots
+	l.append(old.encode())
+}
+
+// Bounds that tests run into.
+const (
+	MaxIncidents = maxIncidents
+	MaxKeygens   = maxKeygens
+)

@@ -102,33 +102,43 @@ func TestConflicting(t *testing.T) {
 	x := newRequestIndex()
 	r := [32]byte{1}
 	reserve := func(party mpc.ID, attempt byte, digest byte, slot string) {
-		x.add(party, &event{Kind: eventReserve, Attempt: [16]byte{attempt}, Request: r, Digest: [32]byte{digest}, Slots: []string{slot}})
+		x.add(party, &event{Kind: eventReserve, Attempt: [16]byte{attempt}, Request: r, Parties: []mpc.ID{1, 2}, Digest: [32]byte{digest}, Slots: []string{slot}})
 	}
 	reserve(1, 1, 1, "n7")
-	if x.conflicting(r, [32]byte{1}, []string{"n7"}, [16]byte{}) != nil {
+	if x.conflicting(r, [32]byte{1}, []string{"n7"}) != nil {
 		t.Error("the same version again is refused")
 	}
-	if x.conflicting(r, [32]byte{2}, []string{"n8"}, [16]byte{}) == nil {
+	if x.conflicting(r, [32]byte{2}, []string{"n8"}) == nil {
 		t.Error("a version that uses another nonce is not refused")
 	}
-	if x.conflicting(r, [32]byte{2}, []string{"n7"}, [16]byte{}) != nil {
+	if x.conflicting(r, [32]byte{2}, []string{"n7"}) != nil {
 		t.Error("a version with the same nonce is refused")
 	}
-	if x.conflicting([32]byte{9}, [32]byte{2}, []string{"n8"}, [16]byte{}) != nil {
+	if x.conflicting([32]byte{9}, [32]byte{2}, []string{"n8"}) != nil {
 		t.Error("another request is refused")
 	}
 	x.add(2, &event{Kind: eventRelease, Attempt: [16]byte{1}}) // of a party that had not reserved: means nothing
-	if x.conflicting(r, [32]byte{2}, []string{"n8"}, [16]byte{}) == nil {
+	if x.conflicting(r, [32]byte{2}, []string{"n8"}) == nil {
 		t.Error("a release by a stranger to the attempt freed it")
 	}
 	x.add(1, &event{Kind: eventRelease, Attempt: [16]byte{1}})
-	if x.conflicting(r, [32]byte{2}, []string{"n8"}, [16]byte{}) != nil {
+	if x.conflicting(r, [32]byte{2}, []string{"n8"}) != nil {
 		t.Error("a released attempt still counts")
 	}
 	reserve(1, 2, 3, "n9")
 	x.add(1, &event{Kind: eventFinal, Attempt: [16]byte{2}})
 	x.add(1, &event{Kind: eventRelease, Attempt: [16]byte{2}}) // too late
-	if x.conflicting(r, [32]byte{4}, []string{"n1"}, [16]byte{}) == nil {
+	if x.conflicting(r, [32]byte{4}, []string{"n1"}) == nil {
 		t.Error("a release after the final share freed the attempt")
+	}
+	reserve(3, 2, 3, "n9")
+	x.add(3, &event{Kind: eventRelease, Attempt: [16]byte{2}}) // no party of the attempt
+	if x.conflicting(r, [32]byte{4}, []string{"n1"}) == nil {
+		t.Error("the release of a vault that is no party freed the attempt")
+	}
+	reserve(2, 2, 7, "n9")
+	x.add(2, &event{Kind: eventRelease, Attempt: [16]byte{2}}) // of another version under the attempt's name
+	if x.conflicting(r, [32]byte{4}, []string{"n1"}) == nil {
+		t.Error("the release of something else freed the attempt")
 	}
 }

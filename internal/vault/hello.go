@@ -123,8 +123,8 @@ func (v *Vault) onHello(from mpc.ID, b []byte) {
 		}
 		return
 	case p.hello != nil && h.Boot == p.hello.Boot:
-		if h.Nonce != p.hello.Nonce && !p.warned {
-			p.warned = true
+		if h.Nonce != p.hello.Nonce && !p.cloned {
+			p.cloned = true
 			v.incident(p, "clone", "hello", fmt.Sprintf("two different starts number %d of vault %d: two copies of it run", h.Boot, from), h.encode())
 		}
 		if h.Nonce == p.hello.Nonce {
@@ -133,7 +133,7 @@ func (v *Vault) onHello(from mpc.ID, b []byte) {
 		return
 	}
 	if err := v.openChannel(p, h); err != nil {
-		v.note("couldn't open channel", "peer", from, "error", err.Error())
+		v.notePeer(p, "couldn't open channel", "error", err.Error())
 		return
 	}
 	v.sendHello(p)

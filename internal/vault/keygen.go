@@ -10,6 +10,7 @@ import (
 	"github.com/cofferhq/coffer/internal/cluster"
 	"github.com/cofferhq/coffer/internal/governance"
 	"github.com/cofferhq/coffer/internal/refusal"
+	"github.com/cofferhq/coffer/internal/secret"
 	"github.com/cofferhq/coffer/internal/signature"
 	"github.com/cofferhq/coffer/internal/wire"
 	"github.com/cofferhq/coffer/mpc"
@@ -67,17 +68,17 @@ func (v *Vault) loadKeys(records map[string][]byte) error {
 		if err != nil {
 			return fmt.Errorf("record %s: %w", name, err)
 		}
+		o, err := governance.DecodeKeygenOrder(order)
+		if err != nil {
+			return fmt.Errorf("record %s: %w", name, err)
+		}
 		if hexed, ok := strings.CutPrefix(name, recordPending); ok {
 			var a [16]byte
 			if n, err := hex.Decode(a[:], []byte(hexed)); err != nil || n != len(a) {
 				return fmt.Errorf("record %s has no attempt's name", name)
 			}
-			v.pending[a] = &pendingKey{order, share, cert}
+			v.pending[a] = &pendingKey{o.Name, order, share, cert}
 			continue
-		}
-		o, err := governance.DecodeKeygenOrder(order)
-		if err != nil {
-			return fmt.Errorf("record %s: %w", name, err)
 		}
 		if err := share.Activate(cert, v.verifyCertificate); err != nil {
 			return fmt.Errorf("record %s: %w", name, err)
@@ -180,11 +181,18 @@ func (v *Vault) keyOfOrder(order []byte) *key {
 	return nil
 }
 
-func (v *Vault) checkNewKey(o *governance.KeygenOrder) *refusal.Refusal {
+func (v *Vault) keyNamed(name string) *key {
 	for _, k := range v.keys {
-		if k.name == o.Name {
-			return refusal.New("keygen.name", "", fmt.Sprintf("a wallet named %q exists already", o.Name), "another name")
+		if k.name == name {
+			return k
 		}
+	}
+	return nil
+}
+
+func (v *Vault) checkNewKey(o *governance.KeygenOrder) *refusal.Refusal {
+	if v.keyNamed(o.Name) != nil {
+		return refusal.New("keygen.name", "", fmt.Sprintf("a wallet named %q exists already", o.Name), "another name")
 	}
 	if o.Purpose != PurposeECDSA {
 		return refusal.New("keygen.purpose", "", fmt.Sprintf("purpose %q", o.Purpose), "purpose "+PurposeECDSA)
@@ -219,8 +227,8 @@ func fromIDs(in []mpc.ID) []uint16 {
 }
 
 func (v *Vault) startKeygen(id uint64, c *cluster.Command, o *governance.KeygenOrder) error {
-	if _, dup := v.keygens[c.Attempt]; dup {
-		return errors.New("this attempt runs already")
+	if err := v.mayBegin(c.Attempt, o.Name); err != nil {
+		return err
 	}
 	s := &keygenSession{attempt: c.Attempt, command: id, started: v.now, order: o, parties: toIDs(o.Parties)}
 	identities := map[mpc.ID][]byte{v.cfg.ID: v.cfg.Identity.Bytes()}
@@ -235,6 +243,9 @@ func (v *Vault) startKeygen(id uint64, c *cluster.Command, o *governance.KeygenO
 		if p.hello == nil {
 			return fmt.Errorf("no channel to vault %d yet", pid)
 		}
+		if p.quarantined {
+			return fmt.Errorf("the pair with vault %d is quarantined until the admins lift it", pid)
+		}
 		identities[pid] = p.identity.Bytes()
 		s.peers = append(s.peers, pid)
 	}
@@ -248,11 +259,7 @@ func (v *Vault) startKeygen(id uint64, c *cluster.Command, o *governance.KeygenO
 		Sign: func(d [32]byte) []byte {
 			return v.signSession(dkgStatement(d)).Bytes
 		},
-		Verify: func(id mpc.ID, d [32]byte, sig []byte) bool {
-			p := v.peers[id]
-			s := signature.Signature{Algorithm: signature.Ed25519, Bytes: sig}
-			return p != nil && p.hello != nil && signature.Verify(p.hello.Session, dkgStatement(d), s) == nil
-		},
+		Verify: v.verifyDealt,
 	}, v.rand)
 	if err != nil {
 		return err
@@ -261,10 +268,42 @@ func (v *Vault) startKeygen(id uint64, c *cluster.Command, o *governance.KeygenO
 	if err != nil {
 		return err
 	}
-	v.keygens[c.Attempt] = s
+	v.keygens[c.Attempt], v.begun[c.Attempt] = s, true
 	v.broadcast(innerKeygen, s.attempt, 0, s.peers, b, nil)
 	v.replayEarly(innerKeygen, s.attempt)
 	return nil
+}
+
+// Bounds of what a coordinator can cause with one order of an admin.
+const (
+	maxKeygens = 8       // at once
+	maxBegun   = 1 << 16 // since a start
+)
+
+// mayBegin: an attempt runs once, or peers would see two messages of one round;
+// and one name is generated once at a time. A vault that takes part in a second
+// generation of a name has ended the first and activated none, so that of two
+// only one ever gets all signatures.
+func (v *Vault) mayBegin(attempt [16]byte, name string) error {
+	if v.begun[attempt] || v.pending[attempt] != nil {
+		return errors.New("this attempt was used before: take a fresh attempt id")
+	}
+	for _, a := range sortedAttempts(v.keygens) {
+		if v.keygens[a].order.Name == name {
+			return fmt.Errorf("a generation of wallet %q runs already", name)
+		}
+	}
+	if len(v.keygens) >= maxKeygens || len(v.begun) >= maxBegun {
+		return fmt.Errorf("%d key generations run and %d were begun since the start: end some, or restart the vault", len(v.keygens), len(v.begun))
+	}
+	return nil
+}
+
+// verifyDealt checks a peer's signature on a share that it dealt.
+func (v *Vault) verifyDealt(id mpc.ID, d [32]byte, sig []byte) bool {
+	p := v.peers[id]
+	s := signature.Signature{Algorithm: signature.Ed25519, Bytes: sig}
+	return p != nil && p.hello != nil && signature.Verify(p.hello.Session, dkgStatement(d), s) == nil
 }
 
 func dkgStatement(d [32]byte) signature.Statement {
@@ -329,6 +368,9 @@ func (v *Vault) advanceKeygen(s *keygenSession) {
 		s.round++
 		if s.round < 4 {
 			v.broadcast(innerKeygen, s.attempt, s.round, s.peers, b, private)
+			for _, m := range private {
+				secret.Wipe(m)
+			}
 		} else if err := v.certify(s); err != nil {
 			v.abortKeygen(s, asAbort("keygen", err))
 			return
@@ -342,13 +384,16 @@ func (v *Vault) advanceKeygen(s *keygenSession) {
 // certify has the HSM sign the certificate; the share is on disk, pending,
 // before the signature leaves.
 func (v *Vault) certify(s *keygenSession) error {
+	// No earlier generation of this name was activated anywhere, nor can one be
+	// (mayBegin): what is left of it goes.
+	v.dropPending(s.order.Name)
 	pending := encodeKeyRecord(s.order.Encode(), s.out.Share, s.out.Certificate)
-	err := v.store.put(recordPending+fmt.Sprintf("%x", s.attempt), pending)
+	err := v.store.put(pendingName(s.attempt), pending)
 	clear(pending)
 	if err != nil {
 		return err
 	}
-	v.pending[s.attempt] = &pendingKey{s.order.Encode(), s.out.Share, s.out.Certificate}
+	v.pending[s.attempt] = &pendingKey{s.order.Name, s.order.Encode(), s.out.Share, s.out.Certificate}
 	v.ask(DeviceCommand{Kind: DeviceSign, Role: roleIdentity, Statement: CertificateStatement(s.out.Certificate.Digest())}, func(res DeviceResult) error {
 		if v.keygens[s.attempt] != s {
 			return nil
@@ -390,12 +435,16 @@ func (v *Vault) finishKeygen(s *keygenSession) {
 			return
 		}
 	}
-	delete(v.keygens, s.attempt)
+	v.endKeygen(s)
 	v.activate(s.command, s.attempt, s.order.Encode(), s.order.Name, s.out.Share, s.out.Certificate)
 }
 
 // activate makes a key usable: on disk, in the log, then known.
 func (v *Vault) activate(command uint64, attempt [16]byte, order []byte, name string, share *dkg.KeyShare, cert *dkg.Certificate) {
+	if k := v.keyNamed(name); k != nil {
+		v.refuse(command, refusal.New("keygen.name", "", fmt.Sprintf("a wallet named %q exists already, with key id %x", name, k.id[:8]), "another name"))
+		return
+	}
 	if err := share.Activate(cert, v.verifyCertificate); err != nil {
 		v.reply(command, failed(err))
 		return
@@ -408,26 +457,58 @@ func (v *Vault) activate(command uint64, attempt [16]byte, order []byte, name st
 		v.reply(command, failed(err))
 		return
 	}
-	v.store.remove(recordPending + fmt.Sprintf("%x", attempt))
-	delete(v.pending, attempt)
+	delete(v.pending, attempt) // its share is the key's now
+	v.store.remove(pendingName(attempt))
+	v.dropPending(name)
 	v.keys[k.id] = k
 	entry := audit.KeyEntry{Key: k.id, Name: name, Certificate: cert.Encode(), Order: order}
 	v.appendLog(audit.KindKey, entry.Encode())
+	commands := []uint64{command}
+	if s := v.keygens[attempt]; s != nil { // the certificate came from outside first
+		v.endKeygen(s)
+		commands = append(commands, s.command)
+	}
 	v.covered(func(_ *audit.SignedCheckpoint, err error) {
-		if err != nil {
-			v.reply(command, failed(err))
-			return
+		for _, id := range commands {
+			if err != nil {
+				v.reply(id, failed(err))
+			} else {
+				v.reply(id, cluster.Reply{Outcome: cluster.OutcomeDone, Body: cert.Encode()})
+			}
 		}
-		v.reply(command, cluster.Reply{Outcome: cluster.OutcomeDone, Body: cert.Encode()})
 	})
+}
+
+func pendingName(attempt [16]byte) string { return recordPending + fmt.Sprintf("%x", attempt) }
+
+// dropPending wipes the shares of a name that can never be activated any more.
+func (v *Vault) dropPending(name string) {
+	for _, a := range sortedAttempts(v.pending) {
+		if p := v.pending[a]; p.name == name {
+			p.share.Destroy()
+			delete(v.pending, a)
+			v.store.remove(pendingName(a))
+		}
+	}
+}
+
+// endKeygen forgets a session and wipes what its peers sent: their parts of this
+// vault's share are among it.
+func (v *Vault) endKeygen(s *keygenSession) {
+	delete(v.keygens, s.attempt)
+	s.run.Destroy()
+	for i := range s.got {
+		for _, m := range s.got[i] {
+			secret.Wipe(m)
+		}
+	}
 }
 
 func (v *Vault) abortKeygen(s *keygenSession, a *mpc.Abort) {
 	if v.keygens[s.attempt] != s {
 		return
 	}
-	delete(v.keygens, s.attempt)
-	s.run.Destroy()
+	v.endKeygen(s)
 	v.blame(a)
 	v.reply(s.command, abortReply(a))
 }

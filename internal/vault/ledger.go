@@ -170,9 +170,12 @@ func (l *ledger) append(encoded []byte) ledgerHead {
 	return l.head()
 }
 
-// maxDelta bounds the events of one delta; a peer that lags further catches up
+// The bounds of one delta's events; a peer that lags further catches up
 // over several.
-const maxDelta = 256
+const (
+	maxDelta      = 256
+	maxDeltaBytes = 256 << 10
+)
 
 // delta is a stretch of a party's ledger, from a head that the receiver stated.
 type delta struct {
@@ -211,7 +214,13 @@ func decodeDelta(b []byte) (*delta, error) {
 
 func (l *ledger) deltaFrom(seq uint64) *delta {
 	d := &delta{From: min(seq, uint64(len(l.events))), Head: l.head()}
-	d.Events = l.events[d.From:min(uint64(len(l.events)), d.From+maxDelta)]
+	size := 0
+	for _, e := range l.events[d.From:min(uint64(len(l.events)), d.From+maxDelta)] {
+		if size += len(e); size > maxDeltaBytes {
+			break
+		}
+		d.Events = append(d.Events, e)
+	}
 	return d
 }
 
@@ -233,34 +242,61 @@ func (v *Vault) appendEvent(party mpc.ID, e *event, encoded []byte) {
 
 // adopt takes over what a peer says happened in its ledger. A gap is no fault,
 // it only needs more; another history than the one known is a fork.
-func (v *Vault) adopt(party mpc.ID, d *delta) error {
-	l := v.ledgers[party]
+func (v *Vault) adopt(p *peer, d *delta) error {
+	l := v.ledgers[p.id]
 	have := l.head()
-	if d.Head.Party != party {
-		return fmt.Errorf("delta of vault %d's ledger names vault %d", party, d.Head.Party)
+	switch {
+	case p.forked:
+		return fmt.Errorf("vault %d's ledger is forked", p.id)
+	case d.Head.Party != p.id:
+		return fmt.Errorf("delta of vault %d's ledger names vault %d", p.id, d.Head.Party)
+	case d.From > have.Seq:
+		return fmt.Errorf("delta of vault %d's ledger starts after event %d, known are %d: a gap", p.id, d.From, have.Seq)
 	}
-	if d.From > have.Seq {
-		return fmt.Errorf("delta of vault %d's ledger starts after event %d, known are %d: a gap", party, d.From, have.Seq)
+	fresh, events, size, err := d.beyond(l)
+	if err != nil {
+		return err
 	}
+	p.behind = d.Head.Seq > have.Seq+uint64(len(fresh))
+	if !p.ledgerPace.spend(v.now, size/ledgerBytesPerMs, ledgerBurst) {
+		p.behind = true
+		return fmt.Errorf("vault %d's ledger grows faster than this vault takes: retry", p.id)
+	}
+	for i, enc := range fresh {
+		v.appendEvent(p.id, events[i], enc)
+	}
+	if known, ok := l.hashAt(d.Head.Seq); ok && known != d.Head.Hash {
+		return &forkError{p.id, d.Head.Seq}
+	}
+	return nil
+}
+
+// beyond decodes the events that l has not; those that it has must be the same.
+// All of them decode, or none is taken.
+func (d *delta) beyond(l *ledger) (fresh [][]byte, events []*event, size uint64, err error) {
+	have := uint64(len(l.events))
 	for i, enc := range d.Events {
-		seq := d.From + uint64(i)
-		if seq < have.Seq {
+		if seq := d.From + uint64(i); seq < have {
 			if string(l.events[seq]) != string(enc) {
-				return &forkError{party, seq}
+				return nil, nil, 0, &forkError{l.party, seq}
 			}
 			continue
 		}
 		e, err := decodeEvent(enc)
 		if err != nil {
-			return err
+			return nil, nil, 0, err
 		}
-		v.appendEvent(party, e, enc)
+		fresh, events, size = append(fresh, enc), append(events, e), size+uint64(len(enc))
 	}
-	if known, ok := l.hashAt(d.Head.Seq); ok && known != d.Head.Hash {
-		return &forkError{party, d.Head.Seq}
-	}
-	return nil
+	return fresh, events, size, nil
 }
+
+// Bounds of what a peer makes this vault keep for good: 256 KB a second, far more
+// than signing needs, and 4 MB at once.
+const (
+	ledgerBytesPerMs = 256
+	ledgerBurst      = 16_000 // milliseconds' worth
+)
 
 // forkError: two histories of one ledger.
 type forkError struct {
@@ -280,17 +316,17 @@ func (v *Vault) heads() []ledgerHead {
 	return hs
 }
 
-// requestIndex is the union of all ledgers, by request.
+// requestIndex is the union of all ledgers, by request. What each party wrote
+// stands on its own: nobody's ledger changes what another's says.
 type requestIndex struct {
-	byRequest map[[32]byte][]*attempt
-	byAttempt map[[16]byte]*attempt
+	byRequest map[[32]byte][]*promise
+	byAttempt map[[16]byte]map[mpc.ID]*promise
 }
 
-// attempt is what all ledgers say of one attempt.
-type attempt struct {
-	reserve  event             // as the first party to tell reserved it
-	parties  map[mpc.ID]status // by who wrote it
-	released bool              // some party never sends its share: the attempt is dead
+// promise is one party's reservation and what became of it.
+type promise struct {
+	reserve event
+	status  status
 }
 
 type status uint8
@@ -302,39 +338,62 @@ const (
 )
 
 func newRequestIndex() *requestIndex {
-	return &requestIndex{map[[32]byte][]*attempt{}, map[[16]byte]*attempt{}}
+	return &requestIndex{map[[32]byte][]*promise{}, map[[16]byte]map[mpc.ID]*promise{}}
+}
+
+// of is what a party's ledger says of an attempt; nil: nothing.
+func (x *requestIndex) of(attempt [16]byte, party mpc.ID) *promise {
+	return x.byAttempt[attempt][party]
 }
 
 func (x *requestIndex) add(party mpc.ID, e *event) {
-	a := x.byAttempt[e.Attempt]
+	p := x.of(e.Attempt, party)
 	switch e.Kind {
 	case eventReserve:
-		if a == nil {
-			a = &attempt{reserve: *e, parties: map[mpc.ID]status{}}
-			x.byAttempt[e.Attempt] = a
-			x.byRequest[e.Request] = append(x.byRequest[e.Request], a)
+		if p != nil {
+			return // an attempt is reserved once; what came first stays
 		}
-		a.parties[party] = statusReserved
+		if x.byAttempt[e.Attempt] == nil {
+			x.byAttempt[e.Attempt] = map[mpc.ID]*promise{}
+		}
+		p = &promise{*e, statusReserved}
+		x.byAttempt[e.Attempt][party] = p
+		x.byRequest[e.Request] = append(x.byRequest[e.Request], p)
 	case eventRelease:
-		if a != nil && a.parties[party] == statusReserved {
-			a.parties[party] = statusReleased
-			// All t parties' shares are needed, so one release ends the attempt.
-			a.released = true
+		if p != nil && p.status == statusReserved {
+			p.status = statusReleased
 		}
 	case eventFinal:
-		if a != nil && a.parties[party] == statusReserved {
-			a.parties[party] = statusFinal
+		if p != nil && p.status == statusReserved {
+			p.status = statusFinal
 		}
 	}
 }
 
-// live are the attempts at a request that may yet become, or became, a
+// dead says that a promise never leads to a signature: all t shares are needed,
+// and one of the parties that it names has released the same reservation. Only
+// those count: another vault's word about an attempt of others means nothing.
+func (x *requestIndex) dead(p *promise) bool {
+	for _, id := range p.reserve.Parties {
+		if q := x.of(p.reserve.Attempt, id); q != nil && q.status == statusReleased && q.reserve.same(&p.reserve) {
+			return true
+		}
+	}
+	return false
+}
+
+// same says that two reservations are about one signature.
+func (e *event) same(o *event) bool {
+	return e.Attempt == o.Attempt && e.Request == o.Request && e.Key == o.Key && e.Digest == o.Digest && equalIDs(e.Parties, o.Parties)
+}
+
+// live are the promises of a request that may yet become, or became, a
 // signature, sorted by time.
-func (x *requestIndex) live(request [32]byte) []*attempt {
-	var out []*attempt
-	for _, a := range x.byRequest[request] {
-		if !a.released {
-			out = append(out, a)
+func (x *requestIndex) live(request [32]byte) []*promise {
+	var out []*promise
+	for _, p := range x.byRequest[request] {
+		if !x.dead(p) {
+			out = append(out, p)
 		}
 	}
 	sort.SliceStable(out, func(i, j int) bool { return out[i].reserve.Time < out[j].reserve.Time })
@@ -344,12 +403,11 @@ func (x *requestIndex) live(request [32]byte) []*attempt {
 // conflicting says whether a version with these slots excludes every live
 // version of the request: the chain can then take one of them only. It returns
 // the first that it does not exclude.
-func (x *requestIndex) conflicting(request, digest [32]byte, slots []string, except [16]byte) *attempt {
-	for _, a := range x.live(request) {
-		if a.reserve.Attempt == except || a.reserve.Digest == digest || shares(a.reserve.Slots, slots) {
-			continue
+func (x *requestIndex) conflicting(request, digest [32]byte, slots []string) *promise {
+	for _, p := range x.live(request) {
+		if p.reserve.Digest != digest && !shares(p.reserve.Slots, slots) {
+			return p
 		}
-		return a
 	}
 	return nil
 }

@@ -101,21 +101,31 @@ func (v *Vault) checkpointFailed(err error) {
 	}
 }
 
+// maxIncidents bounds what one peer can make this vault write by misbehaving.
+const maxIncidents = 32
+
 // incident logs that a peer misbehaved.
 func (v *Vault) incident(p *peer, class, step, detail string, evidence []byte) {
+	if p.incidents++; p.incidents > maxIncidents {
+		return
+	}
 	i := audit.Incident{Peer: uint16(p.id), Class: class, Step: audit.Clip(step), Detail: audit.Clip(detail), Evidence: evidence}
 	v.appendLog(audit.KindIncident, i.Encode())
-	v.note("incident", "peer", p.id, "class", class, "step", step, "detail", detail)
+	v.note("incident", "peer", p.id, "class", class, "step", step, "detail", audit.Clip(detail))
+	if p.incidents == maxIncidents {
+		v.note("no more incidents of this peer are written until the next start", "peer", p.id)
+	}
 }
 
-// adoptOrReport takes over a delta; a fork is an incident.
-func (v *Vault) adoptOrReport(p *peer, d *delta) bool {
-	err := v.adopt(p.id, d)
+// adoptOrReport takes over a delta; a fork is an incident, once.
+func (v *Vault) adoptOrReport(p *peer, d *delta) error {
+	err := v.adopt(p, d)
 	var fork *forkError
 	if errors.As(err, &fork) {
+		p.forked, p.behind = true, false
 		v.incident(p, "fork", "ledger", fork.Error(), d.encode())
 	}
-	return err == nil
+	return err
 }
 
 // quarantineRecord says why the pair with a peer is halted.

@@ -16,6 +16,7 @@ func (v *Vault) startPairing(p *peer, attempt uint32) {
 	if p.quarantined || p.hello == nil {
 		return
 	}
+	v.endSessionsWith(p.id, fmt.Errorf("a new pair setup with vault %d begins", p.id))
 	v.closePair(p)
 	p.pairAttempt, p.pairStarted = attempt, v.now
 	channel := v.channelID(p.hello)
@@ -25,7 +26,7 @@ func (v *Vault) startPairing(p *peer, attempt uint32) {
 	}
 	s, first, err := pair.New(cfg, v.rand)
 	if err != nil {
-		v.note("couldn't start pair setup", "peer", p.id, "error", err.Error())
+		v.notePeer(p, "couldn't start pair setup", "error", err.Error())
 		return
 	}
 	p.pairing = s
@@ -48,7 +49,6 @@ func (v *Vault) onPair(p *peer, b []byte) {
 	case attempt < p.pairAttempt:
 		return // of a setup that was given up
 	case attempt > p.pairAttempt:
-		v.endSessionsWith(p.id, fmt.Errorf("vault %d makes a new pair setup", p.id))
 		v.startPairing(p, attempt)
 	}
 	if p.pairing == nil {
@@ -57,7 +57,7 @@ func (v *Vault) onPair(p *peer, b []byte) {
 	out, done, err := p.pairing.Deliver(msg)
 	if err != nil {
 		// A failed setup bans nobody: no share was used in it. It is made again.
-		v.note("pair setup failed", "peer", p.id, "error", err.Error())
+		v.notePeer(p, "pair setup failed", "error", err.Error())
 		p.pairing = nil
 		return
 	}
@@ -68,18 +68,17 @@ func (v *Vault) onPair(p *peer, b []byte) {
 	setup, err := p.pairing.Setup()
 	p.pairing = nil
 	if err != nil {
-		v.note("pair setup failed", "peer", p.id, "error", err.Error())
+		v.notePeer(p, "pair setup failed", "error", err.Error())
 		return
 	}
 	p.setup = setup
-	v.note("pair setup done", "peer", p.id)
+	v.notePeer(p, "pair setup done")
 }
 
 // closePair wipes what is shared with a peer.
 func (v *Vault) closePair(p *peer) {
-	if p.setup != nil {
-		p.setup.Destroy()
-	}
+	p.setup.Destroy()
+	p.pairing.Destroy()
 	p.setup, p.pairing = nil, nil
 }
 
@@ -91,22 +90,34 @@ func (v *Vault) tickPeer(p *peer) {
 	if !p.confirmed && v.now-p.lastHello >= helloEvery {
 		v.sendHello(p)
 	}
-	// Both sides would start at once; the lower id does.
-	lost := p.setup == nil && v.now-p.pairStarted >= pairingTimeout
-	if p.confirmed && !p.quarantined && lost && v.cfg.ID < p.id {
+	// Both sides would start at once; the lower id does. It may have a setup of
+	// which the higher one lacks the last message, so that one waits longer.
+	wait := uint64(pairingTimeout)
+	if v.cfg.ID > p.id {
+		wait *= 2
+	}
+	if p.confirmed && !p.quarantined && p.setup == nil && v.now-p.pairStarted >= wait {
 		v.startPairing(p, p.pairAttempt+1)
+	}
+	if p.behind && v.now-p.askedLedger >= ledgerEvery {
+		v.askLedger(p)
 	}
 }
 
 // endSessionsWith ends every session in which a peer takes part.
 func (v *Vault) endSessionsWith(id mpc.ID, why error) {
+	v.endSessions(func(peers []mpc.ID) bool { return containsID(peers, id) }, why)
+}
+
+// endSessions ends the sessions whose peers are among those meant.
+func (v *Vault) endSessions(meant func(peers []mpc.ID) bool, why error) {
 	for _, a := range sortedAttempts(v.signs) {
-		if s := v.signs[a]; s.has(id) {
+		if s := v.signs[a]; s != nil && meant(s.peers) {
 			v.abortSign(s, benign("sign", why))
 		}
 	}
 	for _, a := range sortedAttempts(v.keygens) {
-		if s := v.keygens[a]; s.has(id) {
+		if s := v.keygens[a]; s != nil && meant(s.peers) {
 			v.abortKeygen(s, benign("keygen", why))
 		}
 	}

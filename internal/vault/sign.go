@@ -3,6 +3,7 @@ package vault
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/cofferhq/coffer/internal/audit"
 	"github.com/cofferhq/coffer/internal/chain"
@@ -57,13 +58,24 @@ func (s *signSession) waitingFor() string {
 	return fmt.Sprintf("R%d of %v", s.round, missing(s.peers, s.broadcast[s.round]))
 }
 
-// maxSessions bounds what runs at once.
-const maxSessions = 128
+// Bounds of what a coordinator can cause: sessions at once; what waits for a
+// checkpoint; the refusals in the log, 64 KB a second and 16 MB at once.
+const (
+	maxSessions       = 128
+	maxWaiting        = 2 * maxSessions
+	refusalBytesPerMs = 64
+	refusalBurst      = 256_000 // milliseconds' worth
+)
 
 // sign is the command: decide, reserve, R0.
 func (v *Vault) sign(id uint64, c *cluster.Command) {
 	if len(v.signs) >= maxSessions {
 		v.reply(id, abortReply(benign("sign", fmt.Errorf("%d sessions run already", maxSessions))))
+		return
+	}
+	if len(v.waiters) >= maxWaiting || v.refusals.spent(v.now, refusalBurst) {
+		// Every refusal is logged: what could not be logged is not looked at.
+		v.reply(id, abortReply(benign("sign", errors.New("too much is refused or waits for the device: retry later"))))
 		return
 	}
 	s := &signSession{attempt: c.Attempt, command: id, started: v.now, decidedAt: v.now, gov: v.gov}
@@ -129,6 +141,7 @@ func (v *Vault) refuseSign(s *signSession, c *cluster.Command, r *refusal.Refusa
 		return
 	}
 	d := v.decision(s, c.Unsigned, r)
+	v.refusals.force(v.now, uint64(len(d.Bundle)+len(d.Unsigned))/refusalBytesPerMs)
 	index := v.appendDecision(&d)
 	v.covered(func(cp *audit.SignedCheckpoint, err error) {
 		reply := cluster.Reply{Outcome: cluster.OutcomeRefused, Refusal: r.Encode()}
@@ -205,6 +218,11 @@ func (v *Vault) signR1(s *signSession) error {
 	}
 	s.r0Hash = hashR0(s, v.cfg.ID)
 	b, private, err := s.run.Round1(s.broadcast[0], v.ledgers[v.cfg.ID].deltaFrom(from).encode())
+	if errors.Is(err, pair.ErrExhausted) {
+		for _, id := range s.peers { // which of them does not matter: it happens once in half a million signatures
+			v.startPairing(v.peers[id], v.peers[id].pairAttempt+1)
+		}
+	}
 	if err != nil {
 		return err
 	}
@@ -253,16 +271,11 @@ func (v *Vault) signDecide(s *signSession) error {
 		if err != nil {
 			return attributed(id, "sign R1", err)
 		}
-		if err := v.adopt(id, d); err != nil {
-			var fork *forkError
-			if errors.As(err, &fork) {
-				v.incident(v.peers[id], "fork", "ledger", fork.Error(), b)
-			}
+		if err := v.adoptOrReport(v.peers[id], d); err != nil {
 			return benign("sign R1", err)
 		}
-		if a := v.index.byAttempt[s.attempt]; a.parties[id] != statusReserved {
-			v.askLedger(v.peers[id])
-			return benign("sign R1", fmt.Errorf("vault %d's ledger is not known up to its reservation yet: retry", id))
+		if err := v.checkReservation(s, id); err != nil {
+			return err
 		}
 	}
 	if r := v.decideVersion(s); r != nil {
@@ -285,6 +298,22 @@ func (v *Vault) signDecide(s *signSession) error {
 		}
 		v.advanceSign(s)
 	})
+	return nil
+}
+
+// checkReservation: what a peer's ledger says of this attempt must be what its R0
+// said, or the others would count something else.
+func (v *Vault) checkReservation(s *signSession, id mpc.ID) error {
+	own, q := v.index.of(s.attempt, v.cfg.ID), v.index.of(s.attempt, id)
+	switch {
+	case q == nil:
+		v.askLedger(v.peers[id])
+		return benign("sign R1", fmt.Errorf("vault %d's ledger is not known up to its reservation yet: retry", id))
+	case !q.reserve.same(&own.reserve) || !slices.Equal(q.reserve.Slots, own.reserve.Slots):
+		return attributed(id, "sign R1", fmt.Errorf("vault %d has reserved something else than it said in R0", id))
+	case q.status != statusReserved:
+		return benign("sign R1", fmt.Errorf("vault %d has ended this attempt already", id))
+	}
 	return nil
 }
 
@@ -348,7 +377,7 @@ func (v *Vault) endSign(s *signSession) {
 	if s.run != nil {
 		s.run.Destroy()
 	}
-	if a := v.index.byAttempt[s.attempt]; a != nil && a.parties[v.cfg.ID] == statusReserved {
+	if p := v.index.of(s.attempt, v.cfg.ID); p != nil && p.status == statusReserved {
 		v.record(&event{Kind: eventRelease, Attempt: s.attempt})
 	}
 }

@@ -49,6 +49,8 @@ const (
 	checkpointEvery = 1_000
 	// earlyFor is how long a frame may wait for the command that it belongs to.
 	earlyFor = 10_000
+	// ledgerEvery asks again for a ledger that is known in part.
+	ledgerEvery = 1_000
 )
 
 // Vault is the machine. It is owned by one goroutine.
@@ -86,7 +88,12 @@ type Vault struct {
 
 	signs   map[[16]byte]*signSession
 	keygens map[[16]byte]*keygenSession
-	early   []earlyFrame
+	// begun are the attempts at a keygen since this start: a second run of one
+	// would look to a peer like two messages of one round.
+	begun map[[16]byte]bool
+	early []earlyFrame
+
+	refusals pace // of the log
 
 	device     map[uint64]func(DeviceResult) error
 	nextDevice uint64
@@ -115,8 +122,8 @@ func New(cfg Config, rand io.Reader, now uint64, loaded Loaded) (*Vault, Ready, 
 		index:   newRequestIndex(),
 		log:     audit.Load(nil),
 		signs:   map[[16]byte]*signSession{},
-		keygens: map[[16]byte]*keygenSession{},
-		device:  map[uint64]func(DeviceResult) error{},
+		keygens: map[[16]byte]*keygenSession{}, begun: map[[16]byte]bool{},
+		device: map[uint64]func(DeviceResult) error{},
 	}
 	if err := v.start(loaded); err != nil {
 		return nil, Ready{}, err
@@ -197,12 +204,12 @@ func (v *Vault) tick() {
 		v.tickPeer(v.peers[id])
 	}
 	for _, a := range sortedAttempts(v.signs) {
-		if s := v.signs[a]; v.now-s.started > maxSession {
+		if s := v.signs[a]; s != nil && v.now-s.started > maxSession {
 			v.abortSign(s, benign("sign", errors.New("a peer stayed silent: "+s.waitingFor())))
 		}
 	}
 	for _, a := range sortedAttempts(v.keygens) {
-		if s := v.keygens[a]; v.now-s.started > maxSession {
+		if s := v.keygens[a]; s != nil && v.now-s.started > maxSession {
 			v.abortKeygen(s, benign("keygen", errors.New("a peer stayed silent: "+s.waitingFor())))
 		}
 	}
