@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/cofferhq/coffer/mpc"
+	"github.com/cofferhq/coffer/mpc/pair"
 )
 
 // The commitment to R takes each of its items by itself.
@@ -19,5 +20,26 @@ func TestPitfall24_EveryItemOfTheCommitmentIsBound(t *testing.T) {
 			t.Errorf("%s and %s give one commitment", name, other)
 		}
 		seen[h] = name
+	}
+}
+
+// A dsid is of one session, one direction, one slot and one pair setup: seeds of
+// another setup never serve under it.
+func TestPitfall26_EveryItemOfTheDSIDIsBound(t *testing.T) {
+	dsid := func(sid, setup byte, bob, alice mpc.ID, slot uint64) [32]byte {
+		s := &Session{self: 1, sid: [32]byte{sid}, cfg: Config{Setups: map[mpc.ID]*pair.Setup{
+			2: {Hash: [32]byte{setup}}, 3: {Hash: [32]byte{setup}},
+		}}}
+		return s.dsid(bob, alice, slot)
+	}
+	seen := make(map[[32]byte]string)
+	for name, d := range map[string][32]byte{
+		"nothing": dsid(1, 2, 1, 2, 0), "session": dsid(9, 2, 1, 2, 0), "setup": dsid(1, 9, 1, 2, 0),
+		"direction": dsid(1, 2, 2, 1, 0), "peer": dsid(1, 2, 1, 3, 0), "slot": dsid(1, 2, 1, 2, 1),
+	} {
+		if other, ok := seen[d]; ok {
+			t.Errorf("%s and %s give one dsid", name, other)
+		}
+		seen[d] = name
 	}
 }
