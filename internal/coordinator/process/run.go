@@ -66,7 +66,11 @@ func Run(ctx context.Context, cfg *Config, log *slog.Logger, ready func(Addresse
 		}
 		defer server.Close()
 		broker.URL = server.URL()
-		broker.TLS = transport.TLSConfig{CA: cfg.Broker.TLS.CA, Certificate: cfg.Broker.TLS.Certificate, Key: cfg.Broker.TLS.Key}
+		broker.TLS = cfg.Broker.TLS
+		if broker.TLS.CA == "" {
+			// Clients need no certificates; its own broker is known by that file.
+			broker.TLS = transport.TLSConfig{CA: cfg.Broker.TLS.Certificate}
+		}
 	}
 	where.Broker = broker.URL
 
