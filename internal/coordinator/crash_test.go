@@ -139,7 +139,7 @@ func (f *fixture) outlives(id [32]byte, dead <-chan struct{}) bool {
 			release()
 			continue
 		default:
-			f.v.call(func() {})
+			f.v.Do(func(*sim.World) {})
 		}
 		release()
 	}

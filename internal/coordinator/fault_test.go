@@ -16,6 +16,7 @@ import (
 	"github.com/cofferhq/coffer/internal/chain/evm"
 	"github.com/cofferhq/coffer/internal/chain/evm/devnode"
 	"github.com/cofferhq/coffer/internal/cluster"
+	"github.com/cofferhq/coffer/internal/coordinator/coordinatortest"
 	"github.com/cofferhq/coffer/internal/governance"
 	"github.com/cofferhq/coffer/internal/policy"
 	"github.com/cofferhq/coffer/internal/refusal"
@@ -27,7 +28,9 @@ import (
 // TestLostReplies: shares that got lost on the way cost an attempt, not a version.
 func TestLostReplies(t *testing.T) {
 	f := newFixture(t)
-	f.v.call(func() { f.v.lose[1], f.v.lose[2], f.v.lose[3] = 1, 1, 1 })
+	for id := range uint16(3) {
+		f.v.Lose(id+1, 1)
+	}
 	id := f.handIn(f.transfer(sim.Known, sim.ETH(1))).ID
 	f.state(id, Confirmed)
 	as := f.attempts(id)
@@ -49,7 +52,7 @@ func TestOneVaultDown(t *testing.T) {
 	for down := uint16(1); down <= 3; down++ {
 		f := newFixture(t)
 		f.state(f.handIn(f.transfer(sim.Known, sim.ETH(1))).ID, Confirmed) // all were there a moment ago
-		f.v.crash(down)
+		f.v.Crash(down)
 		begun := time.Now()
 		id := f.handIn(f.transfer(sim.Known, sim.ETH(1))).ID
 		f.state(id, Confirmed)
@@ -60,7 +63,7 @@ func TestOneVaultDown(t *testing.T) {
 		if slices.Contains(as[len(as)-1].Signers, down) {
 			t.Errorf("vault %d signed", down)
 		}
-		f.v.restart(t, down)
+		f.restartVault(down)
 		f.co.VaultsChanged()
 	}
 }
@@ -68,10 +71,10 @@ func TestOneVaultDown(t *testing.T) {
 // TestTwoVaultsDown: the request says why it waits, and goes on by itself.
 func TestTwoVaultsDown(t *testing.T) {
 	f := newFixture(t)
-	f.v.crash(1)
-	f.v.crash(3)
+	f.v.Crash(1)
+	f.v.Crash(3)
 	id := f.handIn(f.transfer(sim.Known, sim.ETH(1))).ID
-	r := f.waiting(id, "1 of 3 vaults reachable", "2 must sign together", "vault 1", "vault 3", errDown.Error())
+	r := f.waiting(id, "1 of 3 vaults reachable", "2 must sign together", "vault 1", "vault 3", coordinatortest.ErrDown.Error())
 	if r.State != Signing || len(f.attempts(id)) != 0 {
 		t.Errorf("%s after %d attempts", r.State, len(f.attempts(id)))
 	}
@@ -80,7 +83,7 @@ func TestTwoVaultsDown(t *testing.T) {
 	}
 	f.restart() // so does a coordinator that was started meanwhile
 	f.waiting(id, "1 of 3 vaults reachable")
-	f.v.restart(t, 1)
+	f.restartVault(1)
 	f.state(id, Confirmed)
 }
 
@@ -88,12 +91,13 @@ func TestTwoVaultsDown(t *testing.T) {
 // keep the other waiting.
 func TestVaultDiesInside(t *testing.T) {
 	f := newFixture(t)
-	f.v.call(func() { f.v.hold[1], f.v.hold[2], f.v.hold[3] = true, true, true })
+	f.v.Hold(1, 2, 3)
 	b := f.transfer(sim.Known, sim.ETH(1))
 	id := f.handIn(b).ID
 	f.sessions(2)
 	signers := f.attempts(id)[0].Signers
-	f.v.call(func() { f.v.w.Crash(mpc.ID(signers[0])); clear(f.v.hold) })
+	f.v.Crash(signers[0])
+	f.v.Heal()
 	begun := time.Now()
 	f.state(id, Confirmed)
 	if d := time.Since(begun); d > 10*time.Second {
@@ -278,13 +282,13 @@ func TestExpiry(t *testing.T) {
 		t.Errorf("an answer after it expired: %v", err)
 	}
 	// The vaults stay away.
-	f.v.crash(1)
-	f.v.crash(2)
+	f.v.Crash(1)
+	f.v.Crash(2)
 	f.co.VaultsChanged()
 	id = f.handIn(f.propose(evm.NewTransfer(sim.Known, sim.ETH(1)), 500*time.Millisecond)).ID
 	f.state(id, Expired)
 	// The engine stays silent, and the coordinator was not there when it expired.
-	f.risk.set(true, 0)
+	f.risk.Set(true, 0)
 	id = f.handIn(f.propose(evm.NewTransfer(sim.Known, sim.ETH(1)), 200*time.Millisecond)).ID
 	f.restart()
 	f.state(id, Expired)
@@ -313,16 +317,16 @@ func TestCancel(t *testing.T) {
 		t.Errorf("an answer to it: %v", err)
 	}
 	// By an admin, while the vaults are away: nobody was asked yet.
-	f.v.crash(1)
-	f.v.crash(2)
+	f.v.Crash(1)
+	f.v.Crash(2)
 	f.co.VaultsChanged()
 	id = f.handIn(f.transfer(sim.Known, sim.ETH(1))).ID
 	f.waiting(id, "1 of 3 vaults reachable")
 	if r, err := f.co.Cancel(t.Context(), f.cancellation(id, "ada")); err != nil || r.State != Cancelled {
 		t.Fatalf("%v, %v", r, err)
 	}
-	f.v.restart(t, 1)
-	f.v.restart(t, 2)
+	f.restartVault(1)
+	f.restartVault(2)
 	f.co.VaultsChanged()
 	// Too late.
 	id = f.handIn(f.transfer(sim.Known, sim.ETH(1))).ID
@@ -475,9 +479,8 @@ func (f *fixture) setTokens(n uint64) {
 func (f *fixture) governed() *fixture {
 	f.t.Helper()
 	v := newVaults(f.t, seed+1)
-	f.t.Cleanup(func() { close(v.stop); <-v.done })
-	var order *governance.KeygenOrder
-	v.call(func() { order = v.w.KeygenOrder("treasury", 2) })
+	f.t.Cleanup(v.Close)
+	order := v.KeygenOrder("treasury", 2)
 	g := fixtureOf(f.t, v, order, devnode.Options{}, nil)
 	_, a, err := evm.ParseAccount(g.sender)
 	if err != nil {
@@ -504,7 +507,7 @@ func (f *fixture) change(d *policy.Document, who ...string) *governance.SignedCh
 		Cluster: gov.Cluster, Seq: gov.Seq + 1, Prev: gov.Head, Kind: governance.KindPolicy, Body: d.Encode(), Created: f.now(), Author: "ada",
 	}}
 	for _, w := range who {
-		k := sim.Person(f.v.w.Seed, w)
+		k := sim.Person(f.v.Seed, w)
 		s.Signatures = append(s.Signatures, governance.AdminSignature{Principal: w, Key: sim.PublicKey(k), Signature: sim.SignStatement(k, s.Change.Statement())})
 	}
 	s.Sort()

@@ -19,9 +19,8 @@ import (
 func own(t *testing.T, s uint64) *fixture {
 	t.Helper()
 	v := newVaults(t, s)
-	t.Cleanup(func() { close(v.stop); <-v.done })
-	var order *governance.KeygenOrder
-	v.call(func() { order = v.w.KeygenOrder("treasury", 2) })
+	t.Cleanup(v.Close)
+	order := v.KeygenOrder("treasury", 2)
 	return fixtureOf(t, v, order, devnode.Options{}, nil)
 }
 
@@ -46,7 +45,7 @@ func (f *fixture) upTo(seq uint64, vaults ...uint16) {
 // vault gets it, and one that was away gets it later.
 func TestChange(t *testing.T) {
 	f := own(t, seed+2)
-	f.v.crash(3)
+	f.v.Crash(3)
 	// Before: 50 ETH is too much.
 	f.state(f.handIn(f.transfer(sim.Known, sim.ETH(50))).ID, Denied)
 	d := sim.Policy()
@@ -81,7 +80,7 @@ func TestChange(t *testing.T) {
 	f.upTo(1, 1, 2)
 	f.state(f.handIn(f.transfer(sim.Known, sim.ETH(50))).ID, Confirmed)
 	// The vault that was away catches up by itself.
-	f.v.restart(t, 3)
+	f.restartVault(3)
 	f.upTo(1, 3)
 	f.restart()
 	if f.co.Governance().Seq != 1 {
@@ -94,15 +93,15 @@ func TestChange(t *testing.T) {
 func TestCatchUpBeforeSigning(t *testing.T) {
 	f := own(t, seed+3)
 	// Nobody brings the change to vaults 2 and 3 for now.
-	f.v.call(func() { f.v.deaf[2], f.v.deaf[3] = true, true })
+	f.v.Deafen(2, 3)
 	d := sim.Policy()
 	d.Rules = append(d.Rules, policy.Rule{Name: "everything", When: policy.Condition{Op: policy.OnlyTransfers}, Then: policy.Verdict{Effect: policy.Allow}})
 	if _, err := f.co.Change(t.Context(), f.change(d, "ada", "cleo")); err != nil {
 		t.Fatal(err)
 	}
 	f.upTo(1, 1)
-	f.v.crash(1)
-	f.v.call(func() { clear(f.v.deaf) })
+	f.v.Crash(1)
+	f.v.Heal()
 	f.co.peers.forget()
 	f.state(f.handIn(f.transfer(sim.Known, sim.ETH(50))).ID, Confirmed)
 	f.upTo(1, 2, 3)
@@ -152,8 +151,7 @@ func TestBadChanges(t *testing.T) {
 // is helped.
 func TestKeygen(t *testing.T) {
 	f := own(t, seed+4)
-	var order *governance.KeygenOrder
-	f.v.call(func() { order = f.v.w.KeygenOrder("second", 2) })
+	order := f.v.KeygenOrder("second", 2)
 	var wg sync.WaitGroup
 	made := make([]*Wallet, 3)
 	for i := range made {
@@ -175,12 +173,9 @@ func TestKeygen(t *testing.T) {
 	if ws := f.co.Wallets(); len(ws) != 2 || ws[0].Name != "second" || ws[1].Name != "treasury" {
 		t.Errorf("wallets %+v", ws)
 	}
-	var same, forged, stranger *governance.KeygenOrder
-	f.v.call(func() {
-		same, forged, stranger = f.v.w.KeygenOrder("second", 3), f.v.w.KeygenOrder("third", 2), f.v.w.KeygenOrder("third", 2)
-	})
+	same, forged, stranger := f.v.KeygenOrder("second", 3), f.v.KeygenOrder("third", 2), f.v.KeygenOrder("third", 2)
 	forged.Name = "fourth"
-	k := sim.Person(f.v.w.Seed, "bob")
+	k := sim.Person(f.v.Seed, "bob")
 	stranger.Author, stranger.Key = "bob", sim.PublicKey(k)
 	stranger.Signature = sim.SignStatement(k, stranger.Statement())
 	for code, o := range map[string]*governance.KeygenOrder{"keygen.name": same, "identity.signature": forged, "governance.admin": stranger} {
@@ -194,11 +189,10 @@ func TestKeygen(t *testing.T) {
 // a coordinator that lost all answers.
 func TestKeygenInterrupted(t *testing.T) {
 	f := own(t, seed+5)
-	var order *governance.KeygenOrder
-	f.v.call(func() { order = f.v.w.KeygenOrder("second", 2) })
+	order := f.v.KeygenOrder("second", 2)
 	// Vault 3's peers finish; it does not hear their last words.
 	var last int
-	f.v.call(func() { last = len(f.v.w.Parties[3].Disk.Entries) })
+	f.v.Do(func(w *sim.World) { last = len(w.Parties[3].Disk.Entries) })
 	f.mind = func(o *Options) {
 		o.Vaults = &overruled{o.Vaults, func(vault uint16, c *cluster.Command) *cluster.Reply {
 			if c.Kind == cluster.CommandKeygen && vault == 3 && len(c.Unsigned) == 0 {
@@ -213,8 +207,8 @@ func TestKeygenInterrupted(t *testing.T) {
 	if err != nil || !created {
 		t.Fatalf("%v, %v", created, err)
 	}
-	f.v.call(func() {
-		if n := len(f.v.w.Parties[3].Disk.Entries); n != last+1 {
+	f.v.Do(func(w *sim.World) {
+		if n := len(w.Parties[3].Disk.Entries); n != last+1 {
 			t.Errorf("vault 3 has %d entries more, want the key's alone", n-last)
 		}
 	})
@@ -230,15 +224,14 @@ func TestKeygenInterrupted(t *testing.T) {
 		t.Errorf("%v, %v, %v", again, created, err)
 	}
 	// With a vault down there is no key, and it is said which.
-	f.v.crash(2)
-	var third *governance.KeygenOrder
-	f.v.call(func() { third = f.v.w.KeygenOrder("third", 2) })
+	f.v.Crash(2)
+	third := f.v.KeygenOrder("third", 2)
 	ctx, cancel := contextSoon(t)
 	defer cancel()
 	if _, _, err := f.co.Keygen(ctx, third); !errors.Is(err, ErrVaults) || !strings.Contains(err.Error(), "vault 2") {
 		t.Errorf("%v", err)
 	}
-	f.v.restart(t, 2)
+	f.restartVault(2)
 	if _, _, err := f.co.Keygen(t.Context(), third); err != nil {
 		t.Errorf("after it came back: %v", err)
 	}

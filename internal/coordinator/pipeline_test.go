@@ -49,14 +49,14 @@ func TestPipeline(t *testing.T) {
 	// What was confirmed is history to the engine.
 	id = f.handIn(f.transfer(sim.Known, sim.ETH(1))).ID
 	f.state(id, Confirmed)
-	if f.risk.history != 1 {
-		t.Errorf("the engine was told %d past requests, want 1", f.risk.history)
+	if f.risk.History() != 1 {
+		t.Errorf("the engine was told %d past requests, want 1", f.risk.History())
 	}
 	// The signers got their receipts.
 	f.delivered()
-	f.v.call(func() {
+	f.v.Do(func(w *sim.World) {
 		n := 0
-		for _, p := range f.v.w.Parties {
+		for _, p := range w.Parties {
 			for _, e := range p.Disk.Entries {
 				x, err := audit.DecodeEntry(e)
 				if err != nil {
@@ -87,7 +87,7 @@ func (f *fixture) delivered() {
 		if len(due) == 0 {
 			return
 		}
-		f.v.call(func() {}) // the courier needs the world's goroutine too
+		f.v.Do(func(*sim.World) {}) // the courier needs the world's goroutine too
 	}
 	f.t.Fatal("receipts are still due")
 }
@@ -208,7 +208,7 @@ func TestDeniedByPerson(t *testing.T) {
 // TestSilentEngine: no verdict is never a pass.
 func TestSilentEngine(t *testing.T) {
 	f := newFixture(t)
-	f.risk.set(true, 0)
+	f.risk.Set(true, 0)
 	id := f.handIn(f.transfer(sim.Known, sim.ETH(1))).ID
 	r := f.waiting(id, "held: the risk engine gives no verdict")
 	if r.State != Screening {
@@ -216,7 +216,7 @@ func TestSilentEngine(t *testing.T) {
 	}
 	f.restart()
 	f.waiting(id, "held: the risk engine gives no verdict")
-	f.risk.set(false, request.Pass)
+	f.risk.Set(false, request.Pass)
 	f.co.Wake()
 	f.state(id, Confirmed)
 }
@@ -224,13 +224,13 @@ func TestSilentEngine(t *testing.T) {
 // TestHold: the engine is asked again until it changes its mind.
 func TestHold(t *testing.T) {
 	f := newFixture(t)
-	f.risk.set(false, request.Hold)
+	f.risk.Set(false, request.Hold)
 	id := f.handIn(f.transfer(sim.Known, sim.ETH(1))).ID
 	r := f.waiting(id, "held", "something is odd", "score 700")
 	if r.State != Screening || len(r.Bundle.Verdicts) != 1 {
 		t.Errorf("%s with %d verdicts", r.State, len(r.Bundle.Verdicts))
 	}
-	f.risk.set(false, request.Pass)
+	f.risk.Set(false, request.Pass)
 	f.co.Wake()
 	f.state(id, Confirmed)
 }
@@ -238,7 +238,7 @@ func TestHold(t *testing.T) {
 // TestDenyOfEngine: policy asks for a pass, so the vaults refuse.
 func TestDenyOfEngine(t *testing.T) {
 	f := newFixture(t)
-	f.risk.set(false, request.Deny)
+	f.risk.Set(false, request.Deny)
 	id := f.handIn(f.transfer(sim.Known, sim.ETH(1))).ID
 	r := f.state(id, Denied)
 	if !strings.Contains(r.Reason, "says deny") {
@@ -312,10 +312,7 @@ func TestBadProposals(t *testing.T) {
 func TestStatusesAreCheap(t *testing.T) {
 	f := newFixture(t)
 	f.state(f.handIn(f.transfer(sim.Known, sim.ETH(1))).ID, Confirmed)
-	asked := func() (n int) {
-		f.v.call(func() { n = f.v.asked[cluster.CommandStatus] })
-		return n
-	}
+	asked := func() int { return f.v.Asked(cluster.CommandStatus) }
 	before := asked()
 	for range 5 {
 		f.state(f.handIn(f.transfer(sim.Known, sim.ETH(1))).ID, Confirmed)
