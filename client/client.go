@@ -10,9 +10,12 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/cofferhq/coffer/internal/audit/logfile"
 )
 
 // Client talks to one coordinator.
@@ -203,6 +206,28 @@ func (c *Client) CopyLog(ctx context.Context, vault int, w io.Writer) (checkpoin
 		return nil, fmt.Errorf("couldn't copy the log of vault %d: its checkpoint is not base64url", vault)
 	}
 	return checkpoint, nil
+}
+
+// ExportLog copies a vault's log into the new folder dir: the newest checkpoint
+// and exactly the entries that it covers, for `coffer log verify`.
+func (c *Client) ExportLog(ctx context.Context, vault int, dir string) (entries uint64, err error) {
+	tmp, err := os.MkdirTemp(filepath.Dir(filepath.Clean(dir)), ".coffer-log-")
+	if err != nil {
+		return 0, fmt.Errorf("couldn't export the log of vault %d: %w", vault, err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(tmp)) }()
+	f, err := os.Create(filepath.Join(tmp, logfile.EntriesFile))
+	if err != nil {
+		return 0, fmt.Errorf("couldn't export the log of vault %d: %w", vault, err)
+	}
+	checkpoint, err := c.CopyLog(ctx, vault, f)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return 0, err
+	}
+	if err := os.WriteFile(filepath.Join(tmp, logfile.CheckpointFile), checkpoint, 0o600); err != nil {
+		return 0, fmt.Errorf("couldn't export the log of vault %d: %w", vault, err)
+	}
+	return logfile.Export(tmp, dir)
 }
 
 func get[T any](ctx context.Context, c *Client, path string, timeout time.Duration) (*T, error) {
