@@ -184,6 +184,28 @@ func TestPitfall10_EqualWorkPerChoice(t *testing.T) {
 	}
 }
 
+// What Alice worked with is wiped: beside her message, the sampled points alone
+// tell Δ.
+func TestReceiverIsWiped(t *testing.T) {
+	r := &receiver{h: newHasher(&testInstance)}
+	if err := r.draw(stream("alice")); err != nil {
+		t.Fatal(err)
+	}
+	r.makePairs(new(Message2))
+	if r.sampled[0].IsIdentity() == 1 || r.chosen[0].IsIdentity() == 1 || r.delta == [N / 8]byte{} {
+		t.Fatal("there is nothing to wipe")
+	}
+	r.destroy()
+	if r.delta != [N / 8]byte{} {
+		t.Error("destroy left Δ")
+	}
+	for i := range N {
+		if r.z[i].IsZero() != 1 || r.sampled[i].IsIdentity() != 1 || r.chosen[i].IsIdentity() != 1 {
+			t.Fatalf("destroy left a secret of OT %d", i)
+		}
+	}
+}
+
 // The point that Alice did not choose is the hash of fresh bytes, whose
 // logarithm nobody knows, not a multiple that she computed.
 func TestPitfall11_OtherPointIsObliviouslySampled(t *testing.T) {

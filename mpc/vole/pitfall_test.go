@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"math/big"
 	"strings"
 	"testing"
@@ -246,11 +247,20 @@ func TestPitfall19_MuTakesEverythingAndEtaHides(t *testing.T) {
 // branch depends on β or a pad.)
 func TestPitfall19_NoEarlyExit(t *testing.T) {
 	x := newExchange(t, 20)
-	good := testing.AllocsPerRun(3, func() { _, _ = x.finish(x.m2) })
+	// The count is of the whole process, where the runtime adds a few of its own
+	// now and then: the least of several.
+	least := func(m *Message2) float64 {
+		n := math.Inf(1)
+		for range 5 {
+			n = min(n, testing.AllocsPerRun(1, func() { _, _ = x.finish(m) }))
+		}
+		return n
+	}
+	good := least(x.m2)
 	for _, j := range []int{0, xi / 2, xi - 1} {
 		m := *x.m2
 		bump(t, m.cell(j, 0))
-		if got := testing.AllocsPerRun(3, func() { _, _ = x.finish(&m) }); got != good {
+		if got := least(&m); got != good {
 			t.Errorf("fault in column %d: %v allocations, an honest run has %v", j, got, good)
 		}
 	}
