@@ -66,15 +66,14 @@ func fail(err error, field string) error {
 
 var leadingField = regexp.MustCompile(`^([a-z][a-z ]{0,24}(?:\[[0-9]+\])?): `)
 
+// within puts the field that a refusal begins with into the one that it came in.
+// An approval's place among others is the coordinator's own affair.
 func within(field, detail string) string {
 	m := leadingField.FindStringSubmatch(detail)
-	switch {
-	case m == nil:
+	if m == nil || m[1] == field || strings.HasPrefix(m[1], field+"s[") {
 		return field
-	case field == "" || strings.HasSuffix(field, "."+m[1]):
-		return strings.TrimPrefix(field+"."+m[1], ".")
 	}
-	return field + "." + m[1]
+	return strings.TrimPrefix(field+"."+m[1], ".")
 }
 
 // bad is content that does not even decode.
@@ -105,11 +104,17 @@ func fromHuma(status int, msg string, errs ...error) huma.StatusError {
 			continue
 		}
 		e := d.ErrorDetail()
-		where := strings.TrimPrefix(strings.TrimPrefix(e.Location, "body."), "query.")
+		where := e.Location
+		for _, part := range []string{"body.", "query.", "path."} {
+			where = strings.TrimPrefix(where, part)
+		}
 		if p.Field == "" {
 			p.Field = where
 		}
 		details = append(details, strings.Trim(where+": "+e.Message, ": "))
+	}
+	if p.Field == "" && status == http.StatusBadRequest {
+		p.Field, p.Fix = "body", "a JSON object, as /openapi.json describes it for this operation"
 	}
 	if len(details) > 0 {
 		p.Detail = strings.Join(details, "; ")

@@ -53,8 +53,8 @@ func (s *server) propose(ctx context.Context, in *proposeIn) (*requestOut, error
 		return nil, fail(err, "request")
 	}
 	out, err := s.answer(ctx, r)
-	if err == nil && !created {
-		out.Status = http.StatusOK
+	if err == nil && created {
+		out.Status = http.StatusCreated
 	}
 	return out, err
 }
@@ -98,7 +98,7 @@ func signed(key, sig string) (signature.PublicKey, signature.Signature, error) {
 		return k, signature.Signature{}, err
 	}
 	if len(raw) != 64 {
-		return k, signature.Signature{}, bad("signature", fmt.Sprintf("%d bytes", len(raw)), "64 bytes")
+		return k, signature.Signature{}, bad("signature", fmt.Sprintf("%d bytes, want 64", len(raw)), "64 bytes")
 	}
 	return k, signature.Signature{Algorithm: k.Algorithm, Bytes: raw}, nil
 }
