@@ -6,7 +6,8 @@
 //	wallet, err := c.Wallet(ctx, "treasury")
 //	draft, err := client.NewTransfer(cluster, wallet, "eip155:31337", "0x…", "0.1 ETH")
 //	alice, err := client.LoadSigner("alice.key")
-//	r, err := c.Propose(ctx, alice.Propose(draft))
+//	proposal, err := alice.Propose(draft)
+//	r, err := c.Propose(ctx, proposal)
 //	r, err = c.Wait(ctx, r.ID, time.Minute)
 //
 // The coordinator is not trusted: what a person signs is decoded here, from the
