@@ -43,6 +43,10 @@ func (d *demo) attack(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	race, err := d.papers(recipient, "4 ETH", "bob", "dave")
+	if err != nil {
+		return err
+	}
 	unapproved, err := d.papers(thief, "9 ETH")
 	if err != nil {
 		return err
@@ -53,7 +57,7 @@ func (d *demo) attack(ctx context.Context) error {
 	}
 	results, err := d.runAttacker(ctx, map[string]any{
 		"Genesis": filepath.Join(d.dir, "genesis"), "Broker": d.cluster.Broker, "Credentials": "file:" + filepath.Join(d.dir, "coordinator.seed"),
-		"Own": thief, "Nonce": nonce, "Approved": approved, "Unapproved": unapproved,
+		"Own": thief, "Nonce": nonce, "Approved": approved, "Race": race, "Unapproved": unapproved,
 	})
 	if err != nil {
 		return err
@@ -71,7 +75,12 @@ func (d *demo) attack(ctx context.Context) error {
 		"second-nonce": "a second subset (2 and 3) asked for the same payment under a second nonce",
 		"third-nonce":  "a third subset (1 and 3) asked under a third nonce",
 	}
+	var races []result
 	for _, r := range results {
+		if r.Name == "race" {
+			races = append(races, r)
+			continue
+		}
 		if r.Name == "honest" {
 			d.check("the approved payment as it is, asked for with the same credentials, is signed: the attacks do reach the vaults", bothSigned(&r))
 			continue
@@ -82,9 +91,10 @@ func (d *demo) attack(ctx context.Context) error {
 		}
 		d.checkAttack(&r, words[r.Name], logged)
 	}
-	if len(results) != len(words)+1 {
-		return fmt.Errorf("the attacker reports %d attacks, want %d", len(results), len(words)+1)
+	if len(results) != len(words)+1+len(races) || len(races) != 2 {
+		return fmt.Errorf("the attacker reports %d attacks, want %d", len(results), len(words)+3)
 	}
+	d.checkRace(races, logged)
 	have, err := d.balance(ctx, thief)
 	if err == nil && !have.IsZero() {
 		err = fmt.Errorf("it has %s wei", have.Dec())
@@ -173,6 +183,35 @@ func (d *demo) checkAttack(r *result, words string, logged map[string][]uint16) 
 		err = fmt.Errorf("no vault refused: %v", r.Answers)
 	}
 	d.check(fmt.Sprintf("%s: refused and logged (%s)", words, why), err)
+}
+
+// checkRace: of two versions of one payment, asked for at the same moment of two
+// subsets, no two may be signed.
+func (d *demo) checkRace(races []result, logged map[string][]uint16) {
+	var err error
+	signed, refused, why := 0, 0, ""
+	for _, r := range races {
+		done := 0
+		for _, a := range r.Answers {
+			switch {
+			case a.HasOutput && a.Outcome == "done":
+				done++
+			case a.Outcome == "refused" && slices.Contains(logged[r.Attempt], a.Vault):
+				refused++
+				why = fmt.Sprintf("vault %d: %s", a.Vault, a.Code)
+			}
+		}
+		if done > 0 {
+			signed++
+		}
+	}
+	switch {
+	case signed > 1:
+		err = errors.New("both were signed")
+	case refused == 0:
+		err = errors.New("no vault refused, or none logged it")
+	}
+	d.check(fmt.Sprintf("two subsets asked for two nonces of another payment at the same moment: %d of 2 signed, the other refused and logged (%s)", signed, why), err)
 }
 
 // loggedDecisions lists by attempt the vaults whose logs hold a refusal of it.

@@ -48,7 +48,7 @@ func (d *demo) deaths(ctx context.Context) error {
 	if err := errors.Join(v2.Start(ctx), v3.Start(ctx)); err != nil {
 		return err
 	}
-	if r, err = d.confirmed(ctx, r.ID); err != nil {
+	if _, err = d.confirmed(ctx, r.ID); err != nil {
 		return err
 	}
 	took := time.Since(began)

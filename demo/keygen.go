@@ -162,7 +162,13 @@ func lastLine(err error) string {
 	lines := bytes.Split([]byte(err.Error()), []byte("\n"))
 	for i := len(lines) - 1; i >= 0; i-- {
 		if _, rest, ok := bytes.Cut(lines[i], []byte("error: ")); ok {
-			return string(rest)
+			words := string(rest)
+			if i+1 < len(lines) {
+				if _, hint, ok := bytes.Cut(lines[i+1], []byte("hint:  ")); ok {
+					words += " (" + string(hint) + ")"
+				}
+			}
+			return words
 		}
 	}
 	return string(bytes.TrimSpace(lines[len(lines)-1]))

@@ -22,6 +22,7 @@ type Order struct {
 	Own         string // the thief's address
 	Nonce       uint64 // the wallet's next nonce on the chain
 	Approved    Papers // a payment that people asked for and approved
+	Race        Papers // a second payment that people approved
 	Unapproved  Papers // another one, which nobody approved
 }
 

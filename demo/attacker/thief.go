@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -72,6 +73,10 @@ func newThief(ctx context.Context, o *Order) (*thief, error) {
 // thief's way to the vaults works.
 func (t *thief) attacks(ctx context.Context) ([]Result, error) {
 	good, err := t.bundle(ctx, t.order.Approved)
+	if err != nil {
+		return nil, err
+	}
+	race, err := t.bundle(ctx, t.order.Race)
 	if err != nil {
 		return nil, err
 	}
@@ -143,7 +148,27 @@ func (t *thief) attacks(ctx context.Context) ([]Result, error) {
 			return nil, err
 		}
 	}
-	return out, nil
+	both, err := t.race(ctx, race)
+	return append(out, both...), err
+}
+
+// race asks two subsets for two nonces of one request at the same moment.
+func (t *thief) race(ctx context.Context, b *request.Bundle) ([]Result, error) {
+	intent, err := evm.DecodeIntent(b.Request.Intent)
+	if err != nil {
+		return nil, err
+	}
+	out, errs := make([]Result, 2), make([]error, 2)
+	var wg sync.WaitGroup
+	for i, signers := range [][]uint16{{1, 2}, {2, 3}} {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			out[i], errs[i] = t.sign(ctx, "race", b, intent, t.order.Nonce+uint64(i), signers...)
+		}()
+	}
+	wg.Wait()
+	return out, errors.Join(errs...)
 }
 
 // bundle puts what people signed together, with a verdict of the risk engine,
