@@ -2,6 +2,7 @@ package refmodel
 
 import (
 	"bytes"
+	"math/big"
 	"testing"
 )
 
@@ -115,6 +116,65 @@ func TestBaseOTKeySeparation(t *testing.T) {
 			t.Errorf("point %x twice", pt.Bytes())
 		}
 		points[string(pt.Bytes())] = true
+	}
+}
+
+// What side 0 refuses of the last messages of a pair setup. Its base OTs are
+// dealt, so that this takes no base OT.
+func TestPairRefuses(t *testing.T) {
+	psid, setup := H256([]byte("psid")), H256([]byte("setup"))
+	frame := func(step int, parts ...[]byte) []byte {
+		return cat(u8(1), u8(step), u16(2), u16(1), psid, cat(parts...))
+	}
+	at := func(step int) *PairSide { // side 1, awaiting the peer's message of that step
+		none := make([][]byte, step-1)
+		return &PairSide{Self: 1, Peer: 2, psid: psid, Hash: setup, mine: append(none, nil), theirs: none, rnd: NewStream("pair")}
+	}
+	if _, err := at(5).Take(frame(5, setup)); err != nil {
+		t.Fatal(err)
+	}
+	for name, m := range map[string][]byte{
+		"another hash": frame(5, flip(setup, 0)), "another psid": flip(frame(5, setup), 6), "another step": frame(4, setup), "another author": flip(frame(5, setup), 3),
+		"for another": flip(frame(5, setup), 5), "another version": flip(frame(5, setup), 0), "a byte more": frame(5, setup, u8(0)),
+	} {
+		if _, err := at(5).Take(m); err == nil {
+			t.Errorf("m5, %s: taken", name)
+		}
+	}
+
+	seeds := dealt("pair")
+	dsid := selfTest(psid, 1, 2)
+	bob, m1 := VOLEReceive(seeds, dsid, NewStream("bob"))
+	a := [2]*big.Int{big.NewInt(3), big.NewInt(4)}
+	c, m2, err := VOLESend(seeds, dsid, m1, a, NewStream("alice"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	four := func() *PairSide {
+		s := at(4)
+		s.vole = bob
+		return s
+	}
+	if _, err := four().Take(frame(4, m2, enc(a[0]), enc(a[1]), enc(c[0]), enc(c[1]))); err != nil {
+		t.Fatal(err)
+	}
+	for name, m := range map[string][]byte{
+		"another a": frame(4, m2, enc(a[1]), enc(a[1]), enc(c[0]), enc(c[1])), "another c": frame(4, m2, enc(a[0]), enc(a[1]), enc(c[0]), enc(c[0])),
+		"no scalar": frame(4, m2, enc(a[0]), enc(a[1]), enc(q), enc(c[1])), "another μ": frame(4, flip(m2, len(m2)-1), enc(a[0]), enc(a[1]), enc(c[0]), enc(c[1])),
+	} {
+		if _, err := four().Take(m); err == nil {
+			t.Errorf("m4, %s: taken", name)
+		}
+	}
+	for _, m := range [][]byte{nil, m1[:len(m1)-1], cat(m1, u8(0)), flip(m1, 0)} {
+		if _, _, err := VOLESend(seeds, dsid, m, a, NewStream("alice")); err == nil {
+			t.Error("a VOLE message 1 not in form was taken")
+		}
+	}
+	for _, m := range [][]byte{nil, m2[:len(m2)-1], cat(m2, u8(0)), flip(m2, 0)} {
+		if _, err := bob.Finish(m); err == nil {
+			t.Error("a VOLE message 2 not in form was taken")
+		}
 	}
 }
 

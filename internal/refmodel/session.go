@@ -216,9 +216,7 @@ func (r *parser) vary(least, most int) []byte {
 
 func (r *parser) point() Point {
 	pt, err := DecodePoint(r.take(33))
-	if r.err == nil {
-		r.err = err
-	}
+	r.err = cmpOr(r.err, err)
 	return pt
 }
 
@@ -232,8 +230,8 @@ func (r *parser) points(most int) []Point {
 
 func (r *parser) scalar() *big.Int {
 	k, err := DecodeScalar(r.take(32))
-	if r.err == nil {
-		r.err = err
+	if err != nil {
+		k, r.err = new(big.Int), cmpOr(r.err, err)
 	}
 	return k
 }

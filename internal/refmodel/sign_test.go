@@ -385,6 +385,7 @@ func TestKeyShareRefuses(t *testing.T) {
 	share := len(good) - 2*32 - 4 - 1 // the last byte of the share
 	for name, b := range map[string][]byte{
 		"empty": nil, "cut": good[:len(good)-1], "longer": cat(good, u8(0)), "version": flip(good, 0), "suite": flip(good, 5), "share": flip(good, share),
+		"no threshold":                bytes.Replace(good, cat(u16(k.T), u32(3)), cat(u16(4), u32(3)), 1),
 		"number of seeds":             flip(good, share+4),
 		"the public share of another": bytes.Replace(good, k.X[2].Bytes(), k.X[2].Neg().Bytes(), 1),
 		"a party twice":               bytes.Replace(good, cat(u16(2), k.X[1].Bytes()), cat(u16(1), k.X[0].Bytes()), 1),
