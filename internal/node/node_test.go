@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -407,6 +408,59 @@ func TestNodeStops(t *testing.T) {
 				t.Fatalf("the node ended with %v, want %q", err, c.want)
 			}
 		})
+	}
+}
+
+// A vault that counts wrongly is cut off, and may come again.
+func TestChangeOutOfTurn(t *testing.T) {
+	s := newSite(t)
+	s.start()
+	for _, seq := range []uint64{0, 2} {
+		v := s.accept(testHello)
+		v.send(withSeq(change(0), seq))
+		if bye := receive[*vaultlink.Bye](v); !strings.Contains(bye.Text, fmt.Sprintf("change %d came, want 1", seq)) {
+			t.Fatalf("the vault is told %+v", bye)
+		}
+		v.Close()
+	}
+	v := s.accept(testHello)
+	if len(v.loaded[0].Entries) != 0 {
+		t.Fatal("a change out of turn was stored")
+	}
+	v.send(withSeq(change(0), 1))
+	receive[*vaultlink.Persisted](v)
+}
+
+// Commands have bounds: their size, and how many the vault may leave open.
+func TestCommandBounds(t *testing.T) {
+	s := newSite(t)
+	s.start()
+	s.accept(testHello)
+	s.news(true)
+	if _, err := s.co.Command(t.Context(), 1, make([]byte, vaultlink.MaxBody+1)); !errors.Is(err, transport.ErrRefused) || !strings.Contains(err.Error(), "at most 3145728") {
+		t.Fatalf("an oversized command: %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var open sync.WaitGroup
+	defer open.Wait()
+	defer cancel()
+	for range maxOpen {
+		open.Go(func() { _, _ = s.co.Command(ctx, 1, []byte("never answered")) })
+	}
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+		st, err := s.co.Status(t.Context(), 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if st.Commands == maxOpen {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%+v", st)
+		}
+	}
+	if _, err := s.co.Command(t.Context(), 1, []byte("one more")); !errors.Is(err, transport.ErrRefused) || !strings.Contains(err.Error(), "512 commands wait") {
+		t.Fatalf("one more: %v", err)
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"go.etcd.io/bbolt"
 
 	"github.com/cofferhq/coffer/internal/audit/logfile"
 	"github.com/cofferhq/coffer/internal/vaultlink"
@@ -217,6 +218,35 @@ func TestStoreRefuses(t *testing.T) {
 		}
 		if _, err := openStore(dir); err == nil || !strings.Contains(err.Error(), "but no records.db") {
 			t.Fatalf("without its records: %v", err)
+		}
+	})
+	t.Run("log of nobody", func(t *testing.T) {
+		dir := t.TempDir()
+		s, err := openStore(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer closeStore(t, s)
+		l, err := logfile.Create(filepath.Join(dir, logDir), logfile.Header{Cluster: testCluster, Vault: 1})
+		if err == nil {
+			err = errors.Join(l.Append([][]byte{[]byte("precious")}), l.Close())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.bind(1, testCluster); err == nil || !strings.Contains(err.Error(), "a log of 1 entries that records.db does not know") {
+			t.Fatalf("beside a log of nobody: %v", err)
+		}
+	})
+	t.Run("another release", func(t *testing.T) {
+		dir := t.TempDir()
+		s := openBound(t, dir)
+		if err := s.db.Update(func(tx *bbolt.Tx) error { return tx.Bucket(bucketMeta).Put(keyVersion, []byte{9}) }); err != nil {
+			t.Fatal(err)
+		}
+		closeStore(t, s)
+		if _, err := openStore(dir); err == nil || !strings.Contains(err.Error(), "format version 09, want 1") {
+			t.Fatalf("a format of another release: %v", err)
 		}
 	})
 	t.Run("log cut", func(t *testing.T) {
