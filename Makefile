@@ -26,8 +26,7 @@ tools: prerequisites $(ANVIL) ## install what demo and tests use into .build, an
 $(ANVIL): tools/node/package.json tools/node/package-lock.json
 	@echo "installing the EVM node (anvil) into $(NODE)"
 	@mkdir -p $(NODE) && cp tools/node/package.json tools/node/package-lock.json $(NODE)/
-	@cd $(NODE) && npm ci --legacy-peer-deps --ignore-scripts --no-audit --no-fund --loglevel=error
-	@touch $@
+	@bash tools/anvil.sh $(NODE) $@
 
 $(BUILD)/coffer: $(SRC) go.mod go.sum
 	@mkdir -p $(BUILD)

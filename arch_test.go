@@ -45,7 +45,7 @@ var layers = [][]string{
 	{"internal/hsm/device", "internal/chain/evm/devnode", "internal/node", "internal/vaultshell", "internal/verify", "internal/sim"},
 	// the services around the vaults,
 	{"internal/risk", "internal/sim/cmd", "client"},
-	{"internal/coordinator"},
+	{"internal/coordinator", "internal/coordinator/coordinatortest"},
 	{"internal/api"},
 	{"internal/coordinator/process"},
 	// and the programs.
