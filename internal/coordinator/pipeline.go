@@ -197,18 +197,54 @@ func (c *Coordinator) screen(r *Record) error {
 	return c.evaluate(r, v)
 }
 
-// past is what the engine learns from.
+// past is what the engine learns from: the wallet's newest confirmed requests. It
+// is read once; after that confirmations are added as they come.
 func (c *Coordinator) past(ctx context.Context, r *Record) ([]risk.Past, error) {
-	rs, err := c.store.past(ctx, r.Bundle.Request.Wallet, risk.MaxHistory)
+	wallet := r.Bundle.Request.Wallet
+	c.mu.Lock()
+	known, ok := c.pasts[wallet]
+	c.mu.Unlock()
+	if ok {
+		return known, nil
+	}
+	rs, err := c.store.past(ctx, wallet, risk.MaxHistory)
+	if err != nil {
+		return nil, err
+	}
 	var out []risk.Past
-	size := 0
 	for _, p := range rs {
-		if size += len(p.Bundle.Request.Encode()); size > risk.MaxHistoryBytes {
-			break
-		}
 		out = append(out, risk.Past{Request: p.Bundle.Request, Time: p.Updated})
 	}
-	return out, err
+	out = bounded(out)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if known, ok := c.pasts[wallet]; ok {
+		return known, nil
+	}
+	c.pasts[wallet] = out
+	return out, nil
+}
+
+// remember adds a confirmed request to the past. If that was not read yet, the
+// database has it already.
+func (c *Coordinator) remember(r *Record) {
+	wallet := r.Bundle.Request.Wallet
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if known, ok := c.pasts[wallet]; ok {
+		c.pasts[wallet] = bounded(append([]risk.Past{{Request: r.Bundle.Request, Time: r.Updated}}, known...))
+	}
+}
+
+// bounded cuts the past to what a question may hold.
+func bounded(all []risk.Past) []risk.Past {
+	size := 0
+	for i := range all {
+		if size += len(all[i].Request.Encode()); size > risk.MaxHistoryBytes || i == risk.MaxHistory {
+			return all[:i:i]
+		}
+	}
+	return all
 }
 
 // evaluate takes a verdict (nil: there is no engine) and sees what the policy
@@ -388,7 +424,11 @@ func (c *Coordinator) follow(r *Record, wake <-chan struct{}) error {
 			if !rec.OK {
 				return c.to(r, move{To: Failed, Reason: fmt.Sprintf("mined in block %d and reverted; the fee is paid", rec.Block), Receipt: out})
 			}
-			return c.to(r, move{To: Confirmed, Reason: fmt.Sprintf("in block %d, %d confirmations", rec.Block, blocks), Receipt: out})
+			err := c.to(r, move{To: Confirmed, Reason: fmt.Sprintf("in block %d, %d confirmations", rec.Block, blocks), Receipt: out})
+			if err == nil {
+				c.remember(r)
+			}
+			return err
 		}
 		if rec == nil && wait >= followEvery {
 			if err := c.chase(ch, r); err != nil {

@@ -58,8 +58,9 @@ func (e *Engine) Judge(q *Question, now time.Time) (*request.RiskVerdict, error)
 	}
 	f := &findings{}
 	e.known(f, effects)
-	e.recipients(f, effects, q.History)
-	e.amounts(f, effects, q.History)
+	past := e.past(effects, q.History)
+	e.recipients(f, effects, past)
+	e.amounts(f, effects, past)
 	e.fees(f, r)
 	e.shape(f, effects)
 	v := &request.RiskVerdict{
@@ -144,9 +145,9 @@ func (e *Engine) past(x *chain.Effects, history []Past) []*chain.Effects {
 
 // recipients looks for somebody whom this wallet never paid before. A token's
 // contract is not a recipient.
-func (e *Engine) recipients(f *findings, x *chain.Effects, history []Past) {
+func (e *Engine) recipients(f *findings, x *chain.Effects, past []*chain.Effects) {
 	paid := map[string]bool{}
-	for _, p := range e.past(x, history) {
+	for _, p := range past {
 		for i := range p.Transfers {
 			paid[p.Transfers[i].To] = true
 		}
@@ -161,12 +162,12 @@ func (e *Engine) recipients(f *findings, x *chain.Effects, history []Past) {
 
 // amounts looks for much more of an asset than this wallet ever sent at once. A
 // wallet without a past has no usual amount.
-func (e *Engine) amounts(f *findings, x *chain.Effects, history []Past) {
+func (e *Engine) amounts(f *findings, x *chain.Effects, past []*chain.Effects) {
 	if e.checks.UnusualWeight == 0 {
 		return
 	}
 	usual := map[string]chain.Amount{}
-	for _, p := range e.past(x, history) {
+	for _, p := range past {
 		for i := range p.Transfers {
 			t := &p.Transfers[i]
 			if most, ok := usual[t.Asset]; !ok || t.Amount.Gt(&most) {
