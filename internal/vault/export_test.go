@@ -1,8 +1,10 @@
 package vault
 
 import (
+	"crypto/ed25519"
 	"encoding/binary"
 
+	"github.com/cofferhq/coffer/internal/audit"
 	"github.com/cofferhq/coffer/internal/signature"
 	"github.com/cofferhq/coffer/mpc"
 )
@@ -157,3 +159,17 @@ const (
 	MaxIncidents = maxIncidents
 	MaxKeygens   = maxKeygens
 )
+
+// CheckCertificate is the check before a final share, against another session.
+func (v *Vault) CheckCertificate(id mpc.ID, own audit.Decision, cert []byte) error {
+	_, err := v.checkCertificate(&signSession{decided: own, signers: toIDs(own.Parties)}, v.peers[id], cert)
+	return err
+}
+
+// Witness is the check of a checkpoint that a peer shows.
+func (v *Vault) Witness(id mpc.ID, cp []byte) error { return v.witness(v.peers[id], cp) }
+
+// SignLog signs with the log key.
+func (v *Vault) SignLog(text string) signature.Signature {
+	return signature.Signature{Algorithm: signature.Ed25519, Bytes: ed25519.Sign(v.logKey, []byte(text))}
+}

@@ -264,8 +264,8 @@ func TestPitfall01_QuarantineIsDurable(t *testing.T) {
 	if r := replies[2]; r == nil || r.Outcome != cluster.OutcomeAborted || r.Class != uint8(mpc.Quarantine) || len(r.Culprits) != 1 || r.Culprits[0] != 1 {
 		t.Fatalf("vault 2 says %s, want the quarantine of vault 1", show(r))
 	}
-	if !f.Parties[2].Vault.Quarantined(1) {
-		t.Fatal("vault 2 did not halt the pair")
+	if !f.Parties[2].Vault.Quarantined(1) || f.Parties[2].Vault.PairReady(1) {
+		t.Fatal("vault 2 did not halt the pair, or keeps its seeds")
 	}
 	f.Crash(2)
 	f.ok(f.Restart(2))
