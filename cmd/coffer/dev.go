@@ -216,30 +216,15 @@ In another terminal:
   coffer log verify
 
 (coffer is %s)
-Ctrl-C stops everything.
+Kill a process if you like: it is started again. Ctrl-C stops everything.
 `, hsm, c.Chain, c.NodeURL, c.API, address, money, c.Dir, c.Binary)
 }
 
-// watch waits for Ctrl-C. A process that ends by itself is told.
+// watch waits for Ctrl-C. What ends by itself meanwhile is started again.
 func watch(ctx context.Context, w io.Writer, c *dev.Cluster) error {
-	ended := make(chan *dev.Process)
-	for _, p := range c.Processes() {
-		go func() {
-			select {
-			case <-p.Done():
-				select {
-				case ended <- p:
-				case <-ctx.Done():
-				}
-			case <-ctx.Done():
-			}
-		}()
-	}
-	select {
-	case <-ctx.Done():
+	err := c.Supervise(ctx, func(text string) { fmt.Fprintln(w, text) })
+	if err == nil {
 		fmt.Fprintln(w, "\nstopping")
-		return nil
-	case p := <-ended:
-		return withHint(p.Failure(), "its log: %s", p.Log)
 	}
+	return err
 }

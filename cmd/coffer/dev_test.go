@@ -24,15 +24,15 @@ import (
 	"github.com/cofferhq/coffer/internal/dev"
 )
 
-// TestDevLeavesNothing stops `coffer dev` as Ctrl-C does: no process, no socket
-// and no folder stays behind.
+// TestDevLeavesNothing kills a process of `coffer dev`, which comes back, and then
+// stops it all as Ctrl-C does: no process, no socket and no folder stays behind.
 func TestDevLeavesNothing(t *testing.T) {
 	anvil, err := devnode.FindAnvil()
 	if err != nil || testing.Short() {
 		t.Skip("needs anvil and a moment: ", err)
 	}
-	tmp := filepath.Join(scratch, "d")
-	if err := os.Mkdir(tmp, 0o700); err != nil {
+	tmp, err := os.MkdirTemp(scratch, "d")
+	if err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(buildProgram(t), "dev")
@@ -52,7 +52,7 @@ func TestDevLeavesNothing(t *testing.T) {
 	for lines.Scan() {
 		ready = ready || strings.HasPrefix(lines.Text(), "ready.")
 		pasted = pasted || strings.Contains(lines.Text(), "export COFFER_HOME="+tmp)
-		if strings.HasPrefix(lines.Text(), "Ctrl-C stops") {
+		if strings.Contains(lines.Text(), "Ctrl-C stops") {
 			break
 		}
 	}
@@ -62,6 +62,13 @@ func TestDevLeavesNothing(t *testing.T) {
 	pids := children(t, cmd.Process.Pid)
 	if want := 3*dev.Vaults + 3; len(pids) != want {
 		t.Errorf("%d processes, want %d", len(pids), want)
+	}
+	// What dies is started again.
+	if err := syscall.Kill(pids[len(pids)-1], syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if !lines.Scan() || !strings.Contains(lines.Text(), "it is started again") {
+		t.Errorf("after a process was killed it says %q", lines.Text())
 	}
 	if err := cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)

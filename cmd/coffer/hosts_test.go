@@ -79,7 +79,11 @@ type hosts struct {
 
 func newHosts(t *testing.T, chain *devnode.Node) *hosts {
 	api, broker := freePort(t), freePort(t)
-	h := &hosts{t: t, chain: chain, dir: filepath.Join(scratch, "h"), keys: map[string]string{}}
+	dir, err := os.MkdirTemp(scratch, "h")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &hosts{t: t, chain: chain, dir: dir, keys: map[string]string{}}
 	h.replace = strings.NewReplacer(
 		"10.0.0.1:4222", broker, "127.0.0.1:8420", api, "http://127.0.0.1:8545", chain.URL,
 		`"pkcs11:token=coffer?module-path=/usr/lib/softhsm/libsofthsm2.so&pin-source=/etc/coffer/pin"`, `"soft:token"`,
