@@ -356,9 +356,10 @@ func (s *shell) answered(a deviceAnswer) {
 	}
 }
 
-// checkCard ends enrolment once the card is there and everything is durable.
+// checkCard ends enrolment once the card is there. It is called when everything
+// is durable.
 func (s *shell) checkCard() error {
-	if !s.enrolls || len(s.queue) > 0 {
+	if !s.enrolls {
 		return nil
 	}
 	card, ok := s.vault.Enrolment()

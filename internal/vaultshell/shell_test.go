@@ -29,6 +29,7 @@ import (
 //	get     reply with the number of puts
 //	sign    ask the device for a signature of the number of puts; write, and
 //	        reply once it is there
+//	twice   ask the device; when the answer is there, ask again; then reply
 //	big N   write N bytes, reply
 //	fail    cannot go on
 //
@@ -37,12 +38,20 @@ type counter struct {
 	puts   int
 	next   uint64
 	asked  map[uint64]uint64 // device command → command
+	again  map[uint64]bool   // commands that ask twice
 	ticks  int
 	card   []byte
 	device int // device results seen
 }
 
 func (c *counter) Enrolment() ([]byte, bool) { return c.card, c.card != nil }
+
+// ask is a device command for a command.
+func (c *counter) ask(command uint64, text string) []vault.DeviceCommand {
+	c.next++
+	c.asked[c.next] = command
+	return []vault.DeviceCommand{{ID: c.next, Kind: vault.DeviceSign, Role: hsm.RoleDecision, Statement: signature.Statement{Domain: "coffer/test/v1", Body: []byte(text)}}}
+}
 
 func (c *counter) Step(in vault.Input) (vault.Ready, error) {
 	var r vault.Ready
@@ -56,6 +65,11 @@ func (c *counter) Step(in vault.Input) (vault.Ready, error) {
 			return r, fmt.Errorf("device result %d answers nothing", in.Device.ID)
 		}
 		delete(c.asked, in.Device.ID)
+		if c.again[id] {
+			c.again[id] = false
+			r.Device = c.ask(id, "again")
+			return r, nil
+		}
 		text := fmt.Sprintf("signed with %d bytes", len(in.Device.Signature.Bytes))
 		if in.Device.Err != "" {
 			text = "device: " + in.Device.Err
@@ -78,10 +92,11 @@ func (c *counter) Step(in vault.Input) (vault.Ready, error) {
 		case "get":
 			reply("%d", c.puts)
 		case "sign":
-			c.next++
-			c.asked[c.next] = in.Command.ID
-			r.Device = []vault.DeviceCommand{{ID: c.next, Kind: vault.DeviceSign, Role: hsm.RoleDecision, Statement: signature.Statement{Domain: "coffer/test/v1", Body: []byte(arg)}}}
+			r.Device = c.ask(in.Command.ID, arg)
 			r.Writes = []vault.Record{{Name: "asked", Value: []byte(arg)}}
+		case "twice":
+			c.again = map[uint64]bool{in.Command.ID: true}
+			r.Device = c.ask(in.Command.ID, arg)
 		case "big":
 			var n int
 			_, _ = fmt.Sscan(arg, &n)
@@ -388,6 +403,29 @@ func TestDeviceBesideDisk(t *testing.T) {
 	}
 }
 
+// The vault sees a device's answer only when everything before the question is
+// durable, even when the question itself wrote nothing.
+func TestAnswerWaitsForEarlierWrites(t *testing.T) {
+	h := connect(t, nil)
+	h.command(1, "put a")
+	next[*vaultlink.Persist](h)
+	h.command(2, "twice")
+	<-h.dev.started
+	h.silent()
+	select {
+	case <-h.dev.started:
+		t.Fatal("the vault had the answer, and asked again, before its earlier write was durable")
+	default:
+	}
+	h.send(&vaultlink.Persisted{Seq: 1})
+	next[*vaultlink.Frame](h)
+	next[*vaultlink.Reply](h)
+	<-h.dev.started
+	if r := next[*vaultlink.Reply](h); r.ID != 2 {
+		t.Fatalf("reply %+v", r)
+	}
+}
+
 // A device that fails fails its commands; the vault goes on.
 func TestDeviceFails(t *testing.T) {
 	h := connect(t, nil)
@@ -444,12 +482,17 @@ func TestFirstReadyAndTicks(t *testing.T) {
 	}
 	h.send(&vaultlink.Persisted{Seq: 1})
 	h.silent()
-	h.send(&vaultlink.Frame{}) // empty: not even a tick
-	time.Sleep(3 * tickEvery)  // the clock is the subject here
+	for range 1000 {
+		h.send(&vaultlink.Frame{}) // empty: not even a tick
+	}
+	start := time.Now()
+	time.Sleep(3 * tickEvery) // the clock is the subject here
+	h.command(1, "get")       // after all frames
+	next[*vaultlink.Reply](h)
 	h.stop()
 	h.ended("context canceled")
-	if h.vm.ticks < 2 {
-		t.Fatalf("%d ticks, want one every %v", h.vm.ticks, tickEvery)
+	if most := 20 + int(time.Since(start)/tickEvery); h.vm.ticks < 2 || h.vm.ticks > most {
+		t.Fatalf("%d ticks, want one every %v, at most %d", h.vm.ticks, tickEvery, most)
 	}
 }
 
