@@ -6,7 +6,9 @@ import (
 
 	"github.com/cofferhq/coffer/internal/audit"
 	"github.com/cofferhq/coffer/internal/signature"
+	"github.com/cofferhq/coffer/internal/wire"
 	"github.com/cofferhq/coffer/mpc"
+	"github.com/cofferhq/coffer/mpc/dkls23"
 )
 
 // What tests reach into. Nothing of it is in the product.
@@ -120,11 +122,11 @@ func (v *Vault) Boot() uint64 { return v.boot }
 
 // Hello signs a hello of another start with the given signer and returns the
 // frame for a peer.
-func (v *Vault) Hello(to mpc.ID, boot uint64, nonce [32]byte, edit func(cluster *[32]byte, id *mpc.ID), sign func(signature.Statement) signature.Signature) []byte {
+func (v *Vault) Hello(to mpc.ID, boot uint64, nonce [32]byte, edit func(cluster *[32]byte, id *mpc.ID, channel *[32]byte), sign func(signature.Statement) signature.Signature) []byte {
 	h := *v.hello
 	h.Boot, h.Nonce = boot, nonce
 	if edit != nil {
-		edit(&h.Cluster, &h.Vault)
+		edit(&h.Cluster, &h.Vault, &h.Channel)
 	}
 	h.Signature = sign(h.statement())
 	held := v.out.Messages
@@ -172,4 +174,41 @@ func (v *Vault) Witness(id mpc.ID, cp []byte) error { return v.witness(v.peers[i
 // SignLog signs with the log key.
 func (v *Vault) SignLog(text string) signature.Signature {
 	return signature.Signature{Algorithm: signature.Ed25519, Bytes: ed25519.Sign(v.logKey, []byte(text))}
+}
+
+// Forge is this vault's broadcast of a round of signing with another attachment.
+func (v *Vault) Forge(to mpc.ID, attempt [16]byte, round uint8, attachment func([]byte) []byte) []byte {
+	b := v.signs[attempt].own[round]
+	read := [...]func([]byte) ([]byte, error){dkls23.Attachment0, dkls23.Attachment1, dkls23.Attachment2}[round]
+	old, err := read(b)
+	if err != nil {
+		panic(err)
+	}
+	forged := attachment(old)
+	b = append(append([]byte(nil), b[:len(b)-len(old)-4]...), binary.BigEndian.AppendUint32(nil, uint32(len(forged)))...)
+	return v.Seal(to, innerSign, attempt, round, append(b, forged...), nil)
+}
+
+// SealUnsigned is a frame whose broadcast this vault has not signed.
+func (v *Vault) SealUnsigned(to mpc.ID, kind uint8, attempt [16]byte, round uint8, broadcast []byte) []byte {
+	held := v.out.Messages
+	v.out.Messages = nil
+	none := signature.Signature{Algorithm: signature.Ed25519, Bytes: make([]byte, ed25519.SignatureSize)}
+	v.sendSealed(v.peers[to], &inner{Kind: kind, Attempt: attempt, Round: round, Broadcast: broadcast, Signature: none})
+	frame := v.out.Messages[0].Frame
+	v.out.Messages = held
+	return frame
+}
+
+// Heads says how far this vault knows a party's ledger, with the hash changed.
+func (v *Vault) Heads(parties []mpc.ID, seq uint64, hash byte) []byte {
+	w := wire.NewWriter(1)
+	var hs []ledgerHead
+	for _, id := range parties {
+		known, _ := v.ledgers[id].hashAt(seq)
+		known[0] ^= hash
+		hs = append(hs, ledgerHead{id, seq, known})
+	}
+	writeHeads(w, hs)
+	return w.Bytes()
 }

@@ -344,3 +344,85 @@ func TestKeygenRefused(t *testing.T) {
 		f.refused(c.code, map[mpc.ID]*cluster.Reply{1: r})
 	}
 }
+
+// Messages of a key generation that lie: their author is named.
+func TestKeygenLies(t *testing.T) {
+	f := start(t, 3, 2)
+	c := f.keygenCommand("savings")
+	two := f.command(2, c)
+	f.frame(1, 2, vault.InnerKeygen, c.Attempt, 0, []byte("x"), nil)
+	f.command(3, c)
+	f.ok(f.Settle())
+	f.aborted(two, mpc.Attributed, "dkg")
+
+	// A signature on the certificate that is none.
+	f = start(t, 3, 2)
+	f.OnReady = func(p *sim.Party, r vault.Ready) error {
+		for _, w := range r.Writes {
+			if p.ID == 1 && strings.HasPrefix(w.Name, "pending/") {
+				return sim.ErrCrash
+			}
+		}
+		return nil
+	}
+	c = f.keygenCommand("savings")
+	two = f.command(2, c)
+	f.frame(1, 2, vault.InnerKeygen, c.Attempt, 4, nil, []byte("x"))
+	f.command(1, c)
+	f.command(3, c)
+	f.ok(f.Settle())
+	f.aborted(two, mpc.Attributed, "certificate")
+	if r := f.Replies[two]; len(r.Culprits) != 1 || r.Culprits[0] != 1 {
+		t.Errorf("culprits %v", r.Culprits)
+	}
+}
+
+// A generation that cannot begin, or whose device fails, or that is abandoned
+// while the device signs.
+func TestKeygenEnds(t *testing.T) {
+	f := start(t, 3, 2)
+	f.Crash(3)
+	f.Crash(1)
+	f.ok(f.Restart(1))
+	f.ok(f.Settle())
+	f.aborted(f.command(1, f.keygenCommand("savings")), mpc.Benign, "no channel to vault 3")
+	f.ok(f.Restart(3))
+	f.ok(f.Settle())
+
+	pending := func(then func(p *sim.Party)) {
+		f.OnReady = func(p *sim.Party, r vault.Ready) error {
+			for _, w := range r.Writes {
+				if p.ID == 2 && strings.HasPrefix(w.Name, "pending/") {
+					then(p)
+				}
+			}
+			return nil
+		}
+	}
+	pending(func(p *sim.Party) { p.Device.Down = true })
+	ids := f.all(f.keygenCommand("savings"))
+	f.ok(f.Settle())
+	f.aborted(ids[1], mpc.Benign, "device does not sign")
+	f.Parties[2].Device.Down, f.OnReady = false, nil
+	f.ok(f.Tick(30_000))
+	f.ok(f.Settle())
+	f.aborted(ids[0], mpc.Benign, "D4 of [2]")
+
+	c, waits := f.keygenCommand("savings"), false
+	pending(func(*sim.Party) { waits = true })
+	ids = f.all(c)
+	for !waits {
+		if len(f.Devices) > 0 {
+			f.ok(f.Answer(0))
+		} else {
+			f.ok(f.Deliver(0))
+		}
+	}
+	f.OnReady = nil
+	f.command(2, &cluster.Command{Kind: cluster.CommandAbandon, Attempt: c.Attempt})
+	f.aborted(ids[1], mpc.Benign, "abandoned")
+	f.ok(f.Settle())
+	f.ok(f.Tick(30_000))
+	f.blameless()
+	f.made(f.again(f.keygenCommand("savings"))...)
+}

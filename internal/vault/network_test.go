@@ -27,15 +27,16 @@ func TestHello(t *testing.T) {
 			return s
 		}
 	}
-	hello := func(boot uint64, nonce byte, edit func(*[32]byte, *mpc.ID), sign func(signature.Statement) signature.Signature) {
+	hello := func(boot uint64, nonce byte, edit func(*[32]byte, *mpc.ID, *[32]byte), sign func(signature.Statement) signature.Signature) {
 		f.Helper()
 		f.ok(f.Step(2, vault.Input{Frame: one.Vault.Hello(2, boot, [32]byte{nonce}, edit, sign)}))
 	}
 	own := by(one, hsm.RoleIdentity)
 	hello(boot+1, 1, nil, by(f.Parties[3], hsm.RoleIdentity))
 	hello(boot+1, 1, nil, by(one, hsm.RoleDecision))
-	hello(boot+1, 1, func(c *[32]byte, _ *mpc.ID) { c[0] ^= 1 }, own)
-	hello(boot+1, 1, func(_ *[32]byte, id *mpc.ID) { *id = 3 }, own)
+	hello(boot+1, 1, func(c *[32]byte, _ *mpc.ID, _ *[32]byte) { c[0] ^= 1 }, own)
+	hello(boot+1, 1, func(_ *[32]byte, id *mpc.ID, _ *[32]byte) { *id = 3 }, own)
+	hello(boot+1, 1, func(_ *[32]byte, _ *mpc.ID, channel *[32]byte) { *channel = [32]byte{} }, own) // of small order
 	notes := len(two.Notes)
 	for range 3 {
 		hello(boot-1, 1, nil, own)
@@ -134,6 +135,11 @@ func TestStrayMessages(t *testing.T) {
 	if is := f.incidents(2, 1); len(is) != 1 {
 		t.Errorf("%d incidents", len(is))
 	}
+	e, err := audit.DecodeEntry(f.Parties[2].Disk.Entries[len(f.Parties[2].Disk.Entries)-1])
+	f.ok(err)
+	if o, err := audit.DecodeOutcome(e.Body); err != nil || o.Attempt != c.Attempt || o.Stage != audit.StageAborted || len(o.Culprits) != 1 {
+		t.Errorf("the log ends with %v %v, want what became of the attempt", o, err)
+	}
 	f.command(1, k)
 	f.command(3, k)
 	f.ok(f.Settle())
@@ -182,6 +188,13 @@ func TestCertificateOfAnotherSession(t *testing.T) {
 	}
 	if two.CheckCertificate(1, own, raw[:len(raw)-1]) == nil || two.CheckCertificate(1, own, flip(raw, 40)) == nil {
 		t.Error("a damaged certificate is taken")
+	}
+	// The HSM has signed for a log in which this decision does not stand.
+	c, err := audit.DecodeCertificate(raw)
+	f.ok(err)
+	c.Decision.R0Hash[0] ^= 1
+	if two.CheckCertificate(1, c.Decision, c.Encode()) == nil {
+		t.Error("a decision that is not in the log is taken")
 	}
 	no := f.sign(f.Transfer(f.x, sim.Known, sim.ETH(11)), sim.Unsigned(sim.Known, sim.ETH(11), 4), 1, 2)[1].Certificate
 	refused := f.certified(1, &cluster.Reply{Certificate: no}).Decision
@@ -272,4 +285,193 @@ func TestStartRefused(t *testing.T) {
 	f.ok(f.Restart(2))
 	f.ok(f.Settle())
 	f.works(1, 2)
+}
+
+// lie lets two vaults run a session, loses what vault 1 sends to vault 2 from a
+// round on, and hands vault 2 a forged broadcast instead.
+func (f *fixture) lie(round int, attachment func([]byte) []byte) *cluster.Reply {
+	f.Helper()
+	c := f.signCommand(f.Transfer(f.x, sim.Known, sim.ETH(1)), sim.Unsigned(sim.Known, sim.ETH(1), 4), 1, 2)
+	n, back := 0, 0
+	f.Intercept = func(fr sim.Frame) bool {
+		if fr.From == 1 && fr.To == 2 {
+			n++
+			return n <= round
+		}
+		back++ // vault 1 gets no R2, or it would be done
+		return back <= 2
+	}
+	f.command(1, c)
+	two := f.command(2, c)
+	f.ok(f.Settle())
+	f.Intercept = nil
+	if f.Replies[two] != nil {
+		f.Fatalf("vault 2 says %s", show(f.Replies[two]))
+	}
+	f.ok(f.Step(2, vault.Input{Frame: f.Parties[1].Vault.Forge(2, c.Attempt, uint8(round), attachment)}))
+	f.ok(f.Settle())
+	return f.Replies[two]
+}
+
+// Attachments that lie: their author is named, and no share leaves.
+func TestForgedAttachments(t *testing.T) {
+	garbage := func([]byte) []byte { return []byte("x") }
+	for round := range 3 {
+		f := start(t, 3, 2)
+		other := f.sign(f.Transfer(f.x, sim.Known, sim.ETH(1)), sim.Unsigned(sim.Known, sim.ETH(1), 9), 1, 2)[1].Certificate
+		forgeries := []func([]byte) []byte{garbage, func(b []byte) []byte { return b[:len(b)-1] }}
+		if round == 2 {
+			forgeries = append(forgeries, func([]byte) []byte { return other })
+		}
+		for _, forge := range forgeries {
+			r := f.lie(round, forge)
+			if r == nil || r.Outcome != cluster.OutcomeAborted || r.Class != uint8(mpc.Attributed) || len(r.Culprits) != 1 || r.Culprits[0] != 1 {
+				t.Errorf("round %d: vault 2 says %s", round, show(r))
+			}
+			f.ok(f.Tick(30_000))
+			f.ok(f.Settle())
+		}
+		f.works(1, 2)
+	}
+}
+
+// A broadcast that its author has not signed is dropped.
+func TestUnsignedBroadcast(t *testing.T) {
+	f := start(t, 3, 2)
+	b := f.Transfer(f.x, sim.Known, sim.ETH(1))
+	c := f.signCommand(b, sim.Unsigned(sim.Known, sim.ETH(1), 4), 1, 2)
+	two := f.command(2, c)
+	f.ok(f.Step(2, vault.Input{Frame: f.Parties[1].Vault.SealUnsigned(2, vault.InnerSign, c.Attempt, 0, []byte("x"))}))
+	one := f.command(1, c)
+	f.ok(f.Settle())
+	f.combine(b, c.Unsigned, map[mpc.ID]*cluster.Reply{1: f.Replies[one], 2: f.Replies[two]})
+}
+
+// Who asks for a ledger gets it when the question fits it.
+func TestLedgerQuestions(t *testing.T) {
+	f := start(t, 3, 2)
+	f.works(2, 3)
+	one := f.Parties[1].Vault
+	ask := func(private []byte) int {
+		before := len(f.Frames)
+		f.frame(1, 2, vault.InnerSync, [16]byte{}, 0, nil, private)
+		return len(f.Frames) - before
+	}
+	if ask(one.Heads([]mpc.ID{2}, 0, 0)) != 1 {
+		t.Error("no answer")
+	}
+	notes := len(f.Parties[2].Notes)
+	for name, private := range map[string][]byte{
+		"garbage":         {9},
+		"nothing":         one.Heads(nil, 0, 0),
+		"two":             one.Heads([]mpc.ID{1, 2}, 0, 0),
+		"another's":       one.Heads([]mpc.ID{3}, 0, 0),
+		"another history": one.Heads([]mpc.ID{2}, 0, 1),
+		"the future":      one.Heads([]mpc.ID{2}, 1000, 0),
+	} {
+		if ask(private) != 0 {
+			t.Errorf("%s: answered", name)
+		}
+	}
+	if n := len(f.Parties[2].Notes) - notes; n != 2 {
+		t.Errorf("%d notes, want 2", n)
+	}
+}
+
+// A vault whose disk was put back does not sign with a peer that knows better.
+func TestRolledBackDisk(t *testing.T) {
+	f := start(t, 3, 2)
+	disk := f.Parties[2].Disk.Clone()
+	f.works(1, 2)
+	f.Crash(2)
+	f.Parties[2].Disk = disk
+	f.ok(f.Restart(2))
+	f.ok(f.Settle())
+	for range 2 {
+		replies := f.sign(f.Transfer(f.x, sim.Known, sim.ETH(1)), sim.Unsigned(sim.Known, sim.ETH(1), 9), 1, 2)
+		said := ""
+		for _, r := range replies {
+			if r != nil && r.Outcome == cluster.OutcomeDone {
+				t.Fatal("a share left")
+			}
+			if r != nil {
+				said += r.Detail
+			}
+		}
+		if !strings.Contains(said, "rolled back") {
+			t.Errorf("they say %q", said)
+		}
+		f.ok(f.Tick(30_000))
+	}
+	f.works(1, 3)
+}
+
+// The device does not answer for long: the session ends, and the late answer does
+// no harm.
+func TestSlowDevice(t *testing.T) {
+	f := start(t, 3, 2)
+	ids, err := f.StartSign(f.Transfer(f.x, sim.Known, sim.ETH(1)), sim.Unsigned(sim.Known, sim.ETH(1), 4), 1, 2)
+	f.ok(err)
+	for len(f.Frames) > 0 {
+		f.ok(f.Deliver(0))
+	}
+	f.ok(f.Tick(20_001))
+	for _, n := range ids {
+		f.aborted(n, mpc.Benign, "the device's signature")
+	}
+	f.ok(f.Settle())
+	f.works(1, 2)
+}
+
+// Commands are answered at every stage.
+func TestStatus(t *testing.T) {
+	f := start(t, 3, 2)
+	f.Crash(2)
+	f.ok(f.Restart(2))
+	ask := func() *cluster.Status {
+		n := f.command(2, &cluster.Command{Kind: cluster.CommandStatus})
+		r := f.Replies[n]
+		if r == nil || r.Outcome != cluster.OutcomeDone {
+			t.Fatalf("%s", show(r))
+		}
+		s, err := cluster.DecodeStatus(r.Body)
+		f.ok(err)
+		return s
+	}
+	if s := ask(); s.Vault != 2 || len(s.Keys) != 0 {
+		t.Errorf("%+v", s)
+	}
+	for _, c := range []*cluster.Command{
+		f.changeCommand("ada", "ben"), f.keygenCommand("savings"), f.signCommand(f.Transfer(f.x, sim.Known, sim.ETH(1)), sim.Unsigned(sim.Known, sim.ETH(1), 4), 1, 2),
+		{Kind: cluster.CommandReceipt}, {Kind: cluster.CommandAbandon},
+	} {
+		f.aborted(f.command(2, c), mpc.Benign, "still starting")
+	}
+	f.ok(f.Settle())
+	s := ask()
+	if len(s.Keys) != 1 || len(s.Peers) != 2 || !s.Peers[0].Connected || !s.Peers[0].Ready || s.Peers[0].Quarantined || s.Sessions != 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// A disk whose newest checkpoint is the vault's own, of another log.
+func TestCheckpointOfAnotherLog(t *testing.T) {
+	f := start(t, 3, 2)
+	p := f.Parties[2]
+	cp, err := audit.DecodeSignedCheckpoint(p.Disk.Checkpoint)
+	f.ok(err)
+	cp.Root[0] ^= 1
+	cp.Log = p.Vault.SignLog(cp.Text())
+	cp.HSM, err = p.Device.Sign(hsm.RoleDecision, cp.Statement())
+	f.ok(err)
+	good := p.Disk.Checkpoint
+	p.Disk.Checkpoint = cp.Encode()
+	f.Crash(2)
+	f.ok(f.Restart(2))
+	if err := f.Settle(); err == nil || !strings.Contains(err.Error(), "not of this log") {
+		t.Errorf("%v", err)
+	}
+	p.Disk.Checkpoint = good
+	f.ok(f.Restart(2))
+	f.ok(f.Settle())
 }
