@@ -94,13 +94,7 @@ func (c *Coordinator) ask(a *Attempt, bundle []byte) (replies []*cluster.Reply, 
 	cmd := &cluster.Command{Kind: cluster.CommandSign, Attempt: a.ID, Body: bundle, Unsigned: a.Unsigned, Signers: a.Signers}
 	answers := c.askAll(ctx, a.Signers, cmd)
 	pending := slices.Clone(a.Signers)
-	var grace <-chan time.Time
-	abandoned := false
-	giveUp := func(after time.Duration) {
-		if !abandoned && len(pending) > 0 && (grace == nil || after == 0) {
-			grace = time.After(after)
-		}
-	}
+	var over giveUp
 	for len(pending) > 0 {
 		select {
 		case x := <-answers:
@@ -108,23 +102,43 @@ func (c *Coordinator) ask(a *Attempt, bundle []byte) (replies []*cluster.Reply, 
 			switch {
 			case x.err != nil:
 				errs = append(errs, x.err)
-				giveUp(0)
+				over.within(0)
 			case x.reply.Outcome == cluster.OutcomeRefused:
 				replies = append(replies, x.reply)
-				giveUp(graceAfterRefusal)
+				over.within(graceAfterRefusal)
 			default:
 				replies = append(replies, x.reply)
 				if x.reply.Outcome != cluster.OutcomeDone {
-					giveUp(0)
+					over.within(0)
 				}
 			}
-		case <-grace:
-			grace, abandoned = nil, true
+		case <-over.due:
 			c.abandon(a.ID, slices.Clone(pending))
+			over.again()
 		}
 	}
 	slices.SortFunc(replies, func(x, y *cluster.Reply) int { return int(x.Vault) - int(y.Vault) })
 	return replies, errs
+}
+
+// giveUp says when those who still work at something are told to stop. They are
+// told again and again: the order to begin, which is on its way by itself, may
+// arrive after the order to stop.
+type giveUp struct {
+	due   <-chan time.Time
+	at    time.Time
+	pause time.Duration
+}
+
+func (g *giveUp) within(d time.Duration) {
+	if at := time.Now().Add(d); g.pause == 0 && (g.due == nil || at.Before(g.at)) {
+		g.at, g.due = at, time.After(d)
+	}
+}
+
+func (g *giveUp) again() {
+	g.pause = min(max(2*g.pause, 25*time.Millisecond), time.Second)
+	g.due = time.After(g.pause)
 }
 
 // answer is what came of one command.

@@ -18,11 +18,10 @@ var errKilled = errors.New("killed by the test")
 
 // kill makes the coordinator die at its nth commit, before or after it is durable.
 func (f *fixture) kill(n int, committed bool) (dead <-chan struct{}) {
-	f.co.store.db.SetMaxOpenConns(1)
-	ch := make(chan struct{})
+	co, ch := f.co, make(chan struct{})
 	var mu sync.Mutex // guards i and died
 	i, died := 0, false
-	f.co.store.fault = func(after bool) error {
+	fault := func(after bool) error {
 		mu.Lock()
 		defer mu.Unlock()
 		if died {
@@ -35,10 +34,11 @@ func (f *fixture) kill(n int, committed bool) (dead <-chan struct{}) {
 			return nil
 		}
 		died = true
-		f.co.cancel()
+		co.cancel()
 		close(ch)
 		return errKilled
 	}
+	co.store.fault.Store(&fault)
 	return ch
 }
 
@@ -46,15 +46,13 @@ func (f *fixture) kill(n int, committed bool) (dead <-chan struct{}) {
 // before and after it is durable, and starts it again. It pays once.
 func TestKilledAnywhere(t *testing.T) {
 	f := newFixture(t)
-	for _, approvals := range []bool{false, true} {
-		for _, committed := range []bool{false, true} {
-			for n := 1; ; n++ {
-				if !f.survives(n, committed, approvals) {
-					if n < 8 {
-						t.Errorf("only %d commits were there to be killed at", n-1)
-					}
-					break
+	for _, c := range []struct{ committed, approvals bool }{{false, false}, {true, false}, {true, true}} {
+		for n := 1; ; n++ {
+			if !f.survives(n, c.committed, c.approvals) {
+				if n < 8 {
+					t.Errorf("only %d commits were there to be killed at", n-1)
 				}
+				break
 			}
 		}
 	}
@@ -147,18 +145,19 @@ func (f *fixture) outlives(id [32]byte, dead <-chan struct{}) bool {
 
 // killAt makes the coordinator die as soon as the request is durably in a state.
 func (f *fixture) killAt(id [32]byte, st State) (dead <-chan struct{}) {
-	ch := make(chan struct{})
+	co, ch := f.co, make(chan struct{})
 	var once sync.Once
-	f.co.store.fault = func(after bool) error {
+	fault := func(after bool) error {
 		if !after {
-			return f.co.ctx.Err()
+			return co.ctx.Err()
 		}
-		if r, err := f.co.store.get(context.Background(), id); err == nil && r.State == st {
-			once.Do(func() { f.co.cancel(); close(ch) })
+		if r, err := co.store.get(context.Background(), id); err == nil && r.State == st {
+			once.Do(func() { co.cancel(); close(ch) })
 			return errKilled
 		}
 		return nil
 	}
+	co.store.fault.Store(&fault)
 	return ch
 }
 

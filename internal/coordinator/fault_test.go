@@ -57,7 +57,7 @@ func TestOneVaultDown(t *testing.T) {
 		id := f.handIn(f.transfer(sim.Known, sim.ETH(1))).ID
 		f.state(id, Confirmed)
 		if d := time.Since(begun); d > 10*time.Second {
-			t.Errorf("without vault %d it took %v", down, d)
+			t.Errorf("without vault %d it took %v%s", down, d, f.story(id))
 		}
 		as := f.attempts(id)
 		if slices.Contains(as[len(as)-1].Signers, down) {
@@ -66,6 +66,23 @@ func TestOneVaultDown(t *testing.T) {
 		f.restartVault(down)
 		f.co.VaultsChanged()
 	}
+}
+
+// story is what happened to a request, for a test that failed.
+func (f *fixture) story(id [32]byte) string {
+	var s strings.Builder
+	ts, as, err := f.co.History(f.t.Context(), id)
+	fmt.Fprintf(&s, " (%v)", err)
+	for _, x := range ts {
+		fmt.Fprintf(&s, "\n%d %s: %s", x.Time, x.State, x.Reason)
+	}
+	for _, a := range as {
+		fmt.Fprintf(&s, "\n%d %v", a.Time, a.Signers)
+		for _, p := range a.Replies {
+			fmt.Fprintf(&s, "; %s", sim.Describe(p))
+		}
+	}
+	return s.String()
 }
 
 // TestTwoVaultsDown: the request says why it waits, and goes on by itself.
@@ -186,7 +203,8 @@ func TestTwoVaultsAgainst(t *testing.T) {
 // stubborn is a vault that answers an attempt only when it is told to give up,
 // and one that refuses at once.
 type stubborn struct {
-	mu        sync.Mutex // guards abandoned
+	mu        sync.Mutex // guards what follows
+	deaf      int        // how many orders to give up come before there is anything to give up
 	abandoned chan struct{}
 }
 
@@ -200,9 +218,7 @@ func (s *stubborn) Command(ctx context.Context, vault uint16, body []byte) ([]by
 	case c.Kind == cluster.CommandAbandon:
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		select {
-		case <-s.abandoned:
-		default:
+		if s.deaf--; s.deaf == -1 {
 			close(s.abandoned)
 		}
 	case vault == 1:
@@ -221,7 +237,14 @@ func (s *stubborn) Command(ctx context.Context, vault uint16, body []byte) ([]by
 // TestWaitingVaultIsReleased: when one refuses, another that only waits for it is
 // told to give up after a grace.
 func TestWaitingVaultIsReleased(t *testing.T) {
-	s := &stubborn{abandoned: make(chan struct{})}
+	for _, deaf := range []int{0, 1, 3} {
+		testRelease(t, deaf)
+	}
+}
+
+func testRelease(t *testing.T, deaf int) {
+	t.Helper()
+	s := &stubborn{deaf: deaf, abandoned: make(chan struct{})}
 	c := &Coordinator{opts: Options{Vaults: s}}
 	c.ctx, c.cancel = context.WithCancel(t.Context())
 	defer c.wg.Wait()

@@ -187,7 +187,7 @@ const graceOfKeygen = 2 * time.Second
 func (c *Coordinator) askKeygen(ctx context.Context, o *governance.KeygenOrder, cmd *cluster.Command) (certs [][]byte, errs []error) {
 	answers := c.askAll(ctx, o.Parties, cmd)
 	pending := slices.Clone(o.Parties)
-	var grace <-chan time.Time
+	var over giveUp
 	for len(pending) > 0 {
 		select {
 		case x := <-answers:
@@ -200,16 +200,13 @@ func (c *Coordinator) askKeygen(ctx context.Context, o *governance.KeygenOrder, 
 			default:
 				certs = append(certs, x.reply.Body)
 			}
-			if grace == nil {
-				wait := graceOfKeygen
-				if len(errs) > 0 {
-					wait = graceAfterRefusal
-				}
-				grace = time.After(wait)
+			over.within(graceOfKeygen)
+			if len(errs) > 0 {
+				over.within(graceAfterRefusal)
 			}
-		case <-grace:
-			grace = nil
+		case <-over.due:
 			c.abandon(cmd.Attempt, slices.Clone(pending))
+			over.again()
 		}
 	}
 	return certs, errs

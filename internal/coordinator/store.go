@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync/atomic"
 
 	_ "modernc.org/sqlite" // the database
 
@@ -27,10 +28,10 @@ var ErrConflict = errors.New("conflict")
 type store struct {
 	db  *sql.DB
 	now func() uint64
-	// fault, when set by a test, is asked before and after every commit; an error
-	// before it means that the process died before the commit, one after it that it
-	// died right then.
-	fault func(committed bool) error
+	// fault is set by tests only. It is asked before and after every commit; an
+	// error before it means that the process died before the commit, one after it
+	// that it died right then.
+	fault atomic.Pointer[func(committed bool) error]
 }
 
 const schema = `
@@ -158,8 +159,9 @@ func (s *store) tx(ctx context.Context, f func(*sql.Tx) error) error {
 		return fmt.Errorf("couldn't begin a transaction of the database: %w", err)
 	}
 	err = f(tx)
-	if err == nil && s.fault != nil {
-		err = s.fault(false)
+	fault := s.fault.Load()
+	if err == nil && fault != nil {
+		err = (*fault)(false)
 	}
 	if err != nil {
 		_ = tx.Rollback()
@@ -168,8 +170,8 @@ func (s *store) tx(ctx context.Context, f func(*sql.Tx) error) error {
 	if err := tx.Commit(); err != nil {
 		return fmt.Errorf("couldn't commit to the database: %w", err)
 	}
-	if s.fault != nil {
-		return s.fault(true)
+	if fault != nil {
+		return (*fault)(true)
 	}
 	return nil
 }
