@@ -175,6 +175,10 @@ func (k *collector) handlers() Handlers {
 			return nil
 		},
 		Read: func(q *Read) *ReadResult {
+			if q.Kind == ReadLog && q.Offset > 0 { // nonsense of three kinds
+				p := []*LogPart{{Total: 0}, {Total: 9}, {Total: 4, Bytes: make([]byte, 5)}}[q.Offset-1]
+				return &ReadResult{Body: p.Encode()}
+			}
 			if q.Kind == ReadLog {
 				return &ReadResult{Failed: "no log here"}
 			}
@@ -234,6 +238,11 @@ func TestFramesAndCommands(t *testing.T) {
 	}
 	if _, err := co.Log(t.Context(), 1, 0); err == nil || !strings.Contains(err.Error(), "no log here") {
 		t.Fatalf("a failed read: %v", err)
+	}
+	for offset := uint64(1); offset <= 3; offset++ {
+		if p, err := co.Log(t.Context(), 1, offset); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("at offset %d of", offset)) {
+			t.Fatalf("a part of a log that cannot be: %+v, %v", p, err)
+		}
 	}
 	if err := n1.SendEvent(&NodeStatus{Vault: 1, Detail: "news"}); err != nil {
 		t.Fatal(err)
@@ -331,6 +340,21 @@ func TestCommandSurvives(t *testing.T) {
 		lose(".inbox.")
 		if reply, err := co.Command(t.Context(), 1, []byte("c")); err != nil || string(reply) != "done: c" || k.gotCommands() != 1 {
 			t.Errorf("lost acknowledgement: %q, %v; %d commands at the vault", reply, err, k.gotCommands())
+		}
+	})
+	t.Run("another call's acknowledgement", func(t *testing.T) {
+		t.Parallel()
+		c := newCluster(t, 1)
+		p := transporttest.New(t, c.url, func(m transporttest.Message) []transporttest.Message {
+			if strings.Contains(m.Subject, ".inbox.") {
+				m.Payload = bytes.Clone(m.Payload)
+				m.Payload[1] ^= 1
+			}
+			return []transporttest.Message{m}
+		})
+		c.node(1, c.url, (&collector{hold: true}).handlers())
+		if _, err := c.coordinator(p.URL, nil).Command(t.Context(), 1, []byte("c")); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "acknowledged another command") {
+			t.Errorf("got %v", err)
 		}
 	})
 	t.Run("broker restart", func(t *testing.T) {

@@ -16,6 +16,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/cofferhq/coffer/internal/hsm"
+	"github.com/cofferhq/coffer/internal/hsm/remote"
+	"github.com/cofferhq/coffer/internal/hsm/soft"
+	"github.com/cofferhq/coffer/internal/signature"
 	"github.com/cofferhq/coffer/internal/vaultlink"
 )
 
@@ -132,6 +136,38 @@ func TestWaitsForHelper(t *testing.T) {
 	cancel()
 	if err := <-end; !errors.Is(err, context.Canceled) {
 		t.Fatal(err)
+	}
+}
+
+// lockedDevice is a token that accepts no PIN any more.
+type lockedDevice struct{ *soft.Device }
+
+func (lockedDevice) Public(context.Context, hsm.Role) (signature.PublicKey, error) {
+	return signature.PublicKey{}, hsm.Errorf(hsm.ErrLocked, "", "the token accepts no PIN any more")
+}
+
+// What only the operator can mend at the device ends the start: it is not tried
+// again and again.
+func TestDeviceRefuses(t *testing.T) {
+	dir := shortDir(t)
+	ln, err := remote.Listen(filepath.Join(dir, "h"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	defer func() { cancel(); <-done }()
+	go func() {
+		defer close(done)
+		_ = (&remote.Server{Device: lockedDevice{softDevice(t).(*soft.Device)}, Log: quiet()}).Serve(ctx, ln)
+	}()
+	var cfg Config
+	cfg.Vault.ID, cfg.Vault.Name, cfg.Vault.Socket, cfg.Vault.Enrol = 1, "bank", filepath.Join(dir, "v"), true
+	cfg.Vault.Card, cfg.HSM.Socket = filepath.Join(dir, "card"), filepath.Join(dir, "h")
+	end, stop := context.WithTimeout(t.Context(), 10*time.Second)
+	defer stop()
+	if err := run(end, &cfg, quiet()); !errors.Is(err, hsm.ErrLocked) || !strings.Contains(err.Error(), "couldn't use the HSM") {
+		t.Fatalf("with a locked token: %v", err)
 	}
 }
 

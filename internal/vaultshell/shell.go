@@ -85,9 +85,12 @@ func (s *shell) run(ctx context.Context, first vault.Ready, index uint64) (err e
 	reader.Go(func() { readErr <- s.read(ctx, inbox, persisted) })
 	defer func() {
 		cancel()
-		if errors.Is(err, errEnrolled) {
+		switch {
+		case errors.Is(err, errEnrolled):
 			bye(s.link, true, "the card is written")
-		} else {
+		case errors.Is(err, context.Canceled):
+			bye(s.link, false, "it was told to stop")
+		default:
 			bye(s.link, false, err.Error())
 		}
 		s.link.Close()
