@@ -81,6 +81,7 @@ const (
 	retryFirst  = 20 * time.Millisecond
 	retryMost   = 15 * time.Second
 	vaultsMost  = time.Second      // a vault that comes back is asked soon
+	silentMost  = 2 * time.Second  // so is an engine
 	heldMost    = 30 * time.Second // a request on hold is screened again
 	maxSleep    = 24 * time.Hour
 	followEvery = 2 * time.Second
@@ -192,7 +193,7 @@ func (c *Coordinator) screen(r *Record) error {
 	}
 	v, err := c.opts.Screener.Screen(ctx, &risk.Question{Bundle: r.Bundle, History: history})
 	if err != nil {
-		return fmt.Errorf("held: the risk engine gives no verdict: %w", err)
+		return &retry{fmt.Errorf("held: the risk engine gives no verdict: %w", err), silentMost}
 	}
 	return c.evaluate(r, v)
 }
