@@ -212,3 +212,6 @@ func (v *Vault) Heads(parties []mpc.ID, seq uint64, hash byte) []byte {
 	writeHeads(w, hs)
 	return w.Bytes()
 }
+
+// Pairing says whether a pair setup with a peer is under way.
+func (v *Vault) Pairing(id mpc.ID) bool { return v.peers[id].pairing != nil }

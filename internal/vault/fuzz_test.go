@@ -99,7 +99,7 @@ func TestWindow(t *testing.T) {
 // The union of ledgers: a request's versions must exclude each other, unless an
 // attempt is dead because one of its parties released it.
 func TestConflicting(t *testing.T) {
-	x := newRequestIndex()
+	x := newRequestIndex(4)
 	r := [32]byte{1}
 	reserve := func(party mpc.ID, attempt byte, digest byte, slot string) {
 		x.add(party, &event{Kind: eventReserve, Attempt: [16]byte{attempt}, Request: r, Parties: []mpc.ID{1, 2}, Digest: [32]byte{digest}, Slots: []string{slot}})
@@ -131,11 +131,20 @@ func TestConflicting(t *testing.T) {
 	if x.conflicting(r, [32]byte{4}, []string{"n1"}) == nil {
 		t.Error("a release after the final share freed the attempt")
 	}
+	reserve(1, 2, 3, "n9") // again: what came first stays
+	x.add(1, &event{Kind: eventRelease, Attempt: [16]byte{2}})
+	if x.conflicting(r, [32]byte{4}, []string{"n1"}) == nil {
+		t.Error("a second reservation made the attempt free again")
+	}
 	reserve(3, 2, 3, "n9")
 	x.add(3, &event{Kind: eventRelease, Attempt: [16]byte{2}}) // no party of the attempt
 	if x.conflicting(r, [32]byte{4}, []string{"n1"}) == nil {
 		t.Error("the release of a vault that is no party freed the attempt")
 	}
+	reserve(4, 9, 8, "n9") // this vault's own
+	reserve(1, 9, 8, "n9")
+	x.add(4, &event{Kind: eventFinal, Attempt: [16]byte{9}})
+	x.add(1, &event{Kind: eventRelease, Attempt: [16]byte{9}})
 	reserve(2, 2, 7, "n9")
 	x.add(2, &event{Kind: eventRelease, Attempt: [16]byte{2}}) // of another version under the attempt's name
 	if x.conflicting(r, [32]byte{4}, []string{"n1"}) == nil {

@@ -426,3 +426,19 @@ func TestKeygenEnds(t *testing.T) {
 	f.blameless()
 	f.made(f.again(f.keygenCommand("savings"))...)
 }
+
+// A party starts anew in the middle.
+func TestKeygenPeerRestarts(t *testing.T) {
+	f := start(t, 3, 2)
+	ids := f.all(f.keygenCommand("savings"))
+	for range 4 {
+		f.ok(f.Deliver(0))
+	}
+	f.Crash(3)
+	f.ok(f.Restart(3))
+	f.ok(f.Settle())
+	f.aborted(ids[0], mpc.Benign, "started anew")
+	f.aborted(ids[1], mpc.Benign, "started anew")
+	f.blameless()
+	f.made(f.again(f.keygenCommand("savings"))...)
+}

@@ -319,6 +319,7 @@ func (v *Vault) heads() []ledgerHead {
 // requestIndex is the union of all ledgers, by request. What each party wrote
 // stands on its own: nobody's ledger changes what another's says.
 type requestIndex struct {
+	self      mpc.ID
 	byRequest map[[32]byte][]*promise
 	byAttempt map[[16]byte]map[mpc.ID]*promise
 }
@@ -337,8 +338,8 @@ const (
 	statusFinal
 )
 
-func newRequestIndex() *requestIndex {
-	return &requestIndex{map[[32]byte][]*promise{}, map[[16]byte]map[mpc.ID]*promise{}}
+func newRequestIndex(self mpc.ID) *requestIndex {
+	return &requestIndex{self, map[[32]byte][]*promise{}, map[[16]byte]map[mpc.ID]*promise{}}
 }
 
 // of is what a party's ledger says of an attempt; nil: nothing.
@@ -372,8 +373,13 @@ func (x *requestIndex) add(party mpc.ID, e *event) {
 
 // dead says that a promise never leads to a signature: all t shares are needed,
 // and one of the parties that it names has released the same reservation. Only
-// those count: another vault's word about an attempt of others means nothing.
+// those count: another vault's word about an attempt of others means nothing. Nor
+// does a peer's word free this vault once its own final share has left: a liar
+// could complete that version, say that it never will, and ask for the next.
 func (x *requestIndex) dead(p *promise) bool {
+	if own := x.of(p.reserve.Attempt, x.self); own != nil && own.status == statusFinal && own.reserve.same(&p.reserve) {
+		return false
+	}
 	for _, id := range p.reserve.Parties {
 		if q := x.of(p.reserve.Attempt, id); q != nil && q.status == statusReleased && q.reserve.same(&p.reserve) {
 			return true

@@ -106,7 +106,7 @@ const maxIncidents = 32
 
 // incident logs that a peer misbehaved.
 func (v *Vault) incident(p *peer, class, step, detail string, evidence []byte) {
-	if p.incidents++; p.incidents > maxIncidents {
+	if p.incidents++; p.incidents > maxIncidents && class != mpc.Quarantine.String() {
 		return
 	}
 	i := audit.Incident{Peer: uint16(p.id), Class: class, Step: audit.Clip(step), Detail: audit.Clip(detail), Evidence: evidence}

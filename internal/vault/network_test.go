@@ -475,3 +475,73 @@ func TestCheckpointOfAnotherLog(t *testing.T) {
 	f.ok(f.Restart(2))
 	f.ok(f.Settle())
 }
+
+// Hellos that are none, and those that come before this vault has its own.
+func TestEarlyHello(t *testing.T) {
+	f := start(t, 3, 2)
+	hello := func() []byte {
+		h := f.Parties[1].Vault.Hello(2, f.Parties[1].Vault.Boot()+1, [32]byte{1}, nil, func(st signature.Statement) signature.Signature {
+			s, err := f.Parties[1].Device.Sign(hsm.RoleIdentity, st)
+			f.ok(err)
+			return s
+		})
+		return h
+	}()
+	cut := append(append([]byte(nil), hello[:6]...), 0, 0, 0, 1, 7)
+	f.ok(f.Step(2, vault.Input{Frame: cut}))
+	f.ok(f.Step(2, vault.Input{Frame: make([]byte, vault.MaxFrame+1)}))
+	f.Crash(2)
+	f.ok(f.Restart(2))
+	f.ok(f.Answer(0)) // the root key
+	f.ok(f.Step(2, vault.Input{Frame: hello}))
+	f.ok(f.Settle())
+	f.ok(f.Tick(1000))
+	f.ok(f.Settle())
+	f.works(1, 2)
+}
+
+// A halted pair makes no setup again, whatever restarts; and a message of a setup
+// that was given up does not disturb the one under way.
+func TestPairSetupUnderWay(t *testing.T) {
+	f := start(t, 3, 2)
+	f.Crash(1)
+	f.ok(f.Restart(1))
+	one, two := f.Parties[1].Vault, f.Parties[2].Vault
+	for !(two.Pairing(1) && one.Pairing(2)) {
+		if len(f.Devices) > 0 {
+			f.ok(f.Answer(0))
+		} else {
+			f.ok(f.Deliver(0))
+		}
+	}
+	f.frame(1, 2, vault.InnerPair, [16]byte{}, 0, nil, []byte{0, 0, 0, 0, 9})
+	if !two.Pairing(1) {
+		t.Error("a message of an earlier setup ended this one")
+	}
+	f.ok(f.Settle())
+	one.CorruptPair(2)
+	f.sign(f.Transfer(f.x, sim.Known, sim.ETH(1)), sim.Unsigned(sim.Known, sim.ETH(1), 1), 1, 2)
+	f.Crash(1)
+	f.ok(f.Restart(1))
+	f.ok(f.Settle())
+	f.ok(f.Tick(60_000))
+	if !two.Quarantined(1) || two.Pairing(1) || two.PairReady(1) {
+		t.Error("a halted pair makes a setup again")
+	}
+}
+
+// What comes after a session has ended is not kept.
+func TestLateMessages(t *testing.T) {
+	f := start(t, 3, 2)
+	c := f.signCommand(f.Transfer(f.x, sim.Known, sim.ETH(1)), sim.Unsigned(sim.Known, sim.ETH(1), 4), 1, 2)
+	k := f.keygenCommand("savings")
+	f.command(1, c)
+	f.command(2, c)
+	f.all(k)
+	f.ok(f.Settle())
+	f.frame(1, 2, vault.InnerSign, c.Attempt, 0, []byte("x"), nil)
+	f.frame(1, 2, vault.InnerKeygen, k.Attempt, 0, []byte("x"), nil)
+	if n := f.Parties[2].Vault.EarlyCount(); n != 0 {
+		t.Errorf("%d frames of ended sessions wait", n)
+	}
+}

@@ -295,3 +295,17 @@ func TestPairSetupUsedUp(t *testing.T) {
 	}
 	f.works(1, 2)
 }
+
+// Vault 2's final share of the first version is out. That vault 1, which took
+// part, says it never gave its own does not free vault 2 to sign another.
+func TestReleaseByALiar(t *testing.T) {
+	f := start(t, 3, 2)
+	b := f.Transfer(f.x, sim.Known, sim.ETH(1))
+	f.signed(b, sim.Unsigned(sim.Known, sim.ETH(1), 7), 1, 2)
+	f.Parties[1].Vault.RewriteLast(func(e *vault.Event) { e.Kind = 2 })
+	f.tellLedger(1, 2)
+	r := f.sign(b, sim.Unsigned(sim.Known, sim.ETH(1), 8), 2, 3)
+	f.refused("version.conflict", map[mpc.ID]*cluster.Reply{2: r[2]})
+	f.ok(f.Tick(30_000))
+	f.signed(b, unsignedFee(sim.Known, sim.ETH(1), 7, 30_000_000_000), 2, 3)
+}

@@ -452,10 +452,14 @@ func TestTamperedDisk(t *testing.T) {
 		"older manifest":         func(d *sim.Disk) { d.Records["manifest"] = older.Records["manifest"] },
 		"record of another name": func(d *sim.Disk) { d.Records["log-key"] = d.Records["genesis"] },
 		"log entry edited":       func(d *sim.Disk) { d.Entries[1][len(d.Entries[1])-1] ^= 1 },
-		"log shortened":          func(d *sim.Disk) { d.Entries = d.Entries[:len(d.Entries)-1] },
-		"log lengthened":         func(d *sim.Disk) { d.Entries = append(d.Entries, d.Entries[0]) },
-		"checkpoint edited":      func(d *sim.Disk) { d.Checkpoint[20] ^= 1 },
-		"byte flipped":           func(d *sim.Disk) { d.Records["genesis"][30] ^= 1 },
+		"log entry edited, no checkpoint": func(d *sim.Disk) {
+			d.Entries[1][len(d.Entries[1])-1] ^= 1
+			d.Checkpoint = nil
+		},
+		"log shortened":     func(d *sim.Disk) { d.Entries = d.Entries[:len(d.Entries)-1] },
+		"log lengthened":    func(d *sim.Disk) { d.Entries = append(d.Entries, d.Entries[0]) },
+		"checkpoint edited": func(d *sim.Disk) { d.Checkpoint[20] ^= 1 },
+		"byte flipped":      func(d *sim.Disk) { d.Records["genesis"][30] ^= 1 },
 	}
 	for name, tamper := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -537,7 +541,9 @@ func TestGarbageFrames(t *testing.T) {
 	f := start(t, 3, 2)
 	good := 0
 	f.Intercept = func(fr sim.Frame) bool {
-		for _, b := range [][]byte{nil, {}, {1}, fr.Bytes[:len(fr.Bytes)/2], append(append([]byte(nil), fr.Bytes...), 0), flip(fr.Bytes, len(fr.Bytes)-1), flip(fr.Bytes, 0), flip(fr.Bytes, 8)} {
+		stranger := append([]byte(nil), fr.Bytes...)
+		stranger[3] = 9 // from a vault that there is not
+		for _, b := range [][]byte{nil, {}, {1}, stranger, fr.Bytes[:len(fr.Bytes)/2], append(append([]byte(nil), fr.Bytes...), 0), flip(fr.Bytes, len(fr.Bytes)-1), flip(fr.Bytes, 0), flip(fr.Bytes, 8)} {
 			if err := f.Step(fr.To, vault.Input{Frame: b}); err != nil {
 				t.Fatal(err)
 			}
