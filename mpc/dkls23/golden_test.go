@@ -65,20 +65,26 @@ func dealtSetups(t *testing.T, a, b mpc.ID) mpctest.Setups {
 	rand := mpctest.Reader("golden/setup")
 	for _, s := range [][2]*pair.Setup{{x, y}, {y, x}} {
 		bob, alice := new(baseot.SenderOutput), new(baseot.ReceiverOutput)
-		read(t, rand, alice.Delta[:])
-		for i := range bob.K0 {
-			read(t, rand, bob.K0[i][:])
-			read(t, rand, bob.K1[i][:])
-			alice.K[i] = bob.K0[i]
-			if alice.Delta[i/8]>>(i%8)&1 == 1 {
-				alice.K[i] = bob.K1[i]
-			}
-		}
+		dealOTs(t, rand, bob, alice)
 		s[0].Bob, s[1].Alice = bob, alice
 	}
 	read(t, rand, x.Hash[:])
 	y.Hash = x.Hash
 	return mpctest.Setups{a: {b: x}, b: {a: y}}
+}
+
+// dealOTs makes the outputs of one direction: Δ, then k_{i,0} and k_{i,1}.
+func dealOTs(t *testing.T, rand io.Reader, bob *baseot.SenderOutput, alice *baseot.ReceiverOutput) {
+	t.Helper()
+	read(t, rand, alice.Delta[:])
+	for i := range bob.K0 {
+		read(t, rand, bob.K0[i][:])
+		read(t, rand, bob.K1[i][:])
+		alice.K[i] = bob.K0[i]
+		if alice.Delta[i/8]>>(i%8)&1 == 1 {
+			alice.K[i] = bob.K1[i]
+		}
+	}
 }
 
 func read(t *testing.T, r io.Reader, b []byte) {

@@ -78,6 +78,8 @@ type Sign struct {
 	Final     map[mpc.ID]*dkls23.FinalShare
 	// Errors of the last round, by signer.
 	Errors map[mpc.ID]error
+	// Bare leaves out the attachments.
+	Bare bool
 }
 
 // SignConfig is the configuration of one signer.
@@ -135,7 +137,10 @@ func (s *Sign) Round(r int) error {
 }
 
 func (s *Sign) step(r int, id mpc.ID) (err error) {
-	attachment := fmt.Appendf(nil, "attachment %d of %d", r, id)
+	var attachment []byte
+	if !s.Bare {
+		attachment = fmt.Appendf(nil, "attachment %d of %d", r, id)
+	}
 	switch p := s.Sessions[id]; r {
 	case 0:
 		s.Broadcast[0][id], err = p.Round0(attachment)
