@@ -1,8 +1,6 @@
 package dkls23_test
 
 import (
-	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"strings"
@@ -453,11 +451,4 @@ func TestSetupHashes(t *testing.T) {
 			mpctest.WantAbort(t, err, mpc.Benign)
 		})
 	}
-	s, in := start()
-	short := bytes.Clone(in[2][:list])
-	short = binary.BigEndian.AppendUint32(short, 1)
-	short = append(short, in[2][list+4:list+4+32]...)
-	in[2] = append(short, in[2][list+4+64:]...)
-	_, _, err := s.Sessions[1].Round1(in, nil)
-	mpctest.WantAbort(t, err, mpc.Attributed, 2)
 }
