@@ -14,10 +14,13 @@ func TestPolynomialIsNotPrinted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	type holder struct{ P *Polynomial }
-	for _, v := range []any{*p, p, []*Polynomial{p}, map[string]*Polynomial{"p": p}, holder{p}} {
+	for _, v := range []any{*p, p, []Polynomial{*p}, []*Polynomial{p}, map[string]Polynomial{"p": *p}, struct{ P Polynomial }{*p}} {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x", "%d", "%q"} {
-			if s := fmt.Sprintf(verb, v); !strings.Contains(s, redacted) && !strings.Contains(s, "0x") && len(s) > 64 {
+			s := fmt.Sprintf(verb, v)
+			if pointers, ok := v.([]*Polynomial); ok {
+				s = fmt.Sprintf(verb, pointers[0]) // a slice of pointers prints addresses
+			}
+			if !strings.Contains(s, redacted) {
 				t.Errorf("%s of %T prints %q", verb, v, s)
 			}
 		}
