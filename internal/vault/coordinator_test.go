@@ -36,7 +36,7 @@ func (f *fixture) changeCommand(signers ...string) *cluster.Command {
 // wherever the session stands.
 func TestChangeEndsSessions(t *testing.T) {
 	for at := 0; ; at++ {
-		f := start(t, 3, 2)
+		f := startQuick(t)
 		b := f.Transfer(f.x, sim.Known, sim.ETH(1))
 		ids, err := f.StartSign(b, sim.Unsigned(sim.Known, sim.ETH(1), 4), 1, 2)
 		f.ok(err)
@@ -70,7 +70,7 @@ func TestChangeEndsSessions(t *testing.T) {
 }
 
 func TestChangeRefused(t *testing.T) {
-	f := start(t, 3, 2)
+	f := startQuick(t)
 	n := f.command(1, f.changeCommand("ada"))
 	f.refused("change.quorum", map[mpc.ID]*cluster.Reply{1: f.Replies[n]})
 	n = f.command(1, &cluster.Command{Kind: cluster.CommandChange, Body: []byte{1}})
@@ -97,7 +97,7 @@ func TestDifferentCommands(t *testing.T) {
 		"request":     func(f *fixture, c *cluster.Command) { c.Body = f.Transfer(f.x, sim.Known, sim.ETH(1)).Encode() },
 		"transaction": func(_ *fixture, c *cluster.Command) { c.Unsigned = sim.Unsigned(sim.Known, sim.ETH(1), 5) },
 	} {
-		f := start(t, 3, 2)
+		f := startQuick(t)
 		c := f.signCommand(f.Transfer(f.x, sim.Known, sim.ETH(1)), sim.Unsigned(sim.Known, sim.ETH(1), 4), 1, 2)
 		d := *c
 		edit(f, &d)
@@ -111,7 +111,7 @@ func TestDifferentCommands(t *testing.T) {
 
 // Commands that no vault takes part in, with the reason.
 func TestSignRefused(t *testing.T) {
-	f := start(t, 3, 2)
+	f := startQuick(t)
 	unsigned := sim.Unsigned(sim.Known, sim.ETH(1), 4)
 	edited := func(edit func(*request.Request)) *request.Bundle {
 		b := f.Transfer(f.x, sim.Known, sim.ETH(1))
@@ -170,7 +170,7 @@ func TestSignRefused(t *testing.T) {
 
 // Only the union of the ledgers shows that another version may exist.
 func TestConflictOnTheUnion(t *testing.T) {
-	f := start(t, 3, 2)
+	f := startQuick(t)
 	b := f.Transfer(f.x, sim.Known, sim.ETH(1))
 	c := f.signCommand(b, sim.Unsigned(sim.Known, sim.ETH(1), 4), 1, 2)
 	f.command(2, c)
@@ -187,7 +187,7 @@ func TestConflictOnTheUnion(t *testing.T) {
 // Refusals go into the log; a coordinator that makes them without end is not
 // looked at any more, for a while.
 func TestRefusalFlood(t *testing.T) {
-	f := start(t, 3, 2)
+	f := startQuick(t)
 	b := f.Transfer(f.x, sim.Known, sim.ETH(1))
 	junk := make([]byte, 200<<10)
 	refusals, aborts := 0, 0
@@ -213,7 +213,7 @@ func TestRefusalFlood(t *testing.T) {
 
 // A slow device does not let what waits for it pile up.
 func TestManyWaitForTheDevice(t *testing.T) {
-	f := start(t, 3, 2)
+	f := startQuick(t)
 	b := f.Transfer(f.x, sim.Known, sim.ETH(11))
 	last := uint64(0)
 	for range 300 {
@@ -231,7 +231,7 @@ func TestManyWaitForTheDevice(t *testing.T) {
 // Sessions are bounded; one that waits too long ends, and so does an abandoned
 // one.
 func TestManySessions(t *testing.T) {
-	f := start(t, 3, 2)
+	f := startQuick(t)
 	first, last := uint64(0), uint64(0)
 	var c *cluster.Command
 	for range 129 {
@@ -286,7 +286,7 @@ func (f *fixture) receipts(id mpc.ID) (n int) {
 
 // A receipt is logged once, over restarts too, and only a true one.
 func TestReceipts(t *testing.T) {
-	f := start(t, 3, 2)
+	f := startQuick(t)
 	one, two := f.receiptOf(1), f.receiptOf(2)
 	bring := func(id mpc.ID, x *audit.Receipt) *cluster.Reply {
 		n := f.command(id, &cluster.Command{Kind: cluster.CommandReceipt, Body: x.Encode()})
@@ -351,7 +351,7 @@ func TestReceipts(t *testing.T) {
 
 // The device fails while commands wait for a checkpoint: each gets its answer.
 func TestDeviceFailsForCommands(t *testing.T) {
-	f := start(t, 3, 2)
+	f := startQuick(t)
 	x := f.receiptOf(1)
 	f.Parties[1].Device.Down = true
 	for _, c := range []*cluster.Command{

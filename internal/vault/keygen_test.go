@@ -68,7 +68,7 @@ func (f *fixture) keyEntries(id mpc.ID) (n int) {
 // A coordinator that runs one attempt twice at one vault makes it look as if that
 // vault had said two things in one round. It is not let.
 func TestKeygenAttemptReused(t *testing.T) {
-	f := start(t, 3, 2)
+	f := startQuick(t)
 	c := f.keygenCommand("savings")
 	f.command(1, c)
 	f.command(2, c)
@@ -88,7 +88,7 @@ func TestKeygenAttemptReused(t *testing.T) {
 
 // One order run twice at the same time gives one key, the same at all vaults.
 func TestKeygenTwiceAtOnce(t *testing.T) {
-	f := start(t, 3, 2)
+	f := startQuick(t)
 	c, d := f.keygenCommand("savings"), f.keygenCommand("savings")
 	var first, second []uint64
 	for i, id := range f.IDs {
@@ -136,7 +136,7 @@ func (f *fixture) again(c *cluster.Command) []uint64 {
 
 // What a coordinator can make of orders is bounded.
 func TestKeygenFlood(t *testing.T) {
-	f := start(t, 3, 2)
+	f := startQuick(t)
 	for i := range vault.MaxKeygens {
 		f.command(1, f.keygenCommand(strings.Repeat("a", i+1)))
 	}
@@ -145,7 +145,7 @@ func TestKeygenFlood(t *testing.T) {
 
 // A halted pair generates no key together.
 func TestKeygenInQuarantine(t *testing.T) {
-	f := start(t, 3, 2)
+	f := startQuick(t)
 	f.Parties[1].Vault.CorruptPair(2)
 	f.sign(f.Transfer(f.x, sim.Known, sim.ETH(1)), sim.Unsigned(sim.Known, sim.ETH(1), 1), 1, 2)
 	f.aborted(f.command(2, f.keygenCommand("savings")), mpc.Benign, "quarantined")
@@ -160,7 +160,7 @@ func TestKeygenInQuarantine(t *testing.T) {
 // Vault 3 goes down when the others have all signatures and it has not; the
 // coordinator brings it the certificate.
 func TestPendingKeyCompleted(t *testing.T) {
-	f := start(t, 3, 2)
+	f := startQuick(t)
 	f.OnReady = func(p *sim.Party, r vault.Ready) error {
 		for _, w := range r.Writes {
 			if p.ID == 3 && strings.HasPrefix(w.Name, "key/") {
@@ -203,7 +203,7 @@ func TestPendingKeyCompleted(t *testing.T) {
 
 // The certificate comes from outside while the vault still waits for signatures.
 func TestPendingKeyCompletedMeanwhile(t *testing.T) {
-	f := start(t, 3, 2)
+	f := startQuick(t)
 	lose := false
 	f.OnReady = func(p *sim.Party, r vault.Ready) error {
 		for _, w := range r.Writes {
@@ -251,7 +251,7 @@ func TestPendingKeyCompletedMeanwhile(t *testing.T) {
 
 // What is left of generations that failed at the end does not pile up.
 func TestPendingKeysGo(t *testing.T) {
-	f := start(t, 3, 2)
+	f := startQuick(t)
 	down := 0
 	f.OnReady = func(p *sim.Party, r vault.Ready) error {
 		for _, w := range r.Writes {
@@ -295,7 +295,7 @@ func TestPendingKeysGo(t *testing.T) {
 
 // A peer that misbehaves without end fills no log.
 func TestIncidentFlood(t *testing.T) {
-	f := start(t, 3, 2)
+	f := startQuick(t)
 	for i := range vault.MaxIncidents + 8 {
 		c := f.keygenCommand("savings")
 		n := f.command(2, c)
@@ -314,7 +314,7 @@ func TestIncidentFlood(t *testing.T) {
 
 // Orders that are not what they should be.
 func TestKeygenRefused(t *testing.T) {
-	f := start(t, 3, 2)
+	f := startQuick(t)
 	order := func(edit func(*governance.KeygenOrder), by string) *cluster.Command {
 		o := f.KeygenOrder("savings", 2)
 		edit(o)
@@ -347,7 +347,7 @@ func TestKeygenRefused(t *testing.T) {
 
 // Messages of a key generation that lie: their author is named.
 func TestKeygenLies(t *testing.T) {
-	f := start(t, 3, 2)
+	f := startQuick(t)
 	c := f.keygenCommand("savings")
 	two := f.command(2, c)
 	f.frame(1, 2, vault.InnerKeygen, c.Attempt, 0, []byte("x"), nil)
@@ -356,7 +356,7 @@ func TestKeygenLies(t *testing.T) {
 	f.aborted(two, mpc.Attributed, "dkg")
 
 	// A signature on the certificate that is none.
-	f = start(t, 3, 2)
+	f = startQuick(t)
 	f.OnReady = func(p *sim.Party, r vault.Ready) error {
 		for _, w := range r.Writes {
 			if p.ID == 1 && strings.HasPrefix(w.Name, "pending/") {
@@ -380,7 +380,7 @@ func TestKeygenLies(t *testing.T) {
 // A generation that cannot begin, or whose device fails, or that is abandoned
 // while the device signs.
 func TestKeygenEnds(t *testing.T) {
-	f := start(t, 3, 2)
+	f := startQuick(t)
 	f.Crash(3)
 	f.Crash(1)
 	f.ok(f.Restart(1))
@@ -429,7 +429,7 @@ func TestKeygenEnds(t *testing.T) {
 
 // A party starts anew in the middle.
 func TestKeygenPeerRestarts(t *testing.T) {
-	f := start(t, 3, 2)
+	f := startQuick(t)
 	ids := f.all(f.keygenCommand("savings"))
 	for range 4 {
 		f.ok(f.Deliver(0))

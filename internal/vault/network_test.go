@@ -17,7 +17,7 @@ import (
 // Only a hello of the newest start, signed by the device that genesis names,
 // opens a channel.
 func TestHello(t *testing.T) {
-	f := start(t, 3, 2)
+	f := startQuick(t)
 	one, two := f.Parties[1], f.Parties[2]
 	boot := one.Vault.Boot()
 	by := func(p *sim.Party, role hsm.Role) func(signature.Statement) signature.Signature {
@@ -63,7 +63,7 @@ func TestHello(t *testing.T) {
 
 // Two restarts while frames get lost: the channels come up again by themselves.
 func TestLostHellos(t *testing.T) {
-	f := start(t, 3, 2)
+	f := startQuick(t)
 	n := 0
 	f.Intercept = func(sim.Frame) bool { n++; return n%3 == 0 }
 	f.Crash(1)
@@ -87,7 +87,7 @@ func TestLostHellos(t *testing.T) {
 
 // A peer that makes pair setups without end ends its own sessions only.
 func TestPairSetupAgain(t *testing.T) {
-	f := start(t, 3, 2)
+	f := startQuick(t)
 	f.command(2, f.signCommand(f.Transfer(f.x, sim.Known, sim.ETH(1)), sim.Unsigned(sim.Known, sim.ETH(1), 4), 2, 3))
 	n := f.command(2, f.signCommand(f.Transfer(f.x, sim.Known, sim.ETH(1)), sim.Unsigned(sim.Known, sim.ETH(1), 4), 1, 2))
 	for _, attempt := range []byte{9, 0xff} {
@@ -111,7 +111,7 @@ func TestPairSetupAgain(t *testing.T) {
 
 // Messages of rounds and peers that a session does not have, and two of one round.
 func TestStrayMessages(t *testing.T) {
-	f := start(t, 3, 2)
+	f := startQuick(t)
 	c := f.signCommand(f.Transfer(f.x, sim.Known, sim.ETH(1)), sim.Unsigned(sim.Known, sim.ETH(1), 4), 1, 2)
 	two := f.command(2, c)
 	k := f.keygenCommand("savings")
@@ -148,7 +148,7 @@ func TestStrayMessages(t *testing.T) {
 
 // What travels in place of R0, R1 and R2 when a vault lies: its author is named.
 func TestRoundsThatDoNotDecode(t *testing.T) {
-	f := start(t, 3, 2)
+	f := startQuick(t)
 	c := f.signCommand(f.Transfer(f.x, sim.Known, sim.ETH(1)), sim.Unsigned(sim.Known, sim.ETH(1), 4), 1, 2)
 	two := f.command(2, c)
 	f.frame(1, 2, vault.InnerSign, c.Attempt, 0, []byte("x"), nil)
@@ -157,7 +157,7 @@ func TestRoundsThatDoNotDecode(t *testing.T) {
 
 // The certificate of a peer must be of this session in every respect.
 func TestCertificateOfAnotherSession(t *testing.T) {
-	f := start(t, 3, 2)
+	f := startQuick(t)
 	b := f.Transfer(f.x, sim.Known, sim.ETH(1))
 	unsigned := sim.Unsigned(sim.Known, sim.ETH(1), 4)
 	raw := f.sign(b, unsigned, 1, 2)[1].Certificate
@@ -205,7 +205,7 @@ func TestCertificateOfAnotherSession(t *testing.T) {
 
 // A peer's checkpoints tell one story.
 func TestWitness(t *testing.T) {
-	f := start(t, 3, 2)
+	f := startQuick(t)
 	f.works(1, 2)
 	one, two := f.Parties[1], f.Parties[2].Vault
 	newest, err := audit.DecodeSignedCheckpoint(one.Disk.Checkpoint)
@@ -238,7 +238,7 @@ func TestWitness(t *testing.T) {
 // A disk, a device and a genesis that do not belong together do not start, and
 // say why.
 func TestStartRefused(t *testing.T) {
-	f := start(t, 3, 2)
+	f := startQuick(t)
 	f.works(1, 2)
 	f.Crash(2)
 	genesis := f.Genesis
@@ -317,7 +317,7 @@ func (f *fixture) lie(round int, attachment func([]byte) []byte) *cluster.Reply 
 func TestForgedAttachments(t *testing.T) {
 	garbage := func([]byte) []byte { return []byte("x") }
 	for round := range 3 {
-		f := start(t, 3, 2)
+		f := startQuick(t)
 		other := f.sign(f.Transfer(f.x, sim.Known, sim.ETH(1)), sim.Unsigned(sim.Known, sim.ETH(1), 9), 1, 2)[1].Certificate
 		forgeries := []func([]byte) []byte{garbage, func(b []byte) []byte { return b[:len(b)-1] }}
 		if round == 2 {
@@ -337,7 +337,7 @@ func TestForgedAttachments(t *testing.T) {
 
 // A broadcast that its author has not signed is dropped.
 func TestUnsignedBroadcast(t *testing.T) {
-	f := start(t, 3, 2)
+	f := startQuick(t)
 	b := f.Transfer(f.x, sim.Known, sim.ETH(1))
 	c := f.signCommand(b, sim.Unsigned(sim.Known, sim.ETH(1), 4), 1, 2)
 	two := f.command(2, c)
@@ -349,7 +349,7 @@ func TestUnsignedBroadcast(t *testing.T) {
 
 // Who asks for a ledger gets it when the question fits it.
 func TestLedgerQuestions(t *testing.T) {
-	f := start(t, 3, 2)
+	f := startQuick(t)
 	f.works(2, 3)
 	one := f.Parties[1].Vault
 	ask := func(private []byte) int {
@@ -380,7 +380,7 @@ func TestLedgerQuestions(t *testing.T) {
 
 // A vault whose disk was put back does not sign with a peer that knows better.
 func TestRolledBackDisk(t *testing.T) {
-	f := start(t, 3, 2)
+	f := startQuick(t)
 	disk := f.Parties[2].Disk.Clone()
 	f.works(1, 2)
 	f.Crash(2)
@@ -409,7 +409,7 @@ func TestRolledBackDisk(t *testing.T) {
 // The device does not answer for long: the session ends, and the late answer does
 // no harm.
 func TestSlowDevice(t *testing.T) {
-	f := start(t, 3, 2)
+	f := startQuick(t)
 	ids, err := f.StartSign(f.Transfer(f.x, sim.Known, sim.ETH(1)), sim.Unsigned(sim.Known, sim.ETH(1), 4), 1, 2)
 	f.ok(err)
 	for len(f.Frames) > 0 {
@@ -425,7 +425,7 @@ func TestSlowDevice(t *testing.T) {
 
 // Commands are answered at every stage.
 func TestStatus(t *testing.T) {
-	f := start(t, 3, 2)
+	f := startQuick(t)
 	f.Crash(2)
 	f.ok(f.Restart(2))
 	ask := func() *cluster.Status {
@@ -456,7 +456,7 @@ func TestStatus(t *testing.T) {
 
 // A disk whose newest checkpoint is the vault's own, of another log.
 func TestCheckpointOfAnotherLog(t *testing.T) {
-	f := start(t, 3, 2)
+	f := startQuick(t)
 	p := f.Parties[2]
 	cp, err := audit.DecodeSignedCheckpoint(p.Disk.Checkpoint)
 	f.ok(err)
@@ -478,7 +478,7 @@ func TestCheckpointOfAnotherLog(t *testing.T) {
 
 // Hellos that are none, and those that come before this vault has its own.
 func TestEarlyHello(t *testing.T) {
-	f := start(t, 3, 2)
+	f := startQuick(t)
 	hello := func() []byte {
 		h := f.Parties[1].Vault.Hello(2, f.Parties[1].Vault.Boot()+1, [32]byte{1}, nil, func(st signature.Statement) signature.Signature {
 			s, err := f.Parties[1].Device.Sign(hsm.RoleIdentity, st)
@@ -503,7 +503,7 @@ func TestEarlyHello(t *testing.T) {
 // A halted pair makes no setup again, whatever restarts; and a message of a setup
 // that was given up does not disturb the one under way.
 func TestPairSetupUnderWay(t *testing.T) {
-	f := start(t, 3, 2)
+	f := startQuick(t)
 	f.Crash(1)
 	f.ok(f.Restart(1))
 	one, two := f.Parties[1].Vault, f.Parties[2].Vault
@@ -532,7 +532,7 @@ func TestPairSetupUnderWay(t *testing.T) {
 
 // What comes after a session has ended is not kept.
 func TestLateMessages(t *testing.T) {
-	f := start(t, 3, 2)
+	f := startQuick(t)
 	c := f.signCommand(f.Transfer(f.x, sim.Known, sim.ETH(1)), sim.Unsigned(sim.Known, sim.ETH(1), 4), 1, 2)
 	k := f.keygenCommand("savings")
 	f.command(1, c)

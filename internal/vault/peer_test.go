@@ -78,7 +78,7 @@ func (f *fixture) signCommand(b *request.Bundle, unsigned []byte, signers ...uin
 // A vault may hear of an attempt from a peer's ledger before the command reaches
 // it: under load that is the rule.
 func TestPeersReservationComesFirst(t *testing.T) {
-	f := start(t, 3, 2)
+	f := startQuick(t)
 	b := f.Transfer(f.x, sim.Known, sim.ETH(1))
 	c := f.signCommand(b, sim.Unsigned(sim.Known, sim.ETH(1), 4), 1, 2)
 	one := f.command(1, c)
@@ -91,7 +91,7 @@ func TestPeersReservationComesFirst(t *testing.T) {
 // Vault 3 took no part in the first version. That it writes a release of that
 // attempt into its own ledger does not free vaults 1 and 2 of their promise.
 func TestReleaseByAStranger(t *testing.T) {
-	f := start(t, 3, 2)
+	f := startQuick(t)
 	b := f.Transfer(f.x, sim.Known, sim.ETH(1))
 	unsigned := sim.Unsigned(sim.Known, sim.ETH(1), 7)
 	replies := f.sign(b, unsigned, 1, 2)
@@ -114,7 +114,7 @@ func TestReleaseByAStranger(t *testing.T) {
 // Vault 3 hears of an attempt's id and tells vault 1 nonsense about it first. What
 // vault 1 reserves itself counts all the same.
 func TestPoisonedAttempt(t *testing.T) {
-	f := start(t, 3, 2)
+	f := startQuick(t)
 	b := f.Transfer(f.x, sim.Known, sim.ETH(1))
 	c := f.signCommand(b, sim.Unsigned(sim.Known, sim.ETH(1), 4), 1, 2)
 	f.Parties[3].Vault.Invent(vault.Event{Kind: 1, Attempt: c.Attempt, Request: [32]byte{9}, Parties: []mpc.ID{1, 2, 3}, Slots: []string{"x"}}, vault.Event{Kind: 2, Attempt: c.Attempt})
@@ -134,7 +134,7 @@ func TestReservesSomethingElse(t *testing.T) {
 		"parties": func(e *vault.Event) { e.Parties = []mpc.ID{1, 3} },
 		"slots":   func(e *vault.Event) { e.Slots = []string{"another"} },
 	} {
-		f := start(t, 3, 2)
+		f := startQuick(t)
 		c := f.signCommand(f.Transfer(f.x, sim.Known, sim.ETH(1)), sim.Unsigned(sim.Known, sim.ETH(1), 4), 1, 2)
 		f.command(1, c)
 		f.Parties[1].Vault.RewriteLast(edit)
@@ -146,7 +146,7 @@ func TestReservesSomethingElse(t *testing.T) {
 	}
 	// An attempt of which the ledger says nothing, or says that it has ended, is
 	// nobody's proof.
-	f := start(t, 3, 2)
+	f := startQuick(t)
 	c := f.signCommand(f.Transfer(f.x, sim.Known, sim.ETH(1)), sim.Unsigned(sim.Known, sim.ETH(1), 4), 1, 2)
 	f.command(1, c)
 	f.Parties[1].Vault.RewriteLast(func(e *vault.Event) { e.Attempt[0] ^= 1 })
@@ -155,7 +155,7 @@ func TestReservesSomethingElse(t *testing.T) {
 	if r := f.Replies[two]; r == nil || r.Outcome != cluster.OutcomeAborted || r.Class != uint8(mpc.Benign) || !strings.Contains(r.Detail, "not known up to") {
 		t.Errorf("vault 2 says %s", show(r))
 	}
-	f = start(t, 3, 2)
+	f = startQuick(t)
 	c = f.signCommand(f.Transfer(f.x, sim.Known, sim.ETH(1)), sim.Unsigned(sim.Known, sim.ETH(1), 4), 1, 2)
 	f.command(1, c)
 	f.Parties[1].Vault.Invent(vault.Event{Kind: 2, Attempt: c.Attempt})
@@ -168,7 +168,7 @@ func TestReservesSomethingElse(t *testing.T) {
 
 // A forked ledger is an incident, once; the vault that shows it gets no signature.
 func TestForkedLedger(t *testing.T) {
-	f := start(t, 3, 2)
+	f := startQuick(t)
 	f.works(1, 2)
 	size := len(f.Parties[2].Disk.Entries)
 	for range 40 {
@@ -190,7 +190,7 @@ func TestForkedLedger(t *testing.T) {
 
 // Other deltas that are not what they should be change nothing.
 func TestForgedDeltas(t *testing.T) {
-	f := start(t, 3, 2)
+	f := startQuick(t)
 	f.works(1, 2)
 	know := f.Parties[2].Vault.LedgerSeq(1)
 	one := f.Parties[1].Vault
@@ -217,7 +217,7 @@ func TestForgedDeltas(t *testing.T) {
 // A peer cannot fill this vault's disk at once; what it really has written comes
 // over in time.
 func TestLedgerFlood(t *testing.T) {
-	f := start(t, 3, 2)
+	f := startQuick(t)
 	f.works(1, 2)
 	var es []vault.Event
 	for i := range 600 {
@@ -249,7 +249,7 @@ func TestLedgerFlood(t *testing.T) {
 
 // A peer's early frames take no place of others', and little memory.
 func TestEarlyFlood(t *testing.T) {
-	f := start(t, 3, 2)
+	f := startQuick(t)
 	for i := range 2 * vault.MaxEarly {
 		a := [16]byte{7, byte(i >> 8), byte(i)}
 		for round := range uint8(4) {
@@ -286,7 +286,7 @@ func TestEarlyFlood(t *testing.T) {
 
 // A pair setup that is used up is made again.
 func TestPairSetupUsedUp(t *testing.T) {
-	f := start(t, 3, 2)
+	f := startQuick(t)
 	f.Parties[1].Vault.ExhaustPair(2)
 	for id, r := range f.sign(f.Transfer(f.x, sim.Known, sim.ETH(1)), sim.Unsigned(sim.Known, sim.ETH(1), 4), 1, 2) {
 		if r == nil || r.Outcome != cluster.OutcomeAborted || r.Class != uint8(mpc.Benign) {
@@ -299,7 +299,7 @@ func TestPairSetupUsedUp(t *testing.T) {
 // Vault 2's final share of the first version is out. That vault 1, which took
 // part, says it never gave its own does not free vault 2 to sign another.
 func TestReleaseByALiar(t *testing.T) {
-	f := start(t, 3, 2)
+	f := startQuick(t)
 	b := f.Transfer(f.x, sim.Known, sim.ETH(1))
 	f.signed(b, sim.Unsigned(sim.Known, sim.ETH(1), 7), 1, 2)
 	f.Parties[1].Vault.RewriteLast(func(e *vault.Event) { e.Kind = 2 })

@@ -44,6 +44,17 @@ func start(t *testing.T, n, threshold int) *fixture {
 	return &fixture{T: t, World: w, x: x}
 }
 
+// startQuick is for the many tests that the race detector would make ten times as
+// slow and in which it has nothing to find: the vault has no goroutine. They run
+// without it (tools/test.sh).
+func startQuick(t *testing.T) *fixture {
+	t.Helper()
+	if raceEnabled {
+		t.Skip("runs without the race detector")
+	}
+	return start(t, 3, 2)
+}
+
 func (f *fixture) ok(err error) {
 	f.Helper()
 	if err != nil {
@@ -313,7 +324,7 @@ func TestPitfall05_NothingLeavesBeforeTheFlush(t *testing.T) {
 // Parallel sessions with a cheater test one bit at most: after the first failure
 // nothing of it is looked at.
 func TestPitfall02_ParallelCheating(t *testing.T) {
-	f := start(t, 3, 2)
+	f := startQuick(t)
 	f.Parties[1].Vault.CorruptPair(2)
 	var ids []uint64
 	for i := range 64 {
@@ -401,7 +412,7 @@ func TestKilledVault(t *testing.T) {
 // that signs, and a request that can be signed again.
 func TestCrashAtEveryWrite(t *testing.T) {
 	for _, before := range []bool{true, false} {
-		f := start(t, 3, 2) // one cluster for all crashes: each must leave a sound one
+		f := startQuick(t) // one cluster for all crashes: each must leave a sound one
 		for k := 1; ; k++ {
 			n, crashed := 0, false
 			f.OnReady = func(p *sim.Party, r vault.Ready) error {
