@@ -128,6 +128,7 @@ func TestCombineAuthorsAreTheSigners(t *testing.T) {
 		"one signer fewer":   combine([]mpc.ID{1}, one, two),
 		"one share more":     combine([]mpc.ID{1, 2}, one, two, three),
 		"a share twice":      combine([]mpc.ID{1, 2}, one, two, two),
+		"for another's":      combine([]mpc.ID{1, 2}, one, one),
 		"a signer twice":     combine([]mpc.ID{1, 1}, one, one),
 		"signers in reverse": combine([]mpc.ID{2, 1}, one, two),
 		"signer 0":           combine([]mpc.ID{0, 2}, changed(one, func(f *dkls23.FinalShare) { f.From = 0 }), two),
