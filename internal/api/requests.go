@@ -283,24 +283,13 @@ func (s *server) wait(ctx context.Context, in *waitIn) (*waitOut, error) {
 	for up := false; ; {
 		// Whoever listens before looking misses nothing.
 		changed, release := s.co.Changed(r.ID)
-		now, err := s.co.Request(ctx, r.ID)
-		if err != nil {
+		reached, err := s.happened(ctx, in, r.ID)
+		if err != nil || reached || up {
 			release()
-			return nil, fail(err, "")
-		}
-		ts, as, err := s.co.History(ctx, r.ID)
-		if err != nil {
-			release()
-			return nil, fail(err, "")
-		}
-		if reached := happened(in, now, ts); reached || up {
-			release()
-			out := new(waitOut)
-			out.Body.Reached = reached
-			if out.Body.Request, err = s.whole(now, ts, as); err != nil {
+			if err != nil {
 				return nil, fail(err, "")
 			}
-			return out, nil
+			return s.waited(ctx, r.ID, reached)
 		}
 		select {
 		case <-changed:
@@ -314,12 +303,36 @@ func (s *server) wait(ctx context.Context, in *waitIn) (*waitOut, error) {
 	}
 }
 
-func happened(in *waitIn, r *coordinator.Record, ts []coordinator.Transition) bool {
-	switch in.Until {
-	case "final":
-		return r.State.Final()
-	case "change":
-		return len(ts) > in.After || r.State.Final()
+func (s *server) waited(ctx context.Context, id [32]byte, reached bool) (*waitOut, error) {
+	r, err := s.co.Request(ctx, id)
+	if err != nil {
+		return nil, fail(err, "")
 	}
-	return r.State.Final() || r.State == coordinator.AwaitingApproval || r.State == coordinator.Screening && strings.HasPrefix(r.Reason, "held: ")
+	ts, as, err := s.co.History(ctx, id)
+	if err != nil {
+		return nil, fail(err, "")
+	}
+	out := new(waitOut)
+	out.Body.Reached = reached
+	if out.Body.Request, err = s.whole(r, ts, as); err != nil {
+		return nil, fail(err, "")
+	}
+	return out, nil
+}
+
+// happened says whether what is waited for has come about. A watcher looks often:
+// it reads no more than it needs.
+func (s *server) happened(ctx context.Context, in *waitIn, id [32]byte) (bool, error) {
+	state, reason, steps, err := s.co.Standing(ctx, id)
+	switch {
+	case err != nil:
+		return false, err
+	case state.Final():
+		return true, nil
+	case in.Until == "change":
+		return steps > in.After, nil
+	case in.Until == "final":
+		return false, nil
+	}
+	return state == coordinator.AwaitingApproval || state == coordinator.Screening && strings.HasPrefix(reason, "held: "), nil
 }

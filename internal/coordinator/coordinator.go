@@ -84,6 +84,7 @@ type Coordinator struct {
 	watchers map[[32]byte]map[chan struct{}]bool // of those who wait for a change
 	turn     int                                 // rotates the signers
 	pasts    map[[32]byte][]risk.Past            // by wallet, newest first
+	quotes   map[[32]byte]*quote                 // what chains' nodes were asked ahead
 	tried    map[[32]byte]*tried                 // what not to try again for a request
 }
 
@@ -98,7 +99,7 @@ func New(opts Options) (*Coordinator, error) {
 	}
 	c := &Coordinator{
 		opts: opts, cluster: gov.Cluster, chains: map[string]Chain{}, log: opts.Log, gov: gov, errand: make(chan struct{}, 1),
-		wallets: map[[32]byte]*Wallet{}, wake: map[[32]byte]chan struct{}{}, watchers: map[[32]byte]map[chan struct{}]bool{}, tried: map[[32]byte]*tried{}, pasts: map[[32]byte][]risk.Past{},
+		wallets: map[[32]byte]*Wallet{}, wake: map[[32]byte]chan struct{}{}, watchers: map[[32]byte]map[chan struct{}]bool{}, tried: map[[32]byte]*tried{}, pasts: map[[32]byte][]risk.Past{}, quotes: map[[32]byte]*quote{},
 	}
 	if c.store, err = openStore(opts.Database, gov.Cluster, c.now); err != nil {
 		return nil, err

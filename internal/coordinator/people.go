@@ -170,6 +170,11 @@ func (c *Coordinator) Request(ctx context.Context, id [32]byte) (*Record, error)
 	return c.store.get(ctx, id)
 }
 
+// Standing is where a request stands, and how many steps brought it there.
+func (c *Coordinator) Standing(ctx context.Context, id [32]byte) (st State, reason string, steps int, err error) {
+	return c.store.standing(ctx, id)
+}
+
 // Find looks a request up by the first bytes of its id; an ambiguous prefix is
 // an error.
 func (c *Coordinator) Find(ctx context.Context, prefix []byte) (*Record, error) {

@@ -185,6 +185,7 @@ func (c *Coordinator) screen(r *Record) error {
 	if c.opts.Screener == nil {
 		return c.evaluate(r, nil)
 	}
+	c.askAhead(r)
 	ctx, cancel := context.WithTimeout(c.ctx, screenTimeout)
 	defer cancel()
 	history, err := c.past(ctx, r)
@@ -379,7 +380,7 @@ func (c *Coordinator) await(r *Record) error {
 // broadcast sends the signed transaction. It may be repeated: the chain knows a
 // transaction by its hash.
 func (c *Coordinator) broadcast(r *Record) error {
-	ch, err := c.chain(r)
+	ch, err := c.chain(r.Bundle.Request)
 	if err != nil {
 		return err
 	}
@@ -400,17 +401,17 @@ func transient(e *rpc.Error) bool {
 	return e.Code == -32005 || e.Code == -32603 && !strings.Contains(m, "nonce") || strings.Contains(m, "txpool is full") || strings.Contains(m, "limit exceeded")
 }
 
-func (c *Coordinator) chain(r *Record) (Chain, error) {
-	ch, ok := c.chains[r.Bundle.Request.Chain]
+func (c *Coordinator) chain(q *request.Request) (Chain, error) {
+	ch, ok := c.chains[q.Chain]
 	if !ok {
-		return ch, fmt.Errorf("no node of chain %s is configured", r.Bundle.Request.Chain)
+		return ch, fmt.Errorf("no node of chain %s is configured", q.Chain)
 	}
 	return ch, nil
 }
 
 // follow waits until the transaction has its confirmations.
 func (c *Coordinator) follow(r *Record, wake <-chan struct{}) error {
-	ch, err := c.chain(r)
+	ch, err := c.chain(r.Bundle.Request)
 	if err != nil {
 		return err
 	}

@@ -102,6 +102,7 @@ func (c *Coordinator) forget(id [32]byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.tried, id)
+	delete(c.quotes, id)
 }
 
 // pick chooses t vaults that are reachable, up to date and paired with each

@@ -325,6 +325,11 @@ func (s *store) get(ctx context.Context, id [32]byte) (*Record, error) {
 	return scan(s.db.QueryRowContext(ctx, selectRequests+` WHERE id = ?`, id[:]))
 }
 
+func (s *store) standing(ctx context.Context, id [32]byte) (st State, reason string, steps int, err error) {
+	err = s.db.QueryRowContext(ctx, `SELECT state, reason, (SELECT MAX(seq) FROM transitions WHERE request = id) FROM requests WHERE id = ?`, id[:]).Scan(&st, &reason, &steps)
+	return st, reason, steps, lookup(err)
+}
+
 // find looks requests up by the first bytes of their id; it returns at most two.
 func (s *store) find(ctx context.Context, from, to [32]byte) ([]*Record, error) {
 	return s.query(ctx, selectRequests+` WHERE id BETWEEN ? AND ? LIMIT 2`, from[:], to[:])

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/cofferhq/coffer/internal/chain"
 	"github.com/cofferhq/coffer/internal/chain/amount"
 	"github.com/cofferhq/coffer/internal/chain/evm"
 	"github.com/cofferhq/coffer/internal/chain/evm/rpc"
+	"github.com/cofferhq/coffer/internal/request"
 )
 
 // plainGas is what a transfer without call data takes.
@@ -23,9 +25,15 @@ func (c *Coordinator) version(r *Record, denied, again bool) ([]byte, error) {
 	if r.Unsigned != nil && (!again || denied) {
 		return r.Unsigned, nil
 	}
-	m, err := c.market(r, denied)
+	m, err := c.quoted(r, again)
 	if err != nil {
 		return nil, err
+	}
+	if m.fails != nil {
+		if !denied {
+			return nil, fmt.Errorf("waiting: the chain's node expects the transaction to fail: %s", m.fails.Message)
+		}
+		m.gas = plainGas
 	}
 	q := r.Bundle.Request
 	if r.Unsigned != nil {
@@ -83,6 +91,7 @@ type market struct {
 	intent  *evm.Intent
 	nonce   uint64
 	gas     uint64
+	fails   *rpc.Error // why the node expects the transaction to fail
 	fees    rpc.Fees
 	balance chain.Amount
 }
@@ -101,10 +110,50 @@ func (m *market) affords(fees rpc.Fees) error {
 	return nil
 }
 
+// quote is a market that is being asked for.
+type quote struct {
+	done chan struct{} // closed when the rest is there
+	m    *market
+	err  error
+	at   time.Time
+}
+
+// quoteFor is how long an answer of the chain's node is good.
+const quoteFor = 2 * time.Second
+
+// askAhead asks the node while the risk engine thinks. A nonce that somebody takes
+// meanwhile is no matter: what this coordinator hands out it knows.
+func (c *Coordinator) askAhead(r *Record) {
+	q := &quote{done: make(chan struct{}), at: time.Now()}
+	c.mu.Lock()
+	c.quotes[r.ID] = q
+	c.mu.Unlock()
+	c.wg.Add(1)
+	go func() {
+		defer c.wg.Done()
+		defer close(q.done)
+		q.m, q.err = c.market(r.Bundle.Request)
+	}()
+}
+
+// quoted is what the node said a moment ago, once, or says now.
+func (c *Coordinator) quoted(r *Record, again bool) (*market, error) {
+	c.mu.Lock()
+	q := c.quotes[r.ID]
+	delete(c.quotes, r.ID)
+	c.mu.Unlock()
+	if q != nil && !again && time.Since(q.at) < quoteFor {
+		<-q.done
+		if q.err == nil {
+			return q.m, nil
+		}
+	}
+	return c.market(r.Bundle.Request)
+}
+
 // market asks the node everything at once.
-func (c *Coordinator) market(r *Record, denied bool) (*market, error) {
-	q := r.Bundle.Request
-	ch, err := c.chain(r)
+func (c *Coordinator) market(q *request.Request) (*market, error) {
+	ch, err := c.chain(q)
 	if err != nil {
 		return nil, err
 	}
@@ -136,11 +185,8 @@ func (c *Coordinator) market(r *Record, denied bool) (*market, error) {
 		}()
 	}
 	wg.Wait()
-	if refused := refusedByNode(errs[1]); refused != nil {
-		if !denied {
-			return nil, fmt.Errorf("waiting: the chain's node expects the transaction to fail: %s", refused.Message)
-		}
-		errs[1], m.gas = nil, plainGas
+	if m.fails = refusedByNode(errs[1]); m.fails != nil {
+		errs[1] = nil
 	}
 	return m, errors.Join(errs...)
 }
