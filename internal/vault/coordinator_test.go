@@ -375,3 +375,44 @@ func TestDeviceFailsForCommands(t *testing.T) {
 	b := f.Transfer(f.x, sim.Stranger, sim.ETH(5), "bob", "carol")
 	f.signed(b, sim.Unsigned(sim.Stranger, sim.ETH(5), 4), 1, 2)
 }
+
+// What was reserved and comes to nothing is released: at once when it is
+// abandoned, at the next start when the vault went down.
+func TestReservationsAreReleased(t *testing.T) {
+	f := startQuick(t)
+	command := func() (*cluster.Command, uint64) {
+		c := f.signCommand(f.Transfer(f.x, sim.Known, sim.ETH(1)), sim.Unsigned(sim.Known, sim.ETH(1), 4), 1, 2)
+		return c, f.command(1, c)
+	}
+	c, n := command()
+	f.command(1, &cluster.Command{Kind: cluster.CommandAbandon, Attempt: c.Attempt})
+	f.aborted(n, mpc.Benign, "abandoned")
+	if seq := f.Parties[1].Vault.LedgerSeq(1); seq != 2 {
+		t.Errorf("%d events, want a reservation and its release", seq)
+	}
+	command()
+	f.Crash(1)
+	f.ok(f.Restart(1))
+	f.ok(f.Settle())
+	if seq := f.Parties[1].Vault.LedgerSeq(1); seq != 4 {
+		t.Errorf("%d events after the restart, want 4", seq)
+	}
+}
+
+// A checkpoint shows that a pair is halted.
+func TestCheckpointCoversQuarantine(t *testing.T) {
+	f := startQuick(t)
+	head := func() [32]byte {
+		cp, err := audit.DecodeSignedCheckpoint(f.Parties[2].Disk.Checkpoint)
+		f.ok(err)
+		return cp.Quarantine
+	}
+	before := head()
+	f.Parties[1].Vault.CorruptPair(2)
+	f.sign(f.Transfer(f.x, sim.Known, sim.ETH(1)), sim.Unsigned(sim.Known, sim.ETH(1), 1), 1, 2)
+	f.ok(f.Tick(2000))
+	f.ok(f.Settle())
+	if !f.Parties[2].Vault.Quarantined(1) || head() == before {
+		t.Error("the checkpoint says nothing of the quarantine")
+	}
+}
