@@ -270,14 +270,6 @@ func (c *Coordinator) command(ctx context.Context, vault uint16, cmd *cluster.Co
 	return r, nil
 }
 
-func (c *Coordinator) vaultIDs() []uint16 {
-	var ids []uint16
-	for _, e := range c.opts.Genesis.Enrolments {
-		ids = append(ids, e.Vault.ID)
-	}
-	return ids
-}
-
 func joinErrors(errs []error) string {
 	var s []string
 	for _, e := range errs {

@@ -57,22 +57,12 @@ func Run(ctx context.Context, cfg *Config, log *slog.Logger, ready func(Addresse
 	}
 	defer listener.Close()
 
-	where := Addresses{API: "http://" + listener.Addr().String()}
-	broker := transport.ClientConfig{URL: cfg.External.URL, TLS: cfg.External.TLS, Credentials: cfg.Coordinator.Credentials}
-	if cfg.Broker.Listen != "" {
-		server, err := transport.StartServer(cfg.Broker, g.Hash(), log)
-		if err != nil {
-			return err
-		}
-		defer server.Close()
-		broker.URL = server.URL()
-		broker.TLS = cfg.Broker.TLS
-		if broker.TLS.CA == "" {
-			// Clients need no certificates; its own broker is known by that file.
-			broker.TLS = transport.TLSConfig{CA: cfg.Broker.TLS.Certificate}
-		}
+	broker, stopBroker, err := startBroker(cfg, g.Hash(), log)
+	if err != nil {
+		return err
 	}
-	where.Broker = broker.URL
+	defer stopBroker()
+	where := Addresses{API: "http://" + listener.Addr().String(), Broker: broker.URL}
 
 	changed := make(chan struct{}, 1)
 	vaults, err := transport.ConnectCoordinator(broker, g.Hash(), rand.Reader, func(*transport.NodeStatus) {
@@ -110,6 +100,24 @@ func Run(ctx context.Context, cfg *Config, log *slog.Logger, ready func(Addresse
 			}
 		}
 	})
+}
+
+// startBroker starts the embedded broker, unless another one is configured, and
+// returns how to sign on.
+func startBroker(cfg *Config, cluster [32]byte, log *slog.Logger) (c transport.ClientConfig, stop func(), err error) {
+	c = transport.ClientConfig{URL: cfg.External.URL, TLS: cfg.External.TLS, Credentials: cfg.Coordinator.Credentials}
+	if cfg.Broker.Listen == "" {
+		return c, func() {}, nil
+	}
+	server, err := transport.StartServer(cfg.Broker, cluster, log)
+	if err != nil {
+		return c, nil, err
+	}
+	if c.URL, c.TLS = server.URL(), cfg.Broker.TLS; c.TLS.CA == "" {
+		// Clients need no certificates; its own broker is known by that file.
+		c.TLS = transport.TLSConfig{CA: cfg.Broker.TLS.Certificate}
+	}
+	return c, server.Close, nil
 }
 
 // Version is the API's, in its OpenAPI description.
