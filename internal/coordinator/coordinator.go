@@ -157,11 +157,24 @@ func (c *Coordinator) resume() error {
 
 // Close stops all work; what is unfinished goes on at the next start.
 func (c *Coordinator) Close() {
-	c.cancel()
+	c.mu.Lock()
+	c.cancel() // under mu, so that nothing begins after it
+	c.mu.Unlock()
 	c.wg.Wait()
 	if err := c.store.close(); err != nil {
 		c.log.Error("couldn't close the database", "err", err)
 	}
+}
+
+// begin enters work that Close waits for, unless it was called.
+func (c *Coordinator) begin() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ctx.Err() != nil {
+		return false
+	}
+	c.wg.Add(1)
+	return true
 }
 
 // Cluster is the genesis hash.

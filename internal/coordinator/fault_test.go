@@ -447,7 +447,7 @@ func TestLowMaxFee(t *testing.T) {
 	k := sim.Person(seed, sim.Trader)
 	b.ProposeSignature = sim.SignStatement(k, request.ProposeStatement(b.Request.ID()))
 	id := f.handIn(b).ID
-	r := f.waiting(id, "approve a higher maximum fee")
+	r := f.waiting(id, "approve a higher maximum fee in a new request")
 	if r.State != Signing {
 		t.Errorf("state %s", r.State)
 	}

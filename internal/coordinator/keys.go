@@ -58,6 +58,10 @@ func (c *Coordinator) Keygen(ctx context.Context, o *governance.KeygenOrder) (w 
 	if err := c.Governance().CheckKeygen(o, c.now()); err != nil {
 		return nil, false, err
 	}
+	if !c.begin() {
+		return nil, false, context.Canceled
+	}
+	defer c.wg.Done()
 	c.keygens.Lock()
 	defer c.keygens.Unlock()
 	enc := o.Encode()

@@ -125,6 +125,7 @@ const quoteFor = 2 * time.Second
 // meanwhile is no matter: what this coordinator hands out it knows.
 func (c *Coordinator) askAhead(r *Record) {
 	q := &quote{done: make(chan struct{}), at: time.Now()}
+	want := r.Bundle.Request // r goes on meanwhile
 	c.mu.Lock()
 	c.quotes[r.ID] = q
 	c.mu.Unlock()
@@ -132,7 +133,7 @@ func (c *Coordinator) askAhead(r *Record) {
 	go func() {
 		defer c.wg.Done()
 		defer close(q.done)
-		q.m, q.err = c.market(r.Bundle.Request)
+		q.m, q.err = c.market(want)
 	}()
 }
 
