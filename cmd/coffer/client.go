@@ -103,8 +103,8 @@ func (s *session) connect(ctx context.Context) error {
 	token := ""
 	if c.TokenFile != "" {
 		var err error
-		if token, err = client.ReadToken(c.TokenFile); err != nil {
-			return err
+		if token, err = client.ReadToken(s.tokenPath(c.TokenFile)); err != nil {
+			return withHint(err, "token_file in %s: the coordinator's api.token, or a copy of it", filepath.Join(s.home, "client.toml"))
 		}
 	}
 	var err error
@@ -118,6 +118,15 @@ func (s *session) connect(ctx context.Context) error {
 		return withHint(fmt.Errorf("the coordinator at %s serves cluster %s, and client.toml names %s", c.API, s.info.ID, c.Cluster), "this is another cluster, or an impostor: do not sign anything")
 	}
 	return nil
+}
+
+// tokenPath takes what client.toml says as relative to the folder it is in,
+// wherever the command runs; what the environment says, as it is.
+func (s *session) tokenPath(path string) string {
+	if filepath.IsAbs(path) || os.Getenv("COFFER_TOKEN_FILE") != "" {
+		return path
+	}
+	return filepath.Join(s.home, path)
 }
 
 func explainUnreachable(err error) error {

@@ -41,6 +41,17 @@ func devCommand() *cobra.Command {
 	return cmd
 }
 
+// check finds flags that do not fit together.
+func (o *devOptions) check() error {
+	switch {
+	case o.module != "" && o.pin == "":
+		return &usageError{errors.New("--pkcs11: add --pin FILE with the tokens' PIN")}
+	case o.module == "" && o.pin != "":
+		return &usageError{errors.New("--pin: it is the PIN of a device of your own; add --pkcs11 MODULE")}
+	}
+	return nil
+}
+
 func runDev(ctx context.Context, w io.Writer, o *devOptions) (err error) {
 	binary, err := selfPath()
 	if err != nil {
@@ -52,18 +63,23 @@ func runDev(ctx context.Context, w io.Writer, o *devOptions) (err error) {
 			fmt.Fprintf(w, "  %-48s %s\n", step, took.Round(time.Millisecond))
 		},
 	}
+	if err := o.check(); err != nil {
+		return err
+	}
 	if o.keep != "" {
 		if opts.Dir, err = filepath.Abs(o.keep); err != nil {
 			return err
 		}
+		lock, err := claim(opts.Dir)
+		if err != nil {
+			return err
+		}
+		defer lock.Close()
 	} else {
 		if opts.Dir, err = os.MkdirTemp("", "coffer-dev-"); err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, os.RemoveAll(opts.Dir)) }()
-	}
-	if o.module != "" && o.pin == "" {
-		return &usageError{errors.New("--pkcs11: add --pin FILE with the tokens' PIN")}
 	}
 	if o.rpc != "" {
 		if opts.Chain, err = chainOf(ctx, o.rpc); err != nil {
@@ -146,7 +162,7 @@ func setUp(ctx context.Context, w io.Writer, c *dev.Cluster) error {
 	if c.Anvil == nil {
 		return nil
 	}
-	account, err := evm.ParseAddress(ws[0].Addresses[evm.ChainName(c.Chain)])
+	account, err := evm.ParseAddress(treasury(ws).Addresses[evm.ChainName(c.Chain)])
 	if err != nil {
 		return err
 	}
@@ -168,6 +184,16 @@ func setUp(ctx context.Context, w io.Writer, c *dev.Cluster) error {
 	return err
 }
 
+// treasury is the wallet that coffer dev made; a kept cluster may have others.
+func treasury(ws []client.Wallet) client.Wallet {
+	for _, w := range ws {
+		if w.Name == "treasury" {
+			return w
+		}
+	}
+	return ws[0]
+}
+
 // firstDeployed is the address that anvil's first contract gets, which the
 // example policy names.
 var firstDeployed = func() evm.Address {
@@ -183,7 +209,7 @@ func printNext(w io.Writer, c *dev.Cluster) {
 	address := ""
 	if err == nil {
 		if ws, err := cl.Wallets(context.Background()); err == nil && len(ws) > 0 {
-			address = ws[0].Addresses[evm.ChainName(c.Chain)]
+			address = treasury(ws).Addresses[evm.ChainName(c.Chain)]
 		}
 	}
 	hsm := "SoftHSM, a token for each vault"
@@ -204,7 +230,7 @@ wallet treasury is %s%s
 
 In another terminal:
 
-  export COFFER_HOME=%s
+  export COFFER_HOME=%s PATH="%s:$PATH"
   coffer propose --as bot --to 0x70997970C51812dc3A010C7d01b50e0d17dc79C8 --amount "0.1 ETH"   # small, to a known address: signed at once
   coffer propose --as bot --to 0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC --amount "2 ETH"     # waits for two approvals
   coffer status
@@ -215,9 +241,8 @@ In another terminal:
   coffer policy show > policy.json     # edit it, then: coffer policy propose policy.json --as alice
   coffer log verify
 
-(coffer is %s)
 Kill a process if you like: it is started again. Ctrl-C stops everything.
-`, hsm, c.Chain, c.NodeURL, c.API, address, money, c.Dir, c.Binary)
+`, hsm, c.Chain, c.NodeURL, c.API, address, money, c.Dir, filepath.Dir(c.Binary))
 }
 
 // watch waits for Ctrl-C. What ends by itself meanwhile is started again.

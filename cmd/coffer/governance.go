@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -59,7 +58,7 @@ func showDocument(ctx context.Context, s *session, kind string) error {
 }
 
 func proposeChange(ctx context.Context, s *session, kind, path, note string) error {
-	b, err := os.ReadFile(path)
+	b, err := readFile(path)
 	if err != nil {
 		return fmt.Errorf("couldn't read the new %s: %w", kind, err)
 	}
@@ -233,9 +232,17 @@ func listChanges(ctx context.Context, s *session, kind string) error {
 			fmt.Fprintf(w, "no change since the genesis: coffer %s propose FILE\n", kind)
 			return
 		}
+		applied := map[uint64]bool{} // by number, whatever their kind
+		for _, c := range all {
+			applied[c.Seq] = applied[c.Seq] || c.Applied
+		}
 		rows := [][]string{{"CHANGE", "NUMBER", "BY", "SIGNED BY", "STATE", "NOTE"}}
 		for _, c := range cs {
-			rows = append(rows, []string{short(c.Hash), fmt.Sprint(c.Seq), c.Author, strings.Join(c.SignedBy, ","), changeState(&c), c.Note})
+			state := changeState(&c)
+			if !c.Applied && applied[c.Seq] {
+				state = "overtaken: propose it anew"
+			}
+			rows = append(rows, []string{short(c.Hash), fmt.Sprint(c.Seq), c.Author, strings.Join(c.SignedBy, ","), state, c.Note})
 		}
 		table(w, rows...)
 	})

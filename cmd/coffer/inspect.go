@@ -131,7 +131,7 @@ func genesisHash(text string) ([32]byte, error) {
 	if b, err := hex.DecodeString(text); err == nil && len(b) == 32 {
 		return [32]byte(b), nil
 	}
-	b, err := os.ReadFile(text)
+	b, err := readFile(text)
 	if err != nil {
 		return [32]byte{}, &usageError{fmt.Errorf("--genesis %.80q: want 64 hex digits, or a genesis file", text)}
 	}

@@ -243,7 +243,7 @@ func genesisCommand() *cobra.Command {
 		Short: "Show what a genesis file says, and its hash",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			b, err := os.ReadFile(args[0])
+			b, err := readFile(args[0])
 			if err != nil {
 				return err
 			}
@@ -268,7 +268,7 @@ func genesisCommand() *cobra.Command {
 func makeGenesis(name string, cards []string, rosterFile, policyFile string) (*governance.Genesis, error) {
 	g := &governance.Genesis{Name: name, Created: uint64(time.Now().UnixMilli())}
 	for _, c := range cards {
-		b, err := os.ReadFile(c)
+		b, err := readFile(c)
 		if err != nil {
 			return nil, fmt.Errorf("couldn't read card: %w", err)
 		}
@@ -279,14 +279,14 @@ func makeGenesis(name string, cards []string, rosterFile, policyFile string) (*g
 		g.Enrolments = append(g.Enrolments, *e)
 	}
 	slices.SortFunc(g.Enrolments, func(a, b governance.Enrolment) int { return int(a.Vault.ID) - int(b.Vault.ID) })
-	b, err := os.ReadFile(rosterFile)
+	b, err := readFile(rosterFile)
 	if err != nil {
 		return nil, fmt.Errorf("couldn't read roster: %w", err)
 	}
 	if g.Roster, err = identity.ParseRosterJSON(b); err != nil {
 		return nil, fmt.Errorf("roster %s: %w", rosterFile, err)
 	}
-	if b, err = os.ReadFile(policyFile); err != nil {
+	if b, err = readFile(policyFile); err != nil {
 		return nil, fmt.Errorf("couldn't read policy: %w", err)
 	}
 	if g.Policy, err = policy.ParseJSON(b); err != nil {

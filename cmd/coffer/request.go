@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
 
@@ -164,9 +163,9 @@ func readArgument(text string) (string, error) {
 	if !ok {
 		return text, nil
 	}
-	b, err := os.ReadFile(path)
+	b, err := readFile(path)
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("couldn't read %s: %w", text, err)
 	}
 	return strings.TrimSpace(string(b)), nil
 }
@@ -273,7 +272,7 @@ func (s *session) decode(ctx context.Context, id string) (*client.Decoded, *clie
 }
 
 func cancelCommand() *cobra.Command {
-	return verb("cancel REQUEST", "Take a request back that you proposed", cobra.ExactArgs(1), true, func(ctx context.Context, s *session, args []string) error {
+	return verb("cancel REQUEST", "Take a request back that you proposed, or, as an admin, anybody's", cobra.ExactArgs(1), true, func(ctx context.Context, s *session, args []string) error {
 		dec, k, err := s.decode(ctx, args[0])
 		if err != nil {
 			return err

@@ -49,6 +49,9 @@ func createUser(_ context.Context, s *session, args []string) error {
 	if strings.ContainsRune(args[0], filepath.Separator) {
 		return &usageError{fmt.Errorf("name %q: want a name such as alice, not a path", args[0])}
 	}
+	if _, err := os.Stat(path); err == nil {
+		return withHint(fmt.Errorf("there is a key of %s already: %s", args[0], path), "another name; a key is never overwritten")
+	}
 	k, err := client.NewSigner(args[0], path)
 	if err != nil {
 		return err
@@ -81,7 +84,7 @@ func listUsers(ctx context.Context, s *session, _ []string) error {
 		name := strings.TrimSuffix(filepath.Base(f), ".key")
 		i := slices.IndexFunc(users, func(u user) bool { return u.Name == name })
 		if i < 0 {
-			users = append(users, user{Name: name})
+			users = append(users, localUser(name, f))
 			i = len(users) - 1
 		}
 		users[i].KeyHere = f
@@ -100,6 +103,17 @@ func listUsers(ctx context.Context, s *session, _ []string) error {
 		}
 		table(w, rows...)
 	})
+}
+
+// localUser is somebody whom the roster does not have, with the public key that
+// an admin needs for putting them into it.
+func localUser(name, file string) user {
+	u := user{Name: name}
+	if k, err := client.LoadSigner(file); err == nil {
+		u.Keys = []string{k.PublicKey()}
+		k.Close()
+	}
+	return u
 }
 
 // rosterUsers reads the roster's JSON form.

@@ -129,7 +129,7 @@ type requestsOut struct {
 
 func (s *server) listRequests(ctx context.Context, in *listIn) (*requestsOut, error) {
 	if in.State != "" && !slices.Contains(coordinator.States, coordinator.State(in.State)) {
-		return nil, bad("state", fmt.Sprintf("%.40q is no state", in.State), fmt.Sprintf("one of %v", coordinator.States))
+		return nil, bad("state", fmt.Sprintf("%.40q is no state", in.State), "one of "+stateNames())
 	}
 	rs, err := s.co.List(ctx, coordinator.State(in.State), in.Limit)
 	if err != nil {
@@ -241,7 +241,7 @@ func (s *server) transaction(ctx context.Context, in *RequestPath) (*transaction
 		return nil, err
 	}
 	if r.Unsigned == nil {
-		return nil, newProblem(http.StatusNotFound, "not-found", "id", "the request has no transaction yet: it is "+string(r.State), "a request that the vaults were asked to sign")
+		return nil, newProblem(http.StatusNotFound, "not-found", "id", "the request has no transaction: its state is "+string(r.State), "only a request that the vaults have begun to sign has one: see its status")
 	}
 	out := &client.Transaction{ID: r.TxID, Unsigned: hex0x(r.Unsigned), Nonce: nonce(r.Unsigned), Receipt: s.receipt(r, s.cluster())}
 	if r.Raw != nil {
@@ -335,4 +335,13 @@ func (s *server) happened(ctx context.Context, in *waitIn, id [32]byte) (bool, e
 		return false, nil
 	}
 	return state == coordinator.AwaitingApproval || state == coordinator.Screening && strings.HasPrefix(reason, "held: "), nil
+}
+
+// stateNames lists the states for people.
+func stateNames() string {
+	names := make([]string, len(coordinator.States))
+	for i, s := range coordinator.States {
+		names[i] = string(s)
+	}
+	return strings.Join(names, ", ")
 }

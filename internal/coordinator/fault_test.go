@@ -536,3 +536,64 @@ func (f *fixture) change(d *policy.Document, who ...string) *governance.SignedCh
 	s.Sort()
 	return s
 }
+
+// garbled are vaults whose answers were replaced on the way.
+type garbled struct {
+	Vaults
+	answer func(vault uint16, c *cluster.Command) []byte
+}
+
+func (g *garbled) Command(ctx context.Context, vault uint16, body []byte) ([]byte, error) {
+	c, err := cluster.DecodeCommand(body)
+	if err != nil {
+		return nil, err
+	}
+	if b := g.answer(vault, c); b != nil {
+		return b, nil
+	}
+	return g.Vaults.Command(ctx, vault, body)
+}
+
+// TestGarbledAnswers: garbage, another vault's answer, a status of another cluster
+// and shares that make no signature cost that vault its place, no more.
+func TestGarbledAnswers(t *testing.T) {
+	status := func(vault uint16, in [32]byte) []byte {
+		s := &cluster.Status{Vault: vault, Cluster: in}
+		return (&cluster.Reply{Vault: 2, Outcome: cluster.OutcomeDone, Body: s.Encode()}).Encode()
+	}
+	first := newFixture(t)
+	for name, c := range map[string]struct {
+		kind   cluster.CommandKind
+		answer []byte
+		words  string
+	}{
+		"garbage":         {cluster.CommandStatus, []byte("garbage"), "couldn't decode reply"},
+		"another's reply": {cluster.CommandStatus, (&cluster.Reply{Vault: 3, Outcome: cluster.OutcomeDone}).Encode(), "the answer is vault 3's"},
+		"no status":       {cluster.CommandStatus, (&cluster.Reply{Vault: 2, Outcome: cluster.OutcomeDone, Body: []byte{1}}).Encode(), "couldn't decode status"},
+		"another's name":  {cluster.CommandStatus, status(3, first.co.Cluster()), "it says that it is vault 3"},
+		"another cluster": {cluster.CommandStatus, status(2, [32]byte{1}), "it is of cluster"},
+		"failed":          {cluster.CommandStatus, (&cluster.Reply{Vault: 2, Outcome: cluster.OutcomeFailed, Detail: "its disk is full"}).Encode(), "its disk is full"},
+		"no share":        {cluster.CommandSign, (&cluster.Reply{Vault: 2, Outcome: cluster.OutcomeDone, Body: []byte("share")}).Encode(), ""},
+		"sign garbage":    {cluster.CommandSign, []byte("garbage"), ""},
+	} {
+		f := fixtureOf(t, first.v, sharedOrder(), devnode.Options{}, func(o *Options) {
+			o.Vaults = &garbled{o.Vaults, func(vault uint16, x *cluster.Command) []byte {
+				if vault == 2 && x.Kind == c.kind {
+					return c.answer
+				}
+				return nil
+			}}
+		})
+		for range 3 { // whatever set comes first
+			id := f.handIn(f.transfer(sim.Known, sim.ETH(1))).ID
+			f.state(id, Confirmed)
+			as := f.attempts(id)
+			if slices.Contains(as[len(as)-1].Signers, 2) {
+				t.Errorf("%s: vault 2 signed", name)
+			}
+		}
+		if s := f.co.Statuses(t.Context())[1]; c.words != "" && (s.Err == nil || !strings.Contains(s.Err.Error(), c.words)) {
+			t.Errorf("%s: %v, want %q", name, s.Err, c.words)
+		}
+	}
+}

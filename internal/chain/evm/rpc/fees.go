@@ -65,7 +65,7 @@ func (f Fees) Within(gas uint64, maxFee chain.Amount) (Fees, error) {
 		least = f.FeeCap
 	}
 	if most.Lt(&least) {
-		return f, fmt.Errorf("the chain asks %s wei for a unit of gas, %d units of %s wei are approved at most: approve a higher maximum fee",
+		return f, fmt.Errorf("the chain asks %s wei for a unit of gas, %d units of %s wei are approved at most: it waits for cheaper gas, or approve a higher maximum fee in a new request",
 			least.Dec(), gas, most.Dec())
 	}
 	f.FeeCap = most
