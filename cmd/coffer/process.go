@@ -4,12 +4,14 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -238,10 +240,11 @@ func genesisCommand() *cobra.Command {
 	for _, n := range []string{"card", "roster", "policy"} {
 		_ = create.MarkFlagRequired(n)
 	}
+	var asJSON bool
 	show := &cobra.Command{
 		Use:   "show FILE",
 		Short: "Show what a genesis file says, and its hash",
-		Args:  cobra.ExactArgs(1),
+		Args:  positional(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			b, err := readFile(args[0])
 			if err != nil {
@@ -253,14 +256,18 @@ func genesisCommand() *cobra.Command {
 			}
 			w := cmd.OutOrStdout()
 			h := g.Hash()
+			if asJSON {
+				return printJSON(w, genesisJSON(g))
+			}
 			fmt.Fprintf(w, "cluster  %s, made %s\nhash     %s\n", g.Name, time.UnixMilli(int64(g.Created)).UTC().Format(time.RFC3339), hex.EncodeToString(h[:]))
 			for _, e := range g.Enrolments {
 				fmt.Fprintf(w, "vault %d  %s on %s %s, identity %s\n", e.Vault.ID, e.Vault.Name, e.Vault.Vendor, e.Vault.Model, e.Vault.Identity.Fingerprint())
 			}
-			fmt.Fprintf(w, "admins   %v, %d must sign a change\n", g.Roster.Members(identity.Admins), g.Roster.AdminQuorum)
+			fmt.Fprintf(w, "admins   %s, %d must sign a change\n", strings.Join(g.Roster.Members(identity.Admins), ", "), g.Roster.AdminQuorum)
 			return nil
 		},
 	}
+	show.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.AddCommand(create, show)
 	return cmd
 }
@@ -293,4 +300,29 @@ func makeGenesis(name string, cards []string, rosterFile, policyFile string) (*g
 		return nil, fmt.Errorf("policy %s: %w", policyFile, err)
 	}
 	return g, g.Check()
+}
+
+// genesisJSON is what genesis show prints for machines.
+func genesisJSON(g *governance.Genesis) any {
+	type vault struct {
+		ID       uint16 `json:"id"`
+		Name     string `json:"name"`
+		Vendor   string `json:"vendor"`
+		Model    string `json:"model"`
+		Identity string `json:"identity"`
+	}
+	h := g.Hash()
+	vaults := make([]vault, 0, len(g.Enrolments))
+	for _, e := range g.Enrolments {
+		v := e.Vault
+		vaults = append(vaults, vault{v.ID, v.Name, v.Vendor, v.Model, v.Identity.String()})
+	}
+	return struct {
+		Hash    string          `json:"hash"`
+		Name    string          `json:"name"`
+		Created time.Time       `json:"created"`
+		Vaults  []vault         `json:"vaults"`
+		Roster  json.RawMessage `json:"roster"`
+		Policy  json.RawMessage `json:"policy"`
+	}{hex.EncodeToString(h[:]), g.Name, time.UnixMilli(int64(g.Created)).UTC(), vaults, json.RawMessage(g.Roster.JSON()), json.RawMessage(g.Policy.JSON())}
 }
