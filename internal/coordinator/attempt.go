@@ -85,6 +85,12 @@ func (c *Coordinator) denies(r *Record) bool {
 // waits for the refuser is then told to give up.
 const graceAfterRefusal = 300 * time.Millisecond
 
+// graceAfterDone is how long the others have when one vault has given its share.
+// It has all their messages then, and they its; what they still do takes a
+// signature of their device. One that lied would else keep them for a whole
+// session.
+const graceAfterDone = 3 * time.Second
+
 // ask sends the attempt to all signers at once. When one of them does not go
 // along, the others are told to give up, so that what they reserved is free
 // again and nobody waits for nothing.
@@ -108,6 +114,7 @@ func (c *Coordinator) ask(a *Attempt, bundle []byte) (replies []*cluster.Reply, 
 				over.within(graceAfterRefusal)
 			default:
 				replies = append(replies, x.reply)
+				over.within(graceAfterDone)
 				if x.reply.Outcome != cluster.OutcomeDone {
 					over.within(0)
 				}

@@ -12,6 +12,7 @@ import (
 	"github.com/cofferhq/coffer/internal/governance"
 	"github.com/cofferhq/coffer/internal/policy"
 	"github.com/cofferhq/coffer/internal/refusal"
+	"github.com/cofferhq/coffer/internal/request"
 	"github.com/cofferhq/coffer/internal/sim"
 )
 
@@ -234,5 +235,26 @@ func TestKeygenInterrupted(t *testing.T) {
 	f.restartVault(2)
 	if _, _, err := f.co.Keygen(t.Context(), third); err != nil {
 		t.Errorf("after it came back: %v", err)
+	}
+}
+
+// TestVerdictThatPolicyIgnores: a policy that does not speak of the engine cannot
+// have meant its hold, or its no, to pass.
+func TestVerdictThatPolicyIgnores(t *testing.T) {
+	f := own(t, seed+6)
+	d := sim.Policy()
+	d.Rules = []policy.Rule{{Name: "everything", When: policy.Condition{Op: policy.OnlyTransfers}, Then: policy.Verdict{Effect: policy.Allow}}}
+	if _, err := f.co.Change(t.Context(), f.change(d, "ada", "ben")); err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range []request.Outcome{request.Hold, request.Deny} {
+		f.risk.Set(false, o)
+		id := f.handIn(f.transfer(sim.Known, sim.ETH(1))).ID
+		if r := f.waiting(id, "held", "says "+o.String(), "the policy says nothing about such a verdict"); r.State != Screening {
+			t.Errorf("%v: it is %s", o, r.State)
+		}
+		f.risk.Set(false, request.Pass)
+		f.co.Wake()
+		f.state(id, Confirmed)
 	}
 }

@@ -246,9 +246,8 @@ func TestDenyOfEngine(t *testing.T) {
 	}
 }
 
-// TestHoldThatPolicyIgnores: a policy that does not speak of verdicts cannot have
-// meant a hold to pass.
-func TestHoldThatPolicyIgnores(t *testing.T) {
+// TestReads: which verdicts the policy speaks of.
+func TestReads(t *testing.T) {
 	f := newFixture(t)
 	v := &request.RiskVerdict{Engine: sim.Engine, Outcome: request.Hold}
 	if f.co.reads(v) {
