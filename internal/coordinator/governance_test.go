@@ -6,7 +6,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	"github.com/cofferhq/coffer/internal/chain/evm"
 	"github.com/cofferhq/coffer/internal/chain/evm/devnode"
 	"github.com/cofferhq/coffer/internal/cluster"
 	"github.com/cofferhq/coffer/internal/governance"
@@ -256,5 +258,20 @@ func TestVerdictThatPolicyIgnores(t *testing.T) {
 		f.risk.Set(false, request.Pass)
 		f.co.Wake()
 		f.state(id, Confirmed)
+	}
+}
+
+// TestHeldAndDenied: what the policy denies whatever the engine says is not held
+// until it expires; the vaults refuse it, signed.
+func TestHeldAndDenied(t *testing.T) {
+	f := own(t, seed+7)
+	for name, o := range map[string]request.Outcome{"hold": request.Hold, "deny": request.Deny} {
+		f.risk.Set(false, o)
+		to := sim.Known
+		id := f.handIn(f.propose(&evm.Intent{To: &to, Data: []byte{1, 2, 3, 4}}, time.Hour)).ID // nobody can decode it
+		r := f.state(id, Denied)
+		if !strings.Contains(r.Reason, "policy.undecoded") {
+			t.Errorf("%s: %s", name, r.Reason)
+		}
 	}
 }

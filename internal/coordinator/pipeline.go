@@ -274,7 +274,7 @@ func (c *Coordinator) evaluate(r *Record, v *request.RiskVerdict) error {
 		switch {
 		case m.To == Screening:
 			m.Reason = "held: " + verdictWords(v) + "; " + m.Reason
-		case v.Outcome != request.Pass && !c.reads(v):
+		case v.Outcome != request.Pass && !c.reads(v) && !m.Denies:
 			m.To, m.Reason = Screening, "held: "+verdictWords(v)+"; the policy says nothing about such a verdict"
 		default:
 			m.Reason = verdictWords(v) + "; " + m.Reason
@@ -342,7 +342,7 @@ func (c *Coordinator) next(r *Record, prefix string) (*move, error) {
 	case d.Pending:
 		return &move{To: AwaitingApproval, Reason: prefix + d.Detail + "; wanted: " + d.Fix}, nil
 	}
-	return &move{To: Signing, Reason: prefix + "policy denies it, asking the vaults for their signed refusal: " + d.Detail}, nil
+	return &move{To: Signing, Denies: true, Reason: prefix + "policy denies it, asking the vaults for their signed refusal: " + d.Detail}, nil
 }
 
 // Explain evaluates a request as the vaults will, as a courtesy to people.

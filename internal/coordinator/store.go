@@ -217,6 +217,9 @@ type move struct {
 	Raw      []byte
 	TxID     string
 	Receipt  *Receipt
+	// Denies: whatever the engine says, the policy denies it; the vaults' signed
+	// refusal is all that is missing.
+	Denies bool
 	// Also is done in the same transaction.
 	Also func(*sql.Tx) error
 }
