@@ -8,6 +8,7 @@ import (
 	"github.com/cofferhq/coffer/internal/governance"
 	"github.com/cofferhq/coffer/internal/keyfile"
 	"github.com/cofferhq/coffer/internal/request"
+	"github.com/cofferhq/coffer/internal/wire"
 )
 
 // Signer signs as one person or service, with an Ed25519 key from a file.
@@ -84,6 +85,9 @@ func (s *Signer) Cancel(r *Decoded) (cancellation string) {
 // OrderWallet orders a key from the named vaults (nil: all), of which threshold
 // sign together. The signer must be an admin.
 func (s *Signer) OrderWallet(c *Cluster, name string, threshold int, vaults []int) (order string, err error) {
+	if err := wire.CheckName(name); err != nil {
+		return "", fmt.Errorf("wallet name: %w", err)
+	}
 	o := governance.KeygenOrder{
 		Name: name, Threshold: uint16(threshold), Purpose: governance.PurposeECDSA,
 		Created: uint64(time.Now().UnixMilli()), Author: s.key.Principal, Key: s.key.Public(),

@@ -41,21 +41,16 @@ func (c *Coordinator) sign(r *Record) error {
 		return err
 	}
 	denied := c.denies(r)
-	unsigned, err := c.version(r, denied, t.attempts > 0)
+	v, err := c.version(r, denied, t.attempts > 0)
 	if err != nil {
 		return fmt.Errorf("couldn't put the transaction together: %w", err)
 	}
-	a := &Attempt{Signers: signers, Unsigned: unsigned, Time: c.now()}
+	a := &Attempt{Signers: signers, Time: c.now()}
 	if _, err := io.ReadFull(rand.Reader, a.ID[:]); err != nil {
 		return err
 	}
 	// What is asked for is durable before it is asked for.
-	next, err := c.store.update(c.ctx, r.ID, func(now *Record) (*move, error) {
-		if now.State != Signing {
-			return nil, fmt.Errorf("%w: the request is %s by now", ErrConflict, now.State)
-		}
-		return &move{To: Signing, Reason: now.Reason, Unsigned: unsigned, Also: func(tx *sql.Tx) error { return addAttempt(tx, r.ID, a) }}, nil
-	})
+	next, err := c.store.begin(c.ctx, r.ID, a, v)
 	if err != nil {
 		return err
 	}

@@ -66,7 +66,7 @@ func TestDropped(t *testing.T) {
 // TestNonceGap: it is said which nonce the chain waits for.
 func TestNonceGap(t *testing.T) {
 	f := newFixture(t)
-	if _, err := f.co.store.reserveNonce(t.Context(), f.sender, 0, [32]byte{1}); err != nil { // another request holds 0
+	if _, err := f.reserve(f.sender, 0, [32]byte{1}); err != nil { // another request holds 0
 		t.Fatal(err)
 	}
 	id := f.handIn(f.transfer(sim.Known, sim.ETH(1))).ID

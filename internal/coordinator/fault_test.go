@@ -395,7 +395,7 @@ func TestReserveNonce(t *testing.T) {
 	f := newFixture(t)
 	take := func(first uint64, request byte) uint64 {
 		t.Helper()
-		n, err := f.co.store.reserveNonce(t.Context(), "wallet", first, [32]byte{request})
+		n, err := f.reserve("wallet", first, [32]byte{request})
 		if err != nil {
 			t.Fatal(err)
 		}

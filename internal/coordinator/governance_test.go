@@ -275,3 +275,25 @@ func TestHeldAndDenied(t *testing.T) {
 		}
 	}
 }
+
+// TestLapsedApprovalMayBeGivenAgain: a yes counts until it lapses; then the same
+// person may say yes again. A no stands.
+func TestLapsedApprovalMayBeGivenAgain(t *testing.T) {
+	f := own(t, seed+8)
+	id := f.handIn(f.transfer(sim.Stranger, sim.ETH(5))).ID
+	f.state(id, AwaitingApproval)
+	short := f.approval(id, "bob", true)
+	short.Expires = f.now() + 60_000
+	short.Signature = sim.SignStatement(sim.Person(f.v.Seed, "bob"), short.Statement())
+	if _, err := f.co.Approve(t.Context(), short); err != nil {
+		t.Fatal(err)
+	}
+	f.v.Clock.Advance(time.Second)
+	if _, err := f.co.Approve(t.Context(), f.approval(id, "bob", true)); refusal.As(err) == nil || refusal.As(err).Code != "approval.duplicate" {
+		t.Errorf("a second yes while the first counts: %v", err)
+	}
+	f.v.Clock.Advance(2 * time.Minute)
+	f.approve(id, "bob", true)
+	f.approve(id, "carol", true)
+	f.state(id, Confirmed)
+}

@@ -29,6 +29,9 @@ func (c *Coordinator) Propose(ctx context.Context, b *request.Bundle) (r *Record
 		return nil, false, err
 	}
 	if created {
+		c.mu.Lock()
+		c.tried[r.ID] = newTried() // there was no attempt yet
+		c.mu.Unlock()
 		c.moved(r)
 		c.run(r.ID)
 	}
@@ -93,18 +96,24 @@ func (c *Coordinator) Approve(ctx context.Context, a *request.Approval) (*Record
 }
 
 func (c *Coordinator) approve(r *Record, a *request.Approval) (*move, error) {
-	if i := slices.IndexFunc(r.Bundle.Approvals, func(o request.Approval) bool { return o.Principal == a.Principal }); i >= 0 {
-		if bytes.Equal(r.Bundle.Approvals[i].Encode(), a.Encode()) {
+	others := slices.Clone(r.Bundle.Approvals)
+	if i := slices.IndexFunc(others, func(o request.Approval) bool { return o.Principal == a.Principal }); i >= 0 {
+		old := others[i]
+		switch {
+		case bytes.Equal(old.Encode(), a.Encode()):
 			return nil, nil // it came before
+		case old.Approve && c.now() >= old.Expires:
+			others = slices.Delete(others, i, i+1) // a yes that lapsed may be given again
+		default:
+			return nil, refusal.Newf("approval.duplicate", "one answer a person", "approval: %s has answered this request already, at %s; an answer is given once, with whatever key",
+				a.Principal, request.Instant(old.Time))
 		}
-		return nil, refusal.Newf("approval.duplicate", "one answer a person", "approval: %s has answered this request already, at %s; an answer is given once, with whatever key",
-			a.Principal, request.Instant(r.Bundle.Approvals[i].Time))
 	}
 	if !r.State.unsigned() {
 		return nil, fmt.Errorf("%w: the request is %s: an answer changes nothing any more", ErrConflict, r.State)
 	}
 	with := *r.Bundle
-	with.Approvals = append(slices.Clone(with.Approvals), *a)
+	with.Approvals = append(others, *a)
 	with.Sort()
 	v, err := c.Governance().Roster.CheckBundle(&with, c.cluster, c.now())
 	if err != nil {

@@ -17,35 +17,41 @@ import (
 // without people. There is one goroutine a request.
 func (c *Coordinator) drive(id [32]byte, wake <-chan struct{}) {
 	defer c.park(id)
+	var r *Record // nil: to be read
 	for tries := 0; c.ctx.Err() == nil; {
-		r, err := c.store.get(c.ctx, id)
-		if err != nil {
-			if c.ctx.Err() == nil {
-				c.log.Error("couldn't read request", "err", err)
+		if r == nil {
+			var err error
+			if r, err = c.store.get(c.ctx, id); err != nil {
+				if c.ctx.Err() == nil {
+					c.log.Error("couldn't read request", "err", err)
+				}
+				return
 			}
-			return
 		}
 		if r.State.Final() {
 			c.forget(id)
 			return
 		}
 		from := r.State
-		err = c.step(r, wake)
+		err := c.step(r, wake)
+		if err == nil && r.State != from {
+			tries = 0 // r is as the database has it
+			continue
+		}
 		switch {
 		case c.ctx.Err() != nil:
 			return
-		case errors.Is(err, ErrConflict):
+		case err == nil, errors.Is(err, ErrConflict):
 			// It was changed meanwhile: cancelled, approved. Look again.
 		case errors.Is(err, errParked):
 			c.sleep(r, maxSleep, wake)
 			tries = 0
-		case err != nil:
-			c.reason(r.ID, from, err)
+		default:
+			c.reason(id, from, err)
 			c.sleep(r, delay(err, tries), wake)
 			tries++
-		case r.State != from:
-			tries = 0
 		}
+		r = nil
 	}
 }
 

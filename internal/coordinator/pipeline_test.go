@@ -221,6 +221,20 @@ func TestSilentEngine(t *testing.T) {
 	f.state(id, Confirmed)
 }
 
+// TestForgedVerdict: a verdict that does not verify is none.
+func TestForgedVerdict(t *testing.T) {
+	f := newFixture(t)
+	f.risk.Forge(true)
+	id := f.handIn(f.transfer(sim.Known, sim.ETH(1))).ID
+	r := f.waiting(id, "held: the risk engine's verdict is of no use", "does not verify")
+	if r.State != Screening || len(r.Bundle.Verdicts) != 0 {
+		t.Errorf("%s with %d verdicts", r.State, len(r.Bundle.Verdicts))
+	}
+	f.risk.Forge(false)
+	f.co.Wake()
+	f.state(id, Confirmed)
+}
+
 // TestHold: the engine is asked again until it changes its mind.
 func TestHold(t *testing.T) {
 	f := newFixture(t)

@@ -20,6 +20,10 @@ type tried struct {
 	trouble  map[uint16]bool             // vaults that cannot serve this request
 }
 
+func newTried() *tried {
+	return &tried{spent: map[string]bool{}, refused: map[uint16]*refusal.Refusal{}, trouble: map[uint16]bool{}}
+}
+
 // learn takes in what one attempt ended with.
 func (t *tried) learn(a *Attempt, replies []*cluster.Reply) {
 	done := 0
@@ -74,7 +78,7 @@ func (c *Coordinator) triedOf(r *Record) (*tried, error) {
 	if t != nil {
 		return t, nil
 	}
-	t = &tried{spent: map[string]bool{}, refused: map[uint16]*refusal.Refusal{}, trouble: map[uint16]bool{}}
+	t = newTried()
 	as, err := c.store.attempts(c.ctx, r.ID)
 	if err != nil {
 		return nil, err

@@ -21,6 +21,38 @@ type Attempt struct {
 	Replies  []*cluster.Reply // by vault
 }
 
+// begin stores an attempt before anybody hears of it, with the nonce and the
+// transaction that it is for.
+func (s *store) begin(ctx context.Context, id [32]byte, a *Attempt, v *version) (r *Record, err error) {
+	err = s.tx(ctx, func(tx *sql.Tx) error {
+		if r, err = scan(tx.QueryRow(selectRequests+` WHERE id = ?`, id[:])); err != nil {
+			return err
+		}
+		if r.State != Signing {
+			return fmt.Errorf("%w: the request is %s by now", ErrConflict, r.State)
+		}
+		if a.Unsigned = v.stored; a.Unsigned == nil {
+			nonce := v.first
+			if !v.loose {
+				if nonce, err = reserve(tx, r.Bundle.Request.Sender, v.first, id); err != nil {
+					return err
+				}
+			}
+			if a.Unsigned, err = v.build(nonce); err != nil {
+				return err
+			}
+		}
+		if err := addAttempt(tx, id, a); err != nil {
+			return err
+		}
+		return s.apply(tx, r, &move{To: Signing, Reason: r.Reason, Unsigned: a.Unsigned})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
 func addAttempt(tx *sql.Tx, request [32]byte, a *Attempt) error {
 	signers, err := json.Marshal(a.Signers)
 	if err != nil {
@@ -76,22 +108,19 @@ func (s *store) nonceOf(ctx context.Context, request [32]byte) (nonce uint64, ok
 	return nonce, err == nil, err
 }
 
-// reserveNonce takes the lowest nonce from first on that no other request holds,
-// or the one that this request holds already.
-func (s *store) reserveNonce(ctx context.Context, sender string, first uint64, request [32]byte) (nonce uint64, err error) {
-	err = s.tx(ctx, func(tx *sql.Tx) error {
-		switch err := tx.QueryRow(`SELECT nonce FROM nonces WHERE request = ?`, request[:]).Scan(&nonce); {
-		case err == nil:
-			return nil
-		case !errors.Is(err, sql.ErrNoRows):
-			return err
-		}
-		if nonce, err = freeNonce(tx, sender, first); err != nil {
-			return err
-		}
-		_, err := tx.Exec(`INSERT INTO nonces (sender, nonce, request) VALUES (?,?,?)`, sender, nonce, request[:])
-		return err
-	})
+// reserve takes the lowest nonce from first on that no other request holds, or the
+// one that this request holds already.
+func reserve(tx *sql.Tx, sender string, first uint64, request [32]byte) (nonce uint64, err error) {
+	switch err := tx.QueryRow(`SELECT nonce FROM nonces WHERE request = ?`, request[:]).Scan(&nonce); {
+	case err == nil:
+		return nonce, nil
+	case !errors.Is(err, sql.ErrNoRows):
+		return 0, err
+	}
+	if nonce, err = freeNonce(tx, sender, first); err != nil {
+		return 0, err
+	}
+	_, err = tx.Exec(`INSERT INTO nonces (sender, nonce, request) VALUES (?,?,?)`, sender, nonce, request[:])
 	return nonce, err
 }
 

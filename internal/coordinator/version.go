@@ -17,13 +17,22 @@ import (
 // plainGas is what a transfer without call data takes.
 const plainGas = 21000
 
-// version is the transaction that the vaults are asked to sign. Retries use the
-// one that is stored, so that a request has one version unless its fees must
-// change. What policy denies anyway takes no nonce: it is put together only so
-// that the vaults have something to refuse.
-func (c *Coordinator) version(r *Record, denied, again bool) ([]byte, error) {
+// version is the transaction that the vaults are asked to sign: one that is stored
+// already, or how to build one with a nonce.
+type version struct {
+	stored []byte
+	first  uint64 // the nonce that the chain waits for
+	loose  bool   // no nonce is kept for it: policy denies it anyway
+	build  func(nonce uint64) ([]byte, error)
+}
+
+// version decides on the transaction of the next attempt. Retries use the one that
+// is stored, so that a request has one version unless its fees must change. What
+// policy denies anyway takes no nonce: it is put together only so that the vaults
+// have something to refuse.
+func (c *Coordinator) version(r *Record, denied, again bool) (*version, error) {
 	if r.Unsigned != nil && (!again || denied) {
-		return r.Unsigned, nil
+		return &version{stored: r.Unsigned}, nil
 	}
 	m, err := c.quoted(r, again)
 	if err != nil {
@@ -35,26 +44,23 @@ func (c *Coordinator) version(r *Record, denied, again bool) ([]byte, error) {
 		}
 		m.gas = plainGas
 	}
-	q := r.Bundle.Request
 	if r.Unsigned != nil {
 		if good, err := c.stillGood(r, m); err != nil || good {
-			return r.Unsigned, err
+			return &version{stored: r.Unsigned}, err
 		}
 	}
-	fees, err := m.fees.Within(m.gas, q.MaxFee)
+	fees, err := m.fees.Within(m.gas, r.Bundle.Request.MaxFee)
 	if err != nil {
 		return nil, err
 	}
-	nonce := m.nonce
 	if !denied {
 		if err := m.affords(fees); err != nil {
 			return nil, err
 		}
-		if nonce, err = c.store.reserveNonce(c.ctx, q.Sender, m.nonce, r.ID); err != nil {
-			return nil, err
-		}
 	}
-	return rpc.Build(m.chain, nonce, m.gas, fees, m.intent).Encode()
+	return &version{first: m.nonce, loose: denied, build: func(nonce uint64) ([]byte, error) {
+		return rpc.Build(m.chain, nonce, m.gas, fees, m.intent).Encode()
+	}}, nil
 }
 
 // stillGood says whether the stored version can still be mined: it has its nonce,

@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"context"
+	"database/sql"
 	"encoding/binary"
 	"fmt"
 	"log/slog"
@@ -124,6 +125,15 @@ func (f *fixture) restartVault(id uint16) {
 	if err := f.v.Restart(id); err != nil {
 		f.t.Error(err)
 	}
+}
+
+// reserve takes a nonce, as the attempt of a request does.
+func (f *fixture) reserve(sender string, first uint64, request [32]byte) (nonce uint64, err error) {
+	err = f.co.store.tx(f.t.Context(), func(tx *sql.Tx) error {
+		nonce, err = reserve(tx, sender, first, request)
+		return err
+	})
+	return nonce, err
 }
 
 func (f *fixture) now() uint64 { return uint64(f.v.Clock.Now().UnixMilli()) }

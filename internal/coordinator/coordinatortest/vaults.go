@@ -274,6 +274,7 @@ type Engine struct {
 
 	mu      sync.Mutex // guards what follows
 	silent  bool
+	forge   bool
 	outcome request.Outcome
 	history int
 }
@@ -283,6 +284,13 @@ func (e *Engine) Set(silent bool, o request.Outcome) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.silent, e.outcome = silent, o
+}
+
+// Forge has it sign with another's key.
+func (e *Engine) Forge(on bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.forge = on
 }
 
 // History is how much of the past came with the last question.
@@ -305,6 +313,9 @@ func (e *Engine) Screen(_ context.Context, q *risk.Question) (*request.RiskVerdi
 	v := &request.RiskVerdict{Request: r.ID(), Engine: sim.Engine, Outcome: e.outcome, Time: uint64(e.clock.Now().UnixMilli()), Expires: r.Expires, Key: sim.PublicKey(k)}
 	if e.outcome != request.Pass {
 		v.Score, v.Reasons = 700, []string{"something is odd"}
+	}
+	if e.forge {
+		k = sim.Person(e.seed, sim.Trader)
 	}
 	v.Signature = sim.SignStatement(k, v.Statement())
 	return v, nil
