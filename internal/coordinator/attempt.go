@@ -3,7 +3,6 @@ package coordinator
 import (
 	"context"
 	"crypto/rand"
-	"database/sql"
 	"errors"
 	"fmt"
 	"io"
@@ -204,7 +203,7 @@ func (c *Coordinator) judge(r *Record, cert *dkg.Certificate, t *tried, a *Attem
 			m = n
 		}
 	}
-	m.Also = func(tx *sql.Tx) error { return c.store.addReplies(tx, a.ID, a.Replies) }
+	m.Also = func(tx *txn) error { return c.store.addReplies(tx, a.ID, a.Replies) }
 	if err := c.to(r, *m); err != nil {
 		return err
 	}
@@ -271,7 +270,7 @@ func (c *Coordinator) assemble(r *Record, cert *dkg.Certificate, a *Attempt) err
 	}
 	err = c.to(r, move{
 		To: Signed, Reason: fmt.Sprintf("by vaults %v", a.Signers), Raw: raw, TxID: txid,
-		Also: func(tx *sql.Tx) error {
+		Also: func(tx *txn) error {
 			return errors.Join(c.store.addReplies(tx, a.ID, a.Replies), addDeliveries(tx, a.ID, a.Signers, x.Encode()))
 		},
 	})

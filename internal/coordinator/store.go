@@ -32,6 +32,84 @@ type store struct {
 	// error before it means that the process died before the commit, one after it
 	// that it died right then.
 	fault atomic.Pointer[func(committed bool) error]
+	// compiled holds the statements of every request's way; compiling them takes
+	// longer than running them.
+	compiled map[string]*sql.Stmt
+}
+
+// txn is one transaction.
+type txn struct {
+	tx       *sql.Tx
+	compiled map[string]*sql.Stmt
+}
+
+// Exec runs a statement.
+func (t *txn) Exec(q string, args ...any) (sql.Result, error) {
+	if st := t.compiled[q]; st != nil {
+		return t.tx.Stmt(st).Exec(args...)
+	}
+	return t.tx.Exec(q, args...)
+}
+
+// QueryRow reads one row.
+func (t *txn) QueryRow(q string, args ...any) *sql.Row {
+	if st := t.compiled[q]; st != nil {
+		return t.tx.Stmt(st).QueryRow(args...)
+	}
+	return t.tx.QueryRow(q, args...)
+}
+
+func (s *store) row(ctx context.Context, q string, args ...any) *sql.Row {
+	if st := s.compiled[q]; st != nil {
+		return st.QueryRowContext(ctx, args...)
+	}
+	return s.db.QueryRowContext(ctx, q, args...)
+}
+
+func (s *store) rows(ctx context.Context, q string, args ...any) (*sql.Rows, error) {
+	if st := s.compiled[q]; st != nil {
+		return st.QueryContext(ctx, args...)
+	}
+	return s.db.QueryContext(ctx, q, args...)
+}
+
+// The statements that are compiled once.
+const (
+	selectRequests = `SELECT id, bundle, state, reason, created, updated, unsigned, raw, txid, receipt FROM requests`
+	sqlRequest     = selectRequests + ` WHERE id = ?`
+	sqlPropose     = `INSERT INTO requests (id, wallet, bundle, state, reason, created, updated) VALUES (?,?,?,?,?,?,?)`
+	sqlMove        = `UPDATE requests SET state = ?, reason = ?, updated = ?, bundle = COALESCE(?, bundle), unsigned = COALESCE(?, unsigned),
+		raw = COALESCE(?, raw), txid = COALESCE(?, txid), receipt = COALESCE(?, receipt) WHERE id = ?`
+	sqlStep = `INSERT INTO transitions (request, seq, state, reason, time)
+		SELECT ?, COALESCE(MAX(seq), 0) + 1, ?, ?, ? FROM transitions WHERE request = ?`
+	sqlStanding   = `SELECT state, reason, (SELECT MAX(seq) FROM transitions WHERE request = id) FROM requests WHERE id = ?`
+	sqlSteps      = `SELECT state, reason, time FROM transitions WHERE request = ? ORDER BY seq`
+	sqlAttempt    = `INSERT INTO attempts (id, request, signers, unsigned, time) VALUES (?,?,?,?,?)`
+	sqlAttempts   = `SELECT id, signers, unsigned, time FROM attempts WHERE request = ? ORDER BY rowid`
+	sqlReply      = `INSERT OR REPLACE INTO replies (attempt, vault, reply, time) VALUES (?,?,?,?)`
+	sqlReplies    = `SELECT reply FROM replies WHERE attempt = ? ORDER BY vault`
+	sqlDelivery   = `INSERT OR IGNORE INTO deliveries (attempt, vault, receipt) VALUES (?,?,?)`
+	sqlDeliveries = `SELECT attempt, vault, receipt FROM deliveries ORDER BY rowid`
+	sqlDelivered  = `DELETE FROM deliveries WHERE attempt = ? AND vault = ?`
+	sqlNonce      = `SELECT nonce FROM nonces WHERE request = ?`
+	sqlTaken      = `SELECT COUNT(*) FROM nonces WHERE sender = ? AND nonce = ?`
+	sqlReserve    = `INSERT INTO nonces (sender, nonce, request) VALUES (?,?,?)`
+	sqlRelease    = `DELETE FROM nonces WHERE request = ?`
+)
+
+func (s *store) compile() error {
+	s.compiled = map[string]*sql.Stmt{}
+	for _, q := range []string{
+		sqlRequest, sqlPropose, sqlMove, sqlStep, sqlStanding, sqlSteps, sqlAttempt, sqlAttempts, sqlReply, sqlReplies,
+		sqlDelivery, sqlDeliveries, sqlDelivered, sqlNonce, sqlTaken, sqlReserve, sqlRelease,
+	} {
+		st, err := s.db.Prepare(q)
+		if err != nil {
+			return fmt.Errorf("couldn't compile %q: %w", q, err)
+		}
+		s.compiled[q] = st
+	}
+	return nil
 }
 
 const schema = `
@@ -97,7 +175,11 @@ func openDatabase(path string, cluster [32]byte, now func() uint64) (*store, err
 	if _, err := db.Exec(schema); err != nil {
 		return nil, errors.Join(fmt.Errorf("is it a coordinator's? %w", err), db.Close())
 	}
-	if err := s.checkMeta(cluster); err != nil {
+	err = s.checkMeta(cluster)
+	if err == nil {
+		err = s.compile()
+	}
+	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	return s, nil
@@ -105,7 +187,7 @@ func openDatabase(path string, cluster [32]byte, now func() uint64) (*store, err
 
 // checkMeta ties the file to one cluster and one version of its tables.
 func (s *store) checkMeta(cluster [32]byte) error {
-	return s.tx(context.Background(), func(tx *sql.Tx) error {
+	return s.tx(context.Background(), func(tx *txn) error {
 		for name, want := range map[string][]byte{"cluster": cluster[:], "schema": []byte(schemaVersion)} {
 			if _, err := tx.Exec(`INSERT OR IGNORE INTO meta (name, value) VALUES (?,?)`, name, want); err != nil {
 				return err
@@ -153,21 +235,21 @@ type Transition struct {
 	Time   uint64
 }
 
-func (s *store) tx(ctx context.Context, f func(*sql.Tx) error) error {
-	tx, err := s.db.BeginTx(ctx, nil)
+func (s *store) tx(ctx context.Context, f func(*txn) error) error {
+	begun, err := s.db.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("couldn't begin a transaction of the database: %w", err)
 	}
-	err = f(tx)
+	err = f(&txn{begun, s.compiled})
 	fault := s.fault.Load()
 	if err == nil && fault != nil {
 		err = (*fault)(false)
 	}
 	if err != nil {
-		_ = tx.Rollback()
+		_ = begun.Rollback()
 		return err
 	}
-	if err := tx.Commit(); err != nil {
+	if err := begun.Commit(); err != nil {
 		return fmt.Errorf("couldn't commit to the database: %w", err)
 	}
 	if fault != nil {
@@ -180,14 +262,13 @@ func (s *store) tx(ctx context.Context, f func(*sql.Tx) error) error {
 // request twice is one; created says whether it is new.
 func (s *store) insert(ctx context.Context, b *request.Bundle, first move) (r *Record, created bool, err error) {
 	id := b.Request.ID()
-	err = s.tx(ctx, func(tx *sql.Tx) error {
-		if r, err = scan(tx.QueryRow(selectRequests+` WHERE id = ?`, id[:])); !errors.Is(err, ErrNotFound) {
+	err = s.tx(ctx, func(tx *txn) error {
+		if r, err = scan(tx.QueryRow(sqlRequest, id[:])); !errors.Is(err, ErrNotFound) {
 			return err // the id names the request's bytes: it is the same one
 		}
 		t, reason := s.now(), "proposed by "+b.Request.Initiator
 		r, created = &Record{ID: id, Bundle: b, State: Draft, Reason: reason, Created: t, Updated: t}, true
-		if _, err := tx.Exec(`INSERT INTO requests (id, wallet, bundle, state, reason, created, updated) VALUES (?,?,?,?,?,?,?)`,
-			id[:], b.Request.Wallet[:], b.Encode(), Draft, reason, t, t); err != nil {
+		if _, err := tx.Exec(sqlPropose, id[:], b.Request.Wallet[:], b.Encode(), Draft, reason, t, t); err != nil {
 			return err
 		}
 		if err := history(tx, id, Draft, reason, t); err != nil {
@@ -201,9 +282,8 @@ func (s *store) insert(ctx context.Context, b *request.Bundle, first move) (r *R
 	return r, created, nil
 }
 
-func history(tx *sql.Tx, id [32]byte, st State, reason string, t uint64) error {
-	_, err := tx.Exec(`INSERT INTO transitions (request, seq, state, reason, time)
-		SELECT ?, COALESCE(MAX(seq), 0) + 1, ?, ?, ? FROM transitions WHERE request = ?`, id[:], st, reason, t, id[:])
+func history(tx *txn, id [32]byte, st State, reason string, t uint64) error {
+	_, err := tx.Exec(sqlStep, id[:], st, reason, t, id[:])
 	return err
 }
 
@@ -221,14 +301,14 @@ type move struct {
 	// refusal is all that is missing.
 	Denies bool
 	// Also is done in the same transaction.
-	Also func(*sql.Tx) error
+	Also func(*txn) error
 }
 
 // update changes a request in one transaction. f sees it as it is, and says what
 // becomes of it; nil changes nothing. f must not use the database.
 func (s *store) update(ctx context.Context, id [32]byte, f func(*Record) (*move, error)) (r *Record, err error) {
-	err = s.tx(ctx, func(tx *sql.Tx) error {
-		if r, err = scan(tx.QueryRow(selectRequests+` WHERE id = ?`, id[:])); err != nil {
+	err = s.tx(ctx, func(tx *txn) error {
+		if r, err = scan(tx.QueryRow(sqlRequest, id[:])); err != nil {
 			return err
 		}
 		m, err := f(r)
@@ -244,7 +324,7 @@ func (s *store) update(ctx context.Context, id [32]byte, f func(*Record) (*move,
 }
 
 // apply makes one move of r, here and in the database.
-func (s *store) apply(tx *sql.Tx, r *Record, m *move) error {
+func (s *store) apply(tx *txn, r *Record, m *move) error {
 	if r.State != m.To {
 		if err := r.State.check(m.To); err != nil {
 			return err
@@ -252,30 +332,25 @@ func (s *store) apply(tx *sql.Tx, r *Record, m *move) error {
 	}
 	told := r.State == m.To && r.Reason == m.Reason
 	r.State, r.Reason, r.Updated = m.To, m.Reason, s.now()
-	set, args := `state = ?, reason = ?, updated = ?`, []any{m.To, m.Reason, r.Updated}
-	column := func(name string, v any) { set, args = set+", "+name+" = ?", append(args, v) }
+	// A nil argument leaves its column as it is.
+	var bundle, unsigned, raw, txid, receipt any
 	if m.Bundle != nil {
-		r.Bundle = m.Bundle
-		column("bundle", m.Bundle.Encode())
+		r.Bundle, bundle = m.Bundle, m.Bundle.Encode()
 	}
 	if m.Unsigned != nil {
-		r.Unsigned = m.Unsigned
-		column("unsigned", m.Unsigned)
+		r.Unsigned, unsigned = m.Unsigned, m.Unsigned
 	}
 	if m.Raw != nil {
-		r.Raw, r.TxID = m.Raw, m.TxID
-		column("raw", m.Raw)
-		column("txid", m.TxID)
+		r.Raw, r.TxID, raw, txid = m.Raw, m.TxID, m.Raw, m.TxID
 	}
 	if m.Receipt != nil {
 		b, err := json.Marshal(m.Receipt)
 		if err != nil {
 			return err
 		}
-		r.Receipt = m.Receipt
-		column("receipt", b)
+		r.Receipt, receipt = m.Receipt, b
 	}
-	if _, err := tx.Exec(`UPDATE requests SET `+set+` WHERE id = ?`, append(args, r.ID[:])...); err != nil {
+	if _, err := tx.Exec(sqlMove, m.To, m.Reason, r.Updated, bundle, unsigned, raw, txid, receipt, r.ID[:]); err != nil {
 		return err
 	}
 	if !told {
@@ -285,7 +360,7 @@ func (s *store) apply(tx *sql.Tx, r *Record, m *move) error {
 	}
 	if m.To.frees() {
 		// It ends without a transaction on the chain: its nonce is free again.
-		if _, err := tx.Exec(`DELETE FROM nonces WHERE request = ?`, r.ID[:]); err != nil {
+		if _, err := tx.Exec(sqlRelease, r.ID[:]); err != nil {
 			return err
 		}
 	}
@@ -301,8 +376,6 @@ func lookup(err error) error {
 	}
 	return err
 }
-
-const selectRequests = `SELECT id, bundle, state, reason, created, updated, unsigned, raw, txid, receipt FROM requests`
 
 func scan(row interface{ Scan(...any) error }) (*Record, error) {
 	var r Record
@@ -325,11 +398,11 @@ func scan(row interface{ Scan(...any) error }) (*Record, error) {
 }
 
 func (s *store) get(ctx context.Context, id [32]byte) (*Record, error) {
-	return scan(s.db.QueryRowContext(ctx, selectRequests+` WHERE id = ?`, id[:]))
+	return scan(s.row(ctx, sqlRequest, id[:]))
 }
 
 func (s *store) standing(ctx context.Context, id [32]byte) (st State, reason string, steps int, err error) {
-	err = s.db.QueryRowContext(ctx, `SELECT state, reason, (SELECT MAX(seq) FROM transitions WHERE request = id) FROM requests WHERE id = ?`, id[:]).Scan(&st, &reason, &steps)
+	err = s.row(ctx, sqlStanding, id[:]).Scan(&st, &reason, &steps)
 	return st, reason, steps, lookup(err)
 }
 
@@ -357,14 +430,14 @@ func (s *store) past(ctx context.Context, wallet [32]byte, limit int) ([]*Record
 }
 
 func (s *store) query(ctx context.Context, q string, args ...any) ([]*Record, error) {
-	return collect(ctx, s.db, scan0, q, args...)
+	return collect(ctx, s, scan0, q, args...)
 }
 
 func scan0(rows *sql.Rows) (*Record, error) { return scan(rows) }
 
 // collect reads all rows.
-func collect[T any](ctx context.Context, db *sql.DB, scan func(*sql.Rows) (T, error), q string, args ...any) ([]T, error) {
-	rows, err := db.QueryContext(ctx, q, args...)
+func collect[T any](ctx context.Context, s *store, scan func(*sql.Rows) (T, error), q string, args ...any) ([]T, error) {
+	rows, err := s.rows(ctx, q, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -381,7 +454,7 @@ func collect[T any](ctx context.Context, db *sql.DB, scan func(*sql.Rows) (T, er
 }
 
 func (s *store) history(ctx context.Context, id [32]byte) ([]Transition, error) {
-	return collect(ctx, s.db, func(rows *sql.Rows) (t Transition, err error) {
+	return collect(ctx, s, func(rows *sql.Rows) (t Transition, err error) {
 		return t, rows.Scan(&t.State, &t.Reason, &t.Time)
-	}, `SELECT state, reason, time FROM transitions WHERE request = ? ORDER BY seq`, id[:])
+	}, sqlSteps, id[:])
 }

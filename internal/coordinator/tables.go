@@ -24,8 +24,8 @@ type Attempt struct {
 // begin stores an attempt before anybody hears of it, with the nonce and the
 // transaction that it is for.
 func (s *store) begin(ctx context.Context, id [32]byte, a *Attempt, v *version) (r *Record, err error) {
-	err = s.tx(ctx, func(tx *sql.Tx) error {
-		if r, err = scan(tx.QueryRow(selectRequests+` WHERE id = ?`, id[:])); err != nil {
+	err = s.tx(ctx, func(tx *txn) error {
+		if r, err = scan(tx.QueryRow(sqlRequest, id[:])); err != nil {
 			return err
 		}
 		if r.State != Signing {
@@ -53,18 +53,18 @@ func (s *store) begin(ctx context.Context, id [32]byte, a *Attempt, v *version) 
 	return r, nil
 }
 
-func addAttempt(tx *sql.Tx, request [32]byte, a *Attempt) error {
+func addAttempt(tx *txn, request [32]byte, a *Attempt) error {
 	signers, err := json.Marshal(a.Signers)
 	if err != nil {
 		return err
 	}
-	_, err = tx.Exec(`INSERT INTO attempts (id, request, signers, unsigned, time) VALUES (?,?,?,?,?)`, a.ID[:], request[:], signers, a.Unsigned, a.Time)
+	_, err = tx.Exec(sqlAttempt, a.ID[:], request[:], signers, a.Unsigned, a.Time)
 	return err
 }
 
-func (s *store) addReplies(tx *sql.Tx, attempt [16]byte, replies []*cluster.Reply) error {
+func (s *store) addReplies(tx *txn, attempt [16]byte, replies []*cluster.Reply) error {
 	for _, r := range replies {
-		if _, err := tx.Exec(`INSERT OR REPLACE INTO replies (attempt, vault, reply, time) VALUES (?,?,?,?)`, attempt[:], r.Vault, r.Encode(), s.now()); err != nil {
+		if _, err := tx.Exec(sqlReply, attempt[:], r.Vault, r.Encode(), s.now()); err != nil {
 			return err
 		}
 	}
@@ -72,7 +72,7 @@ func (s *store) addReplies(tx *sql.Tx, attempt [16]byte, replies []*cluster.Repl
 }
 
 func (s *store) attempts(ctx context.Context, request [32]byte) ([]*Attempt, error) {
-	out, err := collect(ctx, s.db, func(rows *sql.Rows) (*Attempt, error) {
+	out, err := collect(ctx, s, func(rows *sql.Rows) (*Attempt, error) {
 		a := new(Attempt)
 		var id, signers []byte
 		if err := rows.Scan(&id, &signers, &a.Unsigned, &a.Time); err != nil {
@@ -80,18 +80,18 @@ func (s *store) attempts(ctx context.Context, request [32]byte) ([]*Attempt, err
 		}
 		copy(a.ID[:], id)
 		return a, json.Unmarshal(signers, &a.Signers)
-	}, `SELECT id, signers, unsigned, time FROM attempts WHERE request = ? ORDER BY rowid`, request[:])
+	}, sqlAttempts, request[:])
 	if err != nil {
 		return nil, err
 	}
 	for _, a := range out {
-		a.Replies, err = collect(ctx, s.db, func(rows *sql.Rows) (*cluster.Reply, error) {
+		a.Replies, err = collect(ctx, s, func(rows *sql.Rows) (*cluster.Reply, error) {
 			var b []byte
 			if err := rows.Scan(&b); err != nil {
 				return nil, err
 			}
 			return cluster.DecodeReply(b)
-		}, `SELECT reply FROM replies WHERE attempt = ? ORDER BY vault`, a.ID[:])
+		}, sqlReplies, a.ID[:])
 		if err != nil {
 			return nil, err
 		}
@@ -101,7 +101,7 @@ func (s *store) attempts(ctx context.Context, request [32]byte) ([]*Attempt, err
 
 // nonceOf returns the nonce that a request holds.
 func (s *store) nonceOf(ctx context.Context, request [32]byte) (nonce uint64, ok bool, err error) {
-	err = s.db.QueryRowContext(ctx, `SELECT nonce FROM nonces WHERE request = ?`, request[:]).Scan(&nonce)
+	err = s.row(ctx, sqlNonce, request[:]).Scan(&nonce)
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, false, nil
 	}
@@ -110,8 +110,8 @@ func (s *store) nonceOf(ctx context.Context, request [32]byte) (nonce uint64, ok
 
 // reserve takes the lowest nonce from first on that no other request holds, or the
 // one that this request holds already.
-func reserve(tx *sql.Tx, sender string, first uint64, request [32]byte) (nonce uint64, err error) {
-	switch err := tx.QueryRow(`SELECT nonce FROM nonces WHERE request = ?`, request[:]).Scan(&nonce); {
+func reserve(tx *txn, sender string, first uint64, request [32]byte) (nonce uint64, err error) {
+	switch err := tx.QueryRow(sqlNonce, request[:]).Scan(&nonce); {
 	case err == nil:
 		return nonce, nil
 	case !errors.Is(err, sql.ErrNoRows):
@@ -120,14 +120,14 @@ func reserve(tx *sql.Tx, sender string, first uint64, request [32]byte) (nonce u
 	if nonce, err = freeNonce(tx, sender, first); err != nil {
 		return 0, err
 	}
-	_, err = tx.Exec(`INSERT INTO nonces (sender, nonce, request) VALUES (?,?,?)`, sender, nonce, request[:])
+	_, err = tx.Exec(sqlReserve, sender, nonce, request[:])
 	return nonce, err
 }
 
-func freeNonce(tx *sql.Tx, sender string, first uint64) (uint64, error) {
+func freeNonce(tx *txn, sender string, first uint64) (uint64, error) {
 	for nonce := first; ; nonce++ {
 		var n int
-		if err := tx.QueryRow(`SELECT COUNT(*) FROM nonces WHERE sender = ? AND nonce = ?`, sender, nonce).Scan(&n); err != nil {
+		if err := tx.QueryRow(sqlTaken, sender, nonce).Scan(&n); err != nil {
 			return 0, err
 		}
 		if n == 0 {
@@ -143,9 +143,9 @@ type Delivery struct {
 	Receipt []byte
 }
 
-func addDeliveries(tx *sql.Tx, attempt [16]byte, vaults []uint16, receipt []byte) error {
+func addDeliveries(tx *txn, attempt [16]byte, vaults []uint16, receipt []byte) error {
 	for _, v := range vaults {
-		if _, err := tx.Exec(`INSERT OR IGNORE INTO deliveries (attempt, vault, receipt) VALUES (?,?,?)`, attempt[:], v, receipt); err != nil {
+		if _, err := tx.Exec(sqlDelivery, attempt[:], v, receipt); err != nil {
 			return err
 		}
 	}
@@ -153,19 +153,19 @@ func addDeliveries(tx *sql.Tx, attempt [16]byte, vaults []uint16, receipt []byte
 }
 
 func (s *store) deliveries(ctx context.Context) ([]*Delivery, error) {
-	return collect(ctx, s.db, func(rows *sql.Rows) (*Delivery, error) {
+	return collect(ctx, s, func(rows *sql.Rows) (*Delivery, error) {
 		d := new(Delivery)
 		var attempt []byte
 		err := rows.Scan(&attempt, &d.Vault, &d.Receipt)
 		copy(d.Attempt[:], attempt)
 		return d, err
-	}, `SELECT attempt, vault, receipt FROM deliveries ORDER BY rowid`)
+	}, sqlDeliveries)
 }
 
 func (s *store) delivered(ctx context.Context, done []*Delivery) error {
-	return s.tx(ctx, func(tx *sql.Tx) error {
+	return s.tx(ctx, func(tx *txn) error {
 		for _, d := range done {
-			if _, err := tx.Exec(`DELETE FROM deliveries WHERE attempt = ? AND vault = ?`, d.Attempt[:], d.Vault); err != nil {
+			if _, err := tx.Exec(sqlDelivered, d.Attempt[:], d.Vault); err != nil {
 				return err
 			}
 		}
@@ -188,7 +188,7 @@ func (s *store) addWallet(ctx context.Context, w *Wallet) error {
 }
 
 func (s *store) wallets(ctx context.Context) ([]*Wallet, error) {
-	return collect(ctx, s.db, func(rows *sql.Rows) (*Wallet, error) {
+	return collect(ctx, s, func(rows *sql.Rows) (*Wallet, error) {
 		w := new(Wallet)
 		var id []byte
 		err := rows.Scan(&id, &w.Name, &w.Order, &w.Certificate, &w.Created)
@@ -200,7 +200,7 @@ func (s *store) wallets(ctx context.Context) ([]*Wallet, error) {
 // keygenAttempt returns the attempt of an order: the same order always runs
 // under the same id, so that a vault which finished it earlier recognises it.
 func (s *store) keygenAttempt(ctx context.Context, order []byte, name string, fresh [16]byte) (attempt [16]byte, err error) {
-	err = s.tx(ctx, func(tx *sql.Tx) error {
+	err = s.tx(ctx, func(tx *txn) error {
 		var b []byte
 		switch err := tx.QueryRow(`SELECT attempt FROM keygens WHERE orders = ?`, order).Scan(&b); {
 		case err == nil:
@@ -238,7 +238,7 @@ func (s *store) putChange(ctx context.Context, c *governance.SignedChange, appli
 }
 
 func (s *store) changes(ctx context.Context) ([]*StoredChange, error) {
-	return collect(ctx, s.db, func(rows *sql.Rows) (*StoredChange, error) {
+	return collect(ctx, s, func(rows *sql.Rows) (*StoredChange, error) {
 		c := new(StoredChange)
 		var b []byte
 		if err := rows.Scan(&b, &c.Applied, &c.Time); err != nil {
@@ -262,6 +262,6 @@ func prefixRange(prefix []byte) (from, to [32]byte) {
 
 // releaseNonce gives up the nonce of a request.
 func (s *store) releaseNonce(ctx context.Context, request [32]byte) error {
-	_, err := s.db.ExecContext(ctx, `DELETE FROM nonces WHERE request = ?`, request[:])
+	_, err := s.db.ExecContext(ctx, sqlRelease, request[:])
 	return err
 }

@@ -2,7 +2,6 @@ package coordinator
 
 import (
 	"context"
-	"database/sql"
 	"encoding/binary"
 	"fmt"
 	"log/slog"
@@ -129,7 +128,7 @@ func (f *fixture) restartVault(id uint16) {
 
 // reserve takes a nonce, as the attempt of a request does.
 func (f *fixture) reserve(sender string, first uint64, request [32]byte) (nonce uint64, err error) {
-	err = f.co.store.tx(f.t.Context(), func(tx *sql.Tx) error {
+	err = f.co.store.tx(f.t.Context(), func(tx *txn) error {
 		nonce, err = reserve(tx, sender, first, request)
 		return err
 	})
