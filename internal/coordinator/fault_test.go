@@ -179,6 +179,55 @@ func TestOneVaultAgainst(t *testing.T) {
 	}
 }
 
+// TestRefuserIsNotAskedAgain: it waits for another vault instead.
+func TestRefuserIsNotAskedAgain(t *testing.T) {
+	no := refusal.New("policy.rule", "its-own", "vault 2 does not feel like it", "another day")
+	first := newFixture(t)
+	f := fixtureOf(t, first.v, sharedOrder(), devnode.Options{}, func(o *Options) {
+		o.Vaults = &overruled{o.Vaults, func(vault uint16, c *cluster.Command) *cluster.Reply {
+			if vault == 2 && c.Kind == cluster.CommandSign {
+				return &cluster.Reply{Vault: 2, Outcome: cluster.OutcomeRefused, Refusal: no.Encode()}
+			}
+			return nil
+		}}
+	})
+	f.v.Crash(3)
+	f.co.VaultsChanged()
+	id := f.handIn(f.transfer(sim.Known, sim.ETH(1))).ID
+	f.waiting(id, "2 of 3 vaults reachable", "vault 2 refuses")
+	f.restart() // it is remembered
+	f.waiting(id, "2 of 3 vaults reachable", "vault 2 refuses")
+	f.restartVault(3)
+	f.state(id, Confirmed)
+	n := 0
+	for _, a := range f.attempts(id) {
+		if slices.Contains(a.Signers, 2) {
+			n++
+		}
+	}
+	if n != 1 {
+		t.Errorf("vault 2 was asked %d times", n)
+	}
+}
+
+// TestLeftBehind: after a restart the vaults are told to end the attempt whose
+// answers nobody waits for any more.
+func TestLeftBehind(t *testing.T) {
+	f := newFixture(t)
+	f.v.Hold(1, 2, 3)
+	id := f.handIn(f.transfer(sim.Known, sim.ETH(1))).ID
+	f.sessions(2)
+	before := f.v.Asked(cluster.CommandAbandon)
+	f.restart()
+	for begun := time.Now(); f.v.Asked(cluster.CommandAbandon) < before+2; {
+		if time.Since(begun) > 10*time.Second {
+			t.Fatal("nobody ended it")
+		}
+	}
+	f.v.Heal()
+	f.state(id, Confirmed)
+}
+
 func sharedOrder() *governance.KeygenOrder { return shared.order }
 
 // TestTwoVaultsAgainst: too few are left that might say yes.

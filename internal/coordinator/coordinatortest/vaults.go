@@ -169,6 +169,9 @@ func (v *Vaults) Do(f func(*sim.World)) {
 
 // Command implements Vaults.
 func (v *Vaults) Command(ctx context.Context, vault uint16, body []byte) ([]byte, error) {
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
 	reply := make(chan any, 1)
 	v.Do(func(*sim.World) {
 		c, err := cluster.DecodeCommand(body)
