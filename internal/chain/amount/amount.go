@@ -54,12 +54,20 @@ func parse(text string, units []Unit) (a chain.Amount, err error) {
 	if end < 0 {
 		return a, fmt.Errorf("it names no unit, want one of %s", names(units))
 	}
+	if number, _, _ := strings.Cut(text, " "); strings.ContainsAny(number, ",_") || exponent(number[min(end, len(number)):]) {
+		return a, fmt.Errorf("%q is not a number, want digits and a point like 1500.5: no commas, no exponent", number)
+	}
 	number, symbol := text[:end], strings.TrimLeft(text[end:], " ")
 	unit, err := find(symbol, units)
 	if err != nil {
 		return a, err
 	}
 	return scale(number, unit)
+}
+
+// exponent says that what follows the digits is one: "e80", "E-3".
+func exponent(rest string) bool {
+	return len(rest) > 1 && (rest[0] == 'e' || rest[0] == 'E') && strings.ContainsAny(rest[1:2], "+-0123456789")
 }
 
 // scale returns number · 10^decimals exactly.
