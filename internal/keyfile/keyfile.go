@@ -71,8 +71,7 @@ func (k *Key) Write(path string) (err error) {
 	if err != nil {
 		return err
 	}
-	line := []byte(fmt.Sprintf("%s %s ed25519 ", magic, k.Principal))
-	line = append(base64.RawURLEncoding.AppendEncode(line, k.seed.Reveal()), '\n')
+	line := k.line()
 	defer secret.Wipe(line)
 	_, err = f.Write(line)
 	if err == nil {
@@ -82,6 +81,12 @@ func (k *Key) Write(path string) (err error) {
 		return errors.Join(err, os.Remove(path))
 	}
 	return syncDir(filepath.Dir(path))
+}
+
+// line is the content of the file.
+func (k *Key) line() []byte {
+	line := []byte(fmt.Sprintf("%s %s ed25519 ", magic, k.Principal))
+	return append(base64.RawURLEncoding.AppendEncode(line, k.seed.Reveal()), '\n')
 }
 
 func syncDir(dir string) error {

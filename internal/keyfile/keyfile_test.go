@@ -107,3 +107,17 @@ func TestBadFiles(t *testing.T) {
 		t.Error("no randomness")
 	}
 }
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte("coffer-key-v1 bob ed25519 BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc\n"))
+	f.Add([]byte("coffer-key-v1 bob ed25519 "))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		k, err := parse(b)
+		if err != nil {
+			return
+		}
+		if got := k.line(); !bytes.Equal(bytes.TrimSuffix(b, []byte("\n")), bytes.TrimSuffix(got, []byte("\n"))) {
+			t.Fatalf("%q is read as %q", b, got)
+		}
+	})
+}
