@@ -1,6 +1,7 @@
 package client_test
 
 import (
+	"encoding/base64"
 	"encoding/hex"
 	"os"
 	"path/filepath"
@@ -12,6 +13,8 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/cofferhq/coffer/client"
+	"github.com/cofferhq/coffer/internal/request"
+	"github.com/cofferhq/coffer/internal/signature"
 )
 
 const chain = "eip155:31337"
@@ -229,6 +232,49 @@ func TestSigner(t *testing.T) {
 	}
 	if _, err := client.ReadToken(filepath.Join(dir, "none")); err == nil {
 		t.Error("a token that is not there")
+	}
+}
+
+// TestAnswers: an approval is for exactly the request that was decoded, and a
+// shorter validity than the request's is kept.
+func TestAnswers(t *testing.T) {
+	d, err := client.NewTransfer(cluster, wallet, chain, to, "1 ETH")
+	if err != nil {
+		t.Fatal(err)
+	}
+	x, err := d.Decoded()
+	if err != nil {
+		t.Fatal(err)
+	}
+	bob := signer(t, "bob")
+	decode := func(s string) *request.Approval {
+		t.Helper()
+		b, err := base64.RawURLEncoding.DecodeString(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := request.DecodeApproval(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := signature.Verify(a.Key, a.Statement(), a.Signature); err != nil || hex.EncodeToString(a.Request[:]) != x.ID || a.Principal != "bob" {
+			t.Errorf("%+v: %v", a, err)
+		}
+		return a
+	}
+	whole, err := bob.Approve(x, true, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a := decode(whole); !a.Approve || a.Expires != uint64(x.Expires.UnixMilli()) {
+		t.Errorf("%+v", a)
+	}
+	short, err := bob.Approve(x, false, time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a := decode(short); a.Approve || a.Expires != a.Time+60_000 {
+		t.Errorf("%+v", a)
 	}
 }
 
