@@ -117,8 +117,7 @@ func (f *fixture) outlives(id [32]byte, dead <-chan struct{}) bool {
 	for {
 		changed, release := f.co.Changed(id)
 		r, err := f.co.store.get(context.Background(), id)
-		due, derr := f.co.store.deliveries(context.Background())
-		over := err == nil && derr == nil && r.State.Final() && len(due) == 0
+		over := err == nil && r.State.Final() && f.due() == 0
 		select {
 		case <-dead:
 			release()

@@ -1,9 +1,11 @@
 package coordinator
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cofferhq/coffer/internal/audit"
 	"github.com/cofferhq/coffer/internal/cluster"
@@ -76,20 +78,60 @@ func TestPipeline(t *testing.T) {
 	})
 }
 
+// due is how many receipts vaults do not have yet.
+func (f *fixture) due() (n int) {
+	f.t.Helper()
+	for id := uint16(1); id <= 3; id++ {
+		ds, err := f.co.store.deliveries(context.Background(), id, 1000)
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		n += len(ds)
+	}
+	return n
+}
+
 // delivered waits until the courier has nothing left to bring.
 func (f *fixture) delivered() {
 	f.t.Helper()
 	for range 2000 {
-		due, err := f.co.store.deliveries(f.t.Context())
-		if err != nil {
-			f.t.Fatal(err)
-		}
-		if len(due) == 0 {
+		if f.due() == 0 {
 			return
 		}
 		f.v.Do(func(*sim.World) {}) // the courier needs the world's goroutine too
 	}
 	f.t.Fatal("receipts are still due")
+}
+
+// TestBacklog: a vault that was away gets everything, in portions; what it refuses
+// is not brought again.
+func TestBacklog(t *testing.T) {
+	f := newFixture(t)
+	f.v.Crash(1)
+	err := f.co.store.tx(t.Context(), func(tx *txn) error {
+		for i := range byte(3 * maxDelivery / 2) {
+			if err := addDeliveries(tx, [16]byte{i}, []uint16{1, 2}, []byte("no receipt")); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.restart()
+	for begun := time.Now(); f.due() > 3*maxDelivery/2; { // vault 2 has its own
+		if time.Since(begun) > patience {
+			t.Fatalf("%d are due", f.due())
+		}
+	}
+	f.restartVault(1)
+	f.co.VaultsChanged()
+	for begun := time.Now(); f.due() > 0; {
+		if time.Since(begun) > patience {
+			t.Fatalf("%d are due", f.due())
+		}
+	}
 }
 
 func TestApprovals(t *testing.T) {

@@ -89,7 +89,7 @@ const (
 	sqlReply      = `INSERT OR REPLACE INTO replies (attempt, vault, reply, time) VALUES (?,?,?,?)`
 	sqlReplies    = `SELECT reply FROM replies WHERE attempt = ? ORDER BY vault`
 	sqlDelivery   = `INSERT OR IGNORE INTO deliveries (attempt, vault, receipt) VALUES (?,?,?)`
-	sqlDeliveries = `SELECT attempt, vault, receipt FROM deliveries ORDER BY rowid`
+	sqlDeliveries = `SELECT attempt, vault, receipt FROM deliveries WHERE vault = ? ORDER BY rowid LIMIT ?`
 	sqlDelivered  = `DELETE FROM deliveries WHERE attempt = ? AND vault = ?`
 	sqlNonce      = `SELECT nonce FROM nonces WHERE request = ?`
 	sqlTaken      = `SELECT COUNT(*) FROM nonces WHERE sender = ? AND nonce = ?`
@@ -131,6 +131,7 @@ CREATE TABLE IF NOT EXISTS replies (
 	attempt BLOB NOT NULL, vault INTEGER NOT NULL, reply BLOB NOT NULL, time INTEGER NOT NULL, PRIMARY KEY (attempt, vault));
 CREATE TABLE IF NOT EXISTS deliveries (
 	attempt BLOB NOT NULL, vault INTEGER NOT NULL, receipt BLOB NOT NULL, PRIMARY KEY (attempt, vault));
+CREATE INDEX IF NOT EXISTS deliveries_vault ON deliveries (vault);
 CREATE TABLE IF NOT EXISTS nonces (
 	sender TEXT NOT NULL, nonce INTEGER NOT NULL, request BLOB NOT NULL, PRIMARY KEY (sender, nonce));
 CREATE UNIQUE INDEX IF NOT EXISTS nonces_request ON nonces (request);

@@ -152,14 +152,15 @@ func addDeliveries(tx *txn, attempt [16]byte, vaults []uint16, receipt []byte) e
 	return nil
 }
 
-func (s *store) deliveries(ctx context.Context) ([]*Delivery, error) {
+// deliveries are the oldest that are due to a vault.
+func (s *store) deliveries(ctx context.Context, vault uint16, limit int) ([]*Delivery, error) {
 	return collect(ctx, s, func(rows *sql.Rows) (*Delivery, error) {
 		d := new(Delivery)
 		var attempt []byte
 		err := rows.Scan(&attempt, &d.Vault, &d.Receipt)
 		copy(d.Attempt[:], attempt)
 		return d, err
-	}, sqlDeliveries)
+	}, sqlDeliveries, vault, limit)
 }
 
 func (s *store) delivered(ctx context.Context, done []*Delivery) error {

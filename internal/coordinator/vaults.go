@@ -181,50 +181,59 @@ func (c *Coordinator) courier() {
 		if c.ctx.Err() != nil {
 			return
 		}
-		delivered, updated := c.deliver(), c.updateVaults()
+		delivered, some := c.deliver()
+		for !delivered && some {
+			delivered, some = c.deliver()
+		}
+		updated := c.updateVaults()
 		if delivered && updated {
 			wait = courierLongest // nothing is due: sleep until somebody calls
 		}
 	}
 }
 
-// deliver brings receipts to the signers, for their logs, and says whether all
-// have theirs.
-func (c *Coordinator) deliver() (all bool) {
-	due, err := c.store.deliveries(c.ctx)
-	if err != nil {
-		c.log.Error("couldn't read what is due to vaults", "err", err)
-		return false
-	}
-	byVault := map[uint16][]*Delivery{}
-	for _, d := range due {
-		byVault[d.Vault] = append(byVault[d.Vault], d)
-	}
+// maxDelivery is how many receipts a vault gets at once; a vault that was away for
+// long has the others after them.
+const maxDelivery = 64
+
+// deliver brings receipts to the signers, for their logs. It says whether nothing is
+// due any more, and whether anything was taken.
+func (c *Coordinator) deliver() (all, some bool) {
 	var mu sync.Mutex // guards what follows
 	var done []*Delivery
+	all = true
 	var wg sync.WaitGroup
-	for vault, ds := range byVault {
+	for _, e := range c.opts.Genesis.Enrolments {
+		due, err := c.store.deliveries(c.ctx, e.Vault.ID, maxDelivery)
+		if err != nil {
+			c.log.Error("couldn't read what is due to vaults", "err", err)
+			return false, false
+		}
+		if len(due) == 0 {
+			continue
+		}
 		wg.Add(1)
 		go func() {
 			defer wg.Done()
-			ok, err := c.deliverTo(vault, ds)
+			ok, err := c.deliverTo(e.Vault.ID, due)
 			if err != nil && c.ctx.Err() == nil {
-				c.log.Warn("couldn't deliver receipts", "vault", vault, "due", len(ds)-len(ok), "err", err)
+				c.log.Warn("couldn't deliver receipts", "vault", e.Vault.ID, "due", len(due)-len(ok), "err", err)
 			}
 			mu.Lock()
 			defer mu.Unlock()
 			done = append(done, ok...)
+			all = all && err == nil && len(due) < maxDelivery
 		}()
 	}
 	wg.Wait()
 	if len(done) == 0 {
-		return len(due) == 0
+		return all, false
 	}
 	if err := c.store.delivered(c.ctx, done); err != nil {
 		c.log.Error("couldn't note what was delivered", "err", err)
-		return false
+		return false, false
 	}
-	return len(done) == len(due)
+	return all, true
 }
 
 func (c *Coordinator) deliverTo(vault uint16, ds []*Delivery) (done []*Delivery, err error) {
