@@ -49,7 +49,7 @@ func TestKilledAnywhere(t *testing.T) {
 	for _, c := range []struct{ committed, approvals bool }{{false, false}, {true, false}, {true, true}} {
 		for n := 1; ; n++ {
 			if !f.survives(n, c.committed, c.approvals) {
-				if n < 8 {
+				if n < 7 {
 					t.Errorf("only %d commits were there to be killed at", n-1)
 				}
 				break

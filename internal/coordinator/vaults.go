@@ -199,41 +199,48 @@ const maxDelivery = 64
 // deliver brings receipts to the signers, for their logs. It says whether nothing is
 // due any more, and whether anything was taken.
 func (c *Coordinator) deliver() (all, some bool) {
-	var mu sync.Mutex // guards what follows
-	var done []*Delivery
-	all = true
-	var wg sync.WaitGroup
+	due := map[uint16][]*Delivery{}
 	for _, e := range c.opts.Genesis.Enrolments {
-		due, err := c.store.deliveries(c.ctx, e.Vault.ID, maxDelivery)
+		ds, err := c.store.deliveries(c.ctx, e.Vault.ID, maxDelivery)
 		if err != nil {
-			c.log.Error("couldn't read what is due to vaults", "err", err)
+			if c.ctx.Err() == nil {
+				c.log.Error("couldn't read what is due to vaults", "err", err)
+			}
 			return false, false
 		}
-		if len(due) == 0 {
-			continue
+		if len(ds) > 0 {
+			due[e.Vault.ID] = ds
 		}
+	}
+	var mu sync.Mutex // guards done and left
+	var done []*Delivery
+	left := false
+	var wg sync.WaitGroup
+	for vault, ds := range due {
 		wg.Add(1)
 		go func() {
 			defer wg.Done()
-			ok, err := c.deliverTo(e.Vault.ID, due)
+			ok, err := c.deliverTo(vault, ds)
 			if err != nil && c.ctx.Err() == nil {
-				c.log.Warn("couldn't deliver receipts", "vault", e.Vault.ID, "due", len(due)-len(ok), "err", err)
+				c.log.Warn("couldn't deliver receipts", "vault", vault, "due", len(ds)-len(ok), "err", err)
 			}
 			mu.Lock()
 			defer mu.Unlock()
 			done = append(done, ok...)
-			all = all && err == nil && len(due) < maxDelivery
+			left = left || err != nil || len(ds) == maxDelivery
 		}()
 	}
 	wg.Wait()
 	if len(done) == 0 {
-		return all, false
+		return !left, false
 	}
 	if err := c.store.delivered(c.ctx, done); err != nil {
-		c.log.Error("couldn't note what was delivered", "err", err)
+		if c.ctx.Err() == nil {
+			c.log.Error("couldn't note what was delivered", "err", err)
+		}
 		return false, false
 	}
-	return all, true
+	return !left, true
 }
 
 func (c *Coordinator) deliverTo(vault uint16, ds []*Delivery) (done []*Delivery, err error) {
