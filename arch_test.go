@@ -25,7 +25,7 @@ const module = "github.com/cofferhq/coffer"
 var layers = [][]string{
 	// Inside the boundary: arithmetic and encodings,
 	{"internal/wire", "internal/secret", "internal/vault/planted", "mpc", "mpc/group/secp256k1", "mpc/ecdsa"},
-	{"internal/form", "internal/signature", "internal/refusal", "internal/chain", "mpc/transcript"},
+	{"internal/form", "internal/signature", "internal/refusal", "internal/chain", "mpc/transcript", "mpc/group"},
 	{"mpc/internal/session", "mpc/sharing", "mpc/baseot"},
 	{"mpc/dkg", "mpc/otext"},
 	{"mpc/vole"},
@@ -61,7 +61,7 @@ var boundary = []string{
 	"internal/wire", "internal/secret", "internal/form", "internal/signature", "internal/refusal", "internal/chain", "internal/chain/amount", "internal/chain/evm",
 	"internal/request", "internal/identity", "internal/policy", "internal/governance", "internal/audit", "internal/cluster",
 	"internal/vault", "internal/vault/planted",
-	"mpc", "mpc/transcript", "mpc/group/secp256k1", "mpc/sharing", "mpc/ecdsa", "mpc/internal/session",
+	"mpc", "mpc/transcript", "mpc/group", "mpc/group/secp256k1", "mpc/sharing", "mpc/ecdsa", "mpc/internal/session",
 	"mpc/baseot", "mpc/otext", "mpc/vole", "mpc/pair", "mpc/dkg", "mpc/dkls23",
 }
 
