@@ -56,6 +56,10 @@ sim: ## simulate clusters: make sim SEEDS=1-1000, or SEED=n to replay one
 bench: tools $(BUILD)/coffer ## print the figures, each with its ratio to the yardstick
 	@bash tools/bench.sh
 
+.PHONY: timing
+timing: prerequisites ## statistical test of constant time, with a planted leak: about a minute
+	@go build -o $(BUILD)/timing ./mpc/internal/timing && $(BUILD)/timing
+
 .PHONY: e2e
 e2e: tools ## judge by go-ethereum (compiles it: about 5 minutes)
 	@cd e2e && go vet ./... && go test ./...
