@@ -24,7 +24,7 @@ const module = "github.com/cofferhq/coffer"
 // only packages of layers below its own.
 var layers = [][]string{
 	// Inside the boundary: arithmetic and encodings,
-	{"internal/wire", "internal/secret", "internal/vault/planted", "mpc", "mpc/group/secp256k1", "mpc/ecdsa"},
+	{"internal/wire", "internal/secret", "internal/vault/planted", "mpc", "mpc/group/secp256k1", "mpc/group/ed25519", "mpc/ecdsa"},
 	{"internal/form", "internal/signature", "internal/refusal", "internal/chain", "mpc/transcript", "mpc/group"},
 	{"mpc/internal/session", "mpc/sharing", "mpc/baseot"},
 	{"mpc/dkg", "mpc/otext"},
@@ -61,7 +61,7 @@ var boundary = []string{
 	"internal/wire", "internal/secret", "internal/form", "internal/signature", "internal/refusal", "internal/chain", "internal/chain/amount", "internal/chain/evm",
 	"internal/request", "internal/identity", "internal/policy", "internal/governance", "internal/audit", "internal/cluster",
 	"internal/vault", "internal/vault/planted",
-	"mpc", "mpc/transcript", "mpc/group", "mpc/group/secp256k1", "mpc/sharing", "mpc/ecdsa", "mpc/internal/session",
+	"mpc", "mpc/transcript", "mpc/group", "mpc/group/secp256k1", "mpc/group/ed25519", "mpc/sharing", "mpc/ecdsa", "mpc/internal/session",
 	"mpc/baseot", "mpc/otext", "mpc/vole", "mpc/pair", "mpc/dkg", "mpc/dkls23",
 }
 
@@ -72,7 +72,7 @@ var allowed = []string{
 	"sync", "runtime", "embed", "time",
 	"crypto/aes", "crypto/cipher", "crypto/ecdh", "crypto/ecdsa", "crypto/ed25519", "crypto/elliptic", "crypto/hkdf", "crypto/sha256", "crypto/sha3", "crypto/sha512", "crypto/subtle",
 	"encoding/base64", "encoding/binary", "encoding/hex", "encoding/json", "math/big",
-	"filippo.io/edwards25519", "github.com/decred/dcrd/dcrec/secp256k1/v4", "github.com/decred/dcrd/dcrec/secp256k1/v4/ecdsa",
+	"filippo.io/edwards25519", "filippo.io/edwards25519/field", "github.com/decred/dcrd/dcrec/secp256k1/v4", "github.com/decred/dcrd/dcrec/secp256k1/v4/ecdsa",
 	"github.com/holiman/uint256", "golang.org/x/crypto/chacha20poly1305", "golang.org/x/crypto/sha3", "golang.org/x/mod/sumdb/tlog",
 }
 

@@ -6,7 +6,9 @@
 // panics. Everything runs in constant time but what has Vartime in its name and
 // what a curve's package says about the validity of an encoding.
 //
-// A Scalar may be secret. Its owner calls Destroy; it refuses to be printed.
+// A Scalar may be secret. Its owner calls Destroy; it refuses to be printed,
+// within the limits of package fmt: a struct that holds one in an unexported
+// field implements fmt.Formatter itself.
 package group
 
 import "io"
