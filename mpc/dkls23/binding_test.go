@@ -27,9 +27,9 @@ func TestPitfall24_EveryItemOfTheCommitmentIsBound(t *testing.T) {
 // another setup never serve under it.
 func TestPitfall26_EveryItemOfTheDSIDIsBound(t *testing.T) {
 	dsid := func(sid, setup byte, bob, alice mpc.ID, slot uint64) [32]byte {
-		s := &Session{self: 1, sid: [32]byte{sid}, cfg: Config{Setups: map[mpc.ID]*pair.Setup{
+		s := &run{self: 1, sid: [32]byte{sid}, setups: map[mpc.ID]*pair.Setup{
 			2: {Hash: [32]byte{setup}}, 3: {Hash: [32]byte{setup}},
-		}}}
+		}}
 		return s.dsid(bob, alice, slot)
 	}
 	seen := make(map[[32]byte]string)

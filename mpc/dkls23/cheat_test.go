@@ -14,7 +14,7 @@ import (
 
 // cheat runs rounds 0 to 2 with signer 2 dishonest in round 2, and round 3 of
 // signer 1, whose error it returns.
-func cheat(t *testing.T, label string, change func(*dkls23.Secrets), patch func(broadcast []byte) []byte) error {
+func cheat(t *testing.T, label string, change func(int, *dkls23.Secrets), patch func(broadcast []byte) []byte) error {
 	t.Helper()
 	c := shared(t, 3, 2)
 	s := c.sign(t, label, mpctest.IDs(2), nil)
@@ -37,14 +37,14 @@ var one = secp256k1.NewScalar().SetUint64(1)
 
 func TestPitfall20_GammaU(t *testing.T) {
 	// Multiplies by r' ≠ r; R, its commitment and everything else are right.
-	err := cheat(t, "p20", func(s *dkls23.Secrets) { s.R.Add(s.R, one) }, nil)
+	err := cheat(t, "p20", func(_ int, s *dkls23.Secrets) { s.R.Add(s.R, one) }, nil)
 	mpctest.WantAbort(t, err, mpc.Quarantine, 2)
 	mpctest.WantStep(t, err, dkls23.Step3Gamma)
 }
 
 func TestPitfall21_GammaV(t *testing.T) {
 	// Multiplies by sk' ≠ sk; pk is right, so that the sum of the pkⱼ is too.
-	err := cheat(t, "p21", func(s *dkls23.Secrets) { s.SK.Add(s.SK, one) }, nil)
+	err := cheat(t, "p21", func(_ int, s *dkls23.Secrets) { s.SK.Add(s.SK, one) }, nil)
 	mpctest.WantAbort(t, err, mpc.Quarantine, 2)
 	mpctest.WantStep(t, err, dkls23.Step3Gamma)
 }
@@ -52,7 +52,7 @@ func TestPitfall21_GammaV(t *testing.T) {
 func TestPitfall22_SumOfPublicShares(t *testing.T) {
 	g := secp256k1.Generator()
 	t.Run("one signer shifts sk and pk", func(t *testing.T) {
-		err := cheat(t, "p22a", func(s *dkls23.Secrets) { s.SK.Add(s.SK, one); s.Public.Add(s.Public, g) }, nil)
+		err := cheat(t, "p22a", func(_ int, s *dkls23.Secrets) { s.SK.Add(s.SK, one); s.Public.Add(s.Public, g) }, nil)
 		mpctest.WantAbort(t, err, mpc.Unattributed)
 		mpctest.WantStep(t, err, dkls23.Step3)
 	})
@@ -82,9 +82,9 @@ func TestPitfall22_SumOfPublicShares(t *testing.T) {
 		rounds(t, s, 1)
 		s.Broadcast[2], s.Private[2] = orEmpty(nil), orEmptyPrivate(nil)
 		for id, session := range s.Sessions {
-			change := func(*dkls23.Secrets) {}
+			change := func(int, *dkls23.Secrets) {}
 			if id == 2 {
-				change = func(x *dkls23.Secrets) { x.SK.Add(x.SK, eps); x.Public.ScalarBaseMult(x.SK) }
+				change = func(_ int, x *dkls23.Secrets) { x.SK.Add(x.SK, eps); x.Public.ScalarBaseMult(x.SK) }
 			}
 			var err error
 			if s.Broadcast[2][id], s.Private[2][id], err = session.CheatRound2(mpctest.Except(s.Broadcast[1], id), mpctest.Inbound(s.Private[1], id), change); err != nil {
@@ -99,12 +99,12 @@ func TestPitfall22_SumOfPublicShares(t *testing.T) {
 
 func TestPitfall23_NonceCommitment(t *testing.T) {
 	t.Run("another R, consistently", func(t *testing.T) {
-		err := cheat(t, "p23a", func(s *dkls23.Secrets) { s.R.Add(s.R, one); s.Point.ScalarBaseMult(s.R) }, nil)
+		err := cheat(t, "p23a", func(_ int, s *dkls23.Secrets) { s.R.Add(s.R, one); s.Point.ScalarBaseMult(s.R) }, nil)
 		mpctest.WantAbort(t, err, mpc.Attributed, 2)
 		mpctest.WantStep(t, err, dkls23.Step3Open)
 	})
 	t.Run("another salt", func(t *testing.T) {
-		err := cheat(t, "p23b", func(*dkls23.Secrets) {}, func(b []byte) []byte { return mpctest.Flip(b, mpctest.OffEchoBody+33) })
+		err := cheat(t, "p23b", func(int, *dkls23.Secrets) {}, func(b []byte) []byte { return mpctest.Flip(b, mpctest.OffEchoBody+33) })
 		mpctest.WantAbort(t, err, mpc.Attributed, 2)
 		mpctest.WantStep(t, err, dkls23.Step3Open)
 	})
@@ -193,7 +193,7 @@ func TestPitfall25_ZeroSharesAreOfTheSession(t *testing.T) {
 	if publicShare(t, a, 1).Equal(publicShare(t, b, 1)) == 1 {
 		t.Error("pk of signer 1 is the same in two sessions")
 	}
-	if a.Sessions[1].ZeroShare().Equal(other.Sessions[1].ZeroShare()) == 1 {
+	if a.Sessions[1].ZeroShare(0).Equal(other.Sessions[1].ZeroShare(0)) == 1 {
 		t.Error("zero share of signer 1 is the same with another set")
 	}
 	sum := secp256k1.NewPoint().Add(publicShare(t, a, 1), publicShare(t, a, 2))
@@ -208,7 +208,7 @@ func TestPitfall25_ZeroSharesAreOfTheSession(t *testing.T) {
 			t.Errorf("public shares of %s add up to the key", name)
 		}
 	}
-	zeta := secp256k1.NewScalar().Add(a.Sessions[1].ZeroShare(), a.Sessions[2].ZeroShare())
+	zeta := secp256k1.NewScalar().Add(a.Sessions[1].ZeroShare(0), a.Sessions[2].ZeroShare(0))
 	if zeta.IsZero() != 1 {
 		t.Error("zero shares of a session do not add up to zero")
 	}
@@ -254,7 +254,7 @@ func TestPitfall26_ReuseOfPhiRecoversTheKey(t *testing.T) {
 		s.Broadcast[2], s.Private[2] = orEmpty(nil), orEmptyPrivate(nil)
 		for _, id := range ids {
 			var err error
-			s.Broadcast[2][id], s.Private[2][id], err = s.Sessions[id].CheatRound2(mpctest.Except(s.Broadcast[1], id), mpctest.Inbound(s.Private[1], id), func(x *dkls23.Secrets) {
+			s.Broadcast[2][id], s.Private[2][id], err = s.Sessions[id].CheatRound2(mpctest.Except(s.Broadcast[1], id), mpctest.Inbound(s.Private[1], id), func(_ int, x *dkls23.Secrets) {
 				if phi != nil {
 					x.Phi.Set(phi[id])
 				}

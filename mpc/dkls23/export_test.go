@@ -1,6 +1,9 @@
 package dkls23
 
 import (
+	"bytes"
+	"errors"
+
 	"github.com/cofferhq/coffer/internal/wire"
 	"github.com/cofferhq/coffer/mpc"
 	"github.com/cofferhq/coffer/mpc/group/secp256k1"
@@ -18,29 +21,38 @@ type Secrets struct {
 
 // CheatRound2 is Round2 of a signer that changes its secrets before it
 // multiplies.
-func (s *Session) CheatRound2(r1, private map[mpc.ID][]byte, change func(*Secrets)) ([]byte, map[mpc.ID][]byte, error) {
-	messages, err := s.receive1(r1, private)
+func (r *run) CheatRound2(r1, private map[mpc.ID][]byte, change func(slot int, s *Secrets)) ([]byte, map[mpc.ID][]byte, error) {
+	messages, err := r.receive1(r1, private)
 	if err != nil {
 		return nil, nil, err
 	}
-	s.hear(1, r1)
-	if err := s.multiplicand(); err != nil {
+	r.hear(1, r1)
+	if err := r.multiplicands(); err != nil {
 		return nil, nil, err
 	}
-	change(&Secrets{&s.secret.r, &s.secret.phi, &s.secret.sk, s.point, s.public})
-	s.next = 3
-	return s.multiply(messages, nil)
+	for k, s := range r.slots {
+		if change != nil {
+			change(k, &Secrets{&s.secret.r, &s.secret.phi, &s.secret.sk, s.point, s.public})
+		}
+	}
+	r.next = 3
+	return r.multiply(messages, nil)
 }
 
 // DSID shows the directional ids.
-func (s *Session) DSID(bob, alice mpc.ID, slot uint64) [32]byte { return s.dsid(bob, alice, slot) }
+func (r *run) DSID(bob, alice mpc.ID, slot uint64) [32]byte { return r.dsid(bob, alice, slot) }
 
-// ZeroShare shows ζᵢ.
-func (s *Session) ZeroShare() *secp256k1.Scalar { return s.zeroShare() }
+// ZeroShare shows ζᵢ of a slot.
+func (r *run) ZeroShare(slot int) *secp256k1.Scalar { return r.zeroShare(r.slots[slot]) }
 
 // Wiped reports whether a session holds no secret any more.
-func (s *Session) Wiped() bool {
-	return *s.secret == secrets{} && len(s.links) == 0
+func (r *run) Wiped() bool {
+	for _, s := range r.slots {
+		if *s.secret != (secrets{}) {
+			return false
+		}
+	}
+	return len(r.links) == 0
 }
 
 // The algebra of Combine.
@@ -55,8 +67,9 @@ const (
 	Step3Open, Step3Mu, Step3Gamma, StepCombineName = step3Open, step3Mu, step3Gamma, stepCombine
 )
 
-// Reencode decodes a message of a round and encodes what it decoded.
-func Reencode(round uint8, private bool, b []byte) ([]byte, error) {
+// Reencode decodes a message of a round of a session of n slots and encodes what
+// it decoded. The protocol is that of the header.
+func Reencode(round uint8, private bool, n int, b []byte) ([]byte, error) {
 	r := wire.NewReader(b, session.Version)
 	h := session.ReadHeader(r)
 	w := h.Writer()
@@ -68,6 +81,11 @@ func Reencode(round uint8, private bool, b []byte) ([]byte, error) {
 	if err := r.Err(); err != nil {
 		return nil, err
 	}
+	l := layoutOf(h.Protocol)
+	l.slots = n
+	if !l.counted && n != 1 {
+		return nil, errors.New("a single signature has one slot")
+	}
 	switch {
 	case round == 0:
 		b, err := readBody0(r)
@@ -76,47 +94,92 @@ func Reencode(round uint8, private bool, b []byte) ([]byte, error) {
 		}
 		b.write(w)
 	case round == 1 && private:
-		m, err := readPrivate1(r)
+		m, err := readPrivate1(r, n)
 		if err != nil {
 			return nil, err
 		}
 		return varMessage(w, m)
 	case round == 1:
-		b, err := readBody1(r)
+		b, err := readBody1(r, l)
 		if err != nil {
 			return nil, err
 		}
-		w.Fixed(b.commitment[:]).Var(b.attachment)
+		b.write(w, l)
 	default:
-		return reencode2(w, r, private)
+		return reencode2(w, r, private, l)
 	}
 	return w.Bytes(), nil
 }
 
 // reencode2 puts a fitting other half beside the message: a peer's two messages
 // of round 2 are decoded together.
-func reencode2(w *wire.Writer, r *wire.Reader, private bool) ([]byte, error) {
+func reencode2(w *wire.Writer, r *wire.Reader, private bool, l layout) ([]byte, error) {
 	g := secp256k1.Generator().Bytes()
+	other := new(wire.Writer)
+	l.writeCount(other, l.slots)
 	if private {
-		other := new(wire.Writer).Fixed(g[:]).Fixed(make([]byte, 32)).Fixed(g[:]).Var(nil).Bytes()
-		o, err := readOpened(after(other), r)
+		half := body2{slots: make([]opening, l.slots)}
+		for k := range half.slots {
+			half.slots[k].r, half.slots[k].pk = g, g
+		}
+		other = new(wire.Writer)
+		half.write(other, l)
+		o, err := readOpened(after(other.Bytes()), r, l, l.slots)
 		if err != nil {
 			return nil, err
 		}
-		u, v, psi := o.gammaU.Bytes(), o.gammaV.Bytes(), o.psi.Bytes()
-		return varMessage(w.Fixed(u[:]).Fixed(v[:]).Fixed(psi[:]), o.vole)
+		l.writeCount(w, len(o.slots))
+		for k := range o.slots {
+			s := &o.slots[k]
+			v, psi := s.gammaV.Bytes(), s.psi.Bytes()
+			if l.opens {
+				u := s.gammaU.Bytes()
+				w.Fixed(u[:])
+			}
+			w.Fixed(v[:]).Fixed(psi[:])
+		}
+		return varMessage(w, o.vole)
 	}
-	m, err := new(vole.Message2).MarshalBinary()
+	for range l.slots {
+		if l.opens {
+			other.Fixed(g[:])
+		}
+		other.Fixed(g[:]).Fixed(make([]byte, 32))
+	}
+	other.Var(zeroMessage2(l.slots))
+	broadcast, _ := readBody2(r, l)
+	if broadcast == nil {
+		return nil, errors.New("no body")
+	}
+	var again wire.Writer
+	broadcast.write(&again, l)
+	o, err := readOpened(after(again.Bytes()), after(other.Bytes()), l, l.slots)
 	if err != nil {
 		return nil, err
 	}
-	other := new(wire.Writer).Fixed(g[:]).Fixed(g[:]).Fixed(make([]byte, 32)).Var(m).Bytes()
-	o, err := readOpened(r, after(other))
-	if err != nil {
+	if err := r.Done(); err != nil {
 		return nil, err
 	}
-	point, public := o.point.Bytes(), o.public.Bytes()
-	return w.Fixed(point[:]).Fixed(o.salt[:]).Fixed(public[:]).Var(o.attachment).Bytes(), nil
+	b := body2{attachment: broadcast.attachment}
+	for k := range o.slots {
+		s := &o.slots[k]
+		next := opening{salt: s.salt, pk: s.public.Bytes()}
+		if l.opens {
+			next.r = s.point.Bytes()
+		}
+		b.slots = append(b.slots, next)
+	}
+	b.write(w, l)
+	return w.Bytes(), nil
+}
+
+// zeroMessage2 is a VOLE message 2 in form.
+func zeroMessage2(n int) []byte {
+	one, err := new(vole.Message2).MarshalBinary()
+	if err != nil {
+		panic(err)
+	}
+	return bytes.Repeat(one, n)
 }
 
 // after is a reader at the start of b.

@@ -26,7 +26,7 @@ func seeds(f *testing.F, round int, private bool) {
 // canonical demands Encode(Decode(b)) == b of everything that decodes.
 func canonical(t *testing.T, round uint8, private bool, b []byte) {
 	t.Helper()
-	again, err := dkls23.Reencode(round, private, b)
+	again, err := dkls23.Reencode(round, private, 1, b)
 	if err == nil && !bytes.Equal(again, b) {
 		t.Errorf("decodes, but encodes to other bytes:\n%x\n%x", b, again)
 	}
@@ -109,7 +109,7 @@ func TestPitfall38_CanonicalEncodings(t *testing.T) {
 		}
 	}
 	message := func(round uint8, private bool) func([]byte) ([]byte, error) {
-		return func(b []byte) ([]byte, error) { return dkls23.Reencode(round, private, b) }
+		return func(b []byte) ([]byte, error) { return dkls23.Reencode(round, private, 1, b) }
 	}
 	check("R0", s.Broadcast[0][1], message(0, false))
 	check("R1", s.Broadcast[1][1], message(1, false))
@@ -129,7 +129,7 @@ func TestPitfall38_CanonicalEncodings(t *testing.T) {
 			t.Errorf("final share with %s = q decodes", name)
 		}
 	}
-	if _, err := dkls23.Reencode(2, true, mpctest.Put(s.Private[2][1][2], mpctest.OffBody+66, order[:])); err == nil {
+	if _, err := dkls23.Reencode(2, true, 1, mpctest.Put(s.Private[2][1][2], mpctest.OffBody+66, order[:])); err == nil {
 		t.Error("psi = q decodes")
 	}
 }

@@ -40,6 +40,12 @@ const (
 	TagMu     Tag = "mu"
 
 	// Signing.
-	TagRCommit Tag = "R-com"
-	TagZero    Tag = "zero-share"
+	TagRCommit   Tag = "R-com"
+	TagZero      Tag = "zero-share"
+	TagJobs      Tag = "jobs"       // the jobs of a batch
+	TagPresign   Tag = "presign"    // the job of a presigning session
+	TagSlot      Tag = "slot"       // the id of one slot of a session of many
+	TagPresigID  Tag = "presig-id"  // the id of a presignature
+	TagOnline    Tag = "online"     // the id of a signature from a presignature
+	TagRerandomR Tag = "rerandom-R" // δ of a presignature V2
 )

@@ -1,0 +1,166 @@
+package dkls23
+
+import (
+	"errors"
+
+	"github.com/cofferhq/coffer/mpc"
+	"github.com/cofferhq/coffer/mpc/group/secp256k1"
+	"github.com/cofferhq/coffer/mpc/internal/session"
+	"github.com/cofferhq/coffer/mpc/vole"
+)
+
+// finish takes the peers' R2, makes every check and leaves uᵢ and vᵢ (without
+// any tweak) and R in each slot. Presigning V1 leaves what concerns R for later.
+func (r *run) finish(r2, private map[mpc.ID][]byte) error {
+	// h₁ of all peers is equal before any opening, VOLE or Γ check: Open.
+	in, err := session.Open(step3, r.peers,
+		session.Box{Messages: r2, Want: r.want(2, session.Broadcast), Echo: &r.echo[1]},
+		session.Box{Messages: private, Want: r.want(2, r.self)})
+	if err != nil {
+		return err
+	}
+	peers := make(map[mpc.ID]*opened, len(r.peers))
+	faults := make(map[mpc.ID]error)
+	for _, id := range r.peers {
+		peers[id], faults[id] = readOpened(in[0][id], in[1][id], r.layout, len(r.slots))
+	}
+	if err := session.Blame(step3, r.peers, faults); err != nil {
+		return err
+	}
+	r.hear(2, r2)
+	if r.layout.opens {
+		for _, id := range r.peers {
+			for k, s := range r.slots {
+				o := &peers[id].slots[k]
+				if err := s.opening(id, &o.r, &o.salt); err != nil {
+					faults[id] = err
+				}
+			}
+		}
+		if err := session.Blame(step3Open, r.peers, faults); err != nil {
+			return err
+		}
+	}
+	for _, id := range r.peers {
+		if err := r.checkProducts(id, peers[id]); err != nil {
+			return err
+		}
+	}
+	for k, s := range r.slots {
+		if err := r.sum(k, s, peers); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// opening checks what a peer opens against its commitment of round 1.
+func (s *slot) opening(id mpc.ID, point *[33]byte, salt *[32]byte) error {
+	if rCommitment(s.sid, id, point, salt) != s.commitments[id] {
+		return errors.New("opening of R does not match the commitment of round 1")
+	}
+	return nil
+}
+
+// checkProducts finishes the VOLE with j and checks that j multiplied by the r
+// and the sk that it stands for in public, in every slot.
+func (r *run) checkProducts(j mpc.ID, o *opened) error {
+	l := r.links[j]
+	d, err := l.bob.Finish(o.vole)
+	if errors.Is(err, vole.ErrCheck) {
+		return session.Quarantine(step3Mu, j, err)
+	}
+	if err != nil {
+		return session.Attributed(step3Mu, j, err)
+	}
+	l.d = d
+	// χ·Rⱼ − Γ^u = d^u·G and χ·pkⱼ − Γ^v = d^v·G; all are computed whatever the
+	// first gives.
+	good := 1
+	for k := range r.slots {
+		chi, s := l.bob.Chi(k), &o.slots[k]
+		if r.layout.opens {
+			good &= gamma(chi, s.point, s.gammaU, &d[k][0])
+		}
+		good &= gamma(chi, s.public, s.gammaV, &d[k][1])
+	}
+	if good != 1 {
+		return session.Quarantine(step3Gamma, j, errProduct)
+	}
+	return nil
+}
+
+var errProduct = errors.New("product does not match R or pk")
+
+// gamma is 1 when χ·P − Γ = d·G.
+func gamma(chi *secp256k1.Scalar, p, g *secp256k1.Point, d *secp256k1.Scalar) int {
+	left := secp256k1.NewPoint().ScalarMult(chi, p)
+	left.Sub(left, g)
+	return left.Equal(secp256k1.NewPoint().ScalarBaseMult(d))
+}
+
+// sum adds up slot k of all signers.
+func (r *run) sum(k int, s *slot, peers map[mpc.ID]*opened) error {
+	public := secp256k1.NewPoint().Set(s.public)
+	s.total = secp256k1.NewPoint().Set(s.point)
+	psi := secp256k1.NewScalar().Set(&s.secret.phi) // φᵢ + Σⱼ ψ_{j→i}
+	defer psi.Destroy()
+	for _, id := range r.peers {
+		o := &peers[id].slots[k]
+		public.Add(public, o.public)
+		psi.Add(psi, &o.psi)
+		if r.layout.opens {
+			s.total.Add(s.total, o.point)
+		}
+	}
+	// The untweaked key: ε is in nobody's skᵢ.
+	if public.Equal(r.key.PublicKey) != 1 {
+		return session.Unattributed(step3, errors.New("the signers' public shares do not add up to the public key"))
+	}
+	if r.layout.opens {
+		if err := usable(s.total); err != nil {
+			return session.Unattributed(step3, err)
+		}
+	}
+	// uᵢ = rᵢ·(φᵢ + Σψ) + Σ(c^u + d^u)
+	// vᵢ = skᵢ·(φᵢ + Σψ) + Σ(c^v + d^v)
+	u, v := &s.secret.u, &s.secret.v
+	u.Mul(&s.secret.r, psi)
+	v.Mul(&s.secret.sk, psi)
+	for _, id := range r.peers {
+		c, d := &r.links[id].c[k], &r.links[id].d[k]
+		u.Add(u, &c[0])
+		u.Add(u, &d[0])
+		v.Add(v, &c[1])
+		v.Add(v, &d[1])
+	}
+	return nil
+}
+
+// usable refuses an R that makes no signature.
+func usable(point *secp256k1.Point) error {
+	if point.IsIdentity() == 1 {
+		return errors.New("the nonces add up to the identity")
+	}
+	if xScalar(point).IsZero() == 1 {
+		return errors.New("x of R is 0 mod q")
+	}
+	return nil
+}
+
+// xScalar is r_x = x(R) mod q.
+func xScalar(point *secp256k1.Point) *secp256k1.Scalar {
+	x := point.XBytes()
+	return secp256k1.NewScalar().SetReduced(&x)
+}
+
+// sign makes this signer's part of the signature of an item:
+//
+//	w = h·φᵢ + r_x·(vᵢ + ε·φᵢ),  u = uᵢ
+func (s *slot) sign(it *item, w, u *secp256k1.Scalar) {
+	v := secp256k1.NewScalar().MulAdd(it.tweak, &s.secret.phi, &s.secret.v)
+	defer v.Destroy()
+	w.Mul(xScalar(s.total), v)
+	w.MulAdd(it.h, &s.secret.phi, w)
+	u.Set(&s.secret.u)
+}
