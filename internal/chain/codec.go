@@ -6,8 +6,11 @@ type Codec interface {
 	// Namespace is the CAIP-2 namespace, e.g. "eip155".
 	Namespace() string
 
-	// Address derives the chain's address of a group public key (33 bytes, SEC1
-	// compressed) as a CAIP-10 account.
+	// Scheme is the signature scheme of the family.
+	Scheme() Scheme
+
+	// Address derives the chain's address of a group public key (secp256k1: 33
+	// bytes, SEC1 compressed; Ed25519: 32 bytes) as a CAIP-10 account.
 	Address(chain string, publicKey []byte) (string, error)
 
 	// Intent decodes what people sign (Request.Intent) and says what it does when
@@ -21,23 +24,56 @@ type Codec interface {
 	Prepare(chain, sender string, intent []byte, maxFee Amount, unsigned []byte) (*Prepared, error)
 
 	// Assemble returns the raw signed transaction and its id on the chain. It
-	// refuses a signature that does not recover to sender.
+	// refuses a signature that is not the sender's.
 	Assemble(sender string, unsigned []byte, signatures []Signature) (raw []byte, txid string, err error)
+}
+
+// Scheme is a signature scheme.
+type Scheme uint8
+
+// The schemes.
+const (
+	ECDSASecp256k1 Scheme = 1
+	Ed25519        Scheme = 2 // RFC 8032
+)
+
+func (s Scheme) String() string {
+	switch s {
+	case ECDSASecp256k1:
+		return "ECDSA over secp256k1"
+	case Ed25519:
+		return "Ed25519"
+	}
+	return "unknown scheme"
 }
 
 // Prepared is a final transaction, decoded.
 type Prepared struct {
 	Effects   *Effects
-	Canonical []byte     // the re-encoding of what was decoded; what the log keeps
-	Digests   [][32]byte // what is signed, derived from Canonical, one a signature
+	Canonical []byte // the re-encoding of what was decoded; what the log keeps
+	// Digests are derived from Canonical, one a signature. An ECDSA signature signs
+	// the digest. An Ed25519 signature signs the message itself: then the digest is
+	// the message's SHA-256, and only a name for it.
+	Digests [][32]byte
+	// Messages are what Ed25519 signatures sign; nil where digests are signed.
+	Messages [][]byte
 	// Slots name what a transaction uses up on its chain: an account's nonce
-	// ("eip155:1:0x…/nonce/7"), inputs. Two versions of one request conflict when
-	// they share a slot: at most one of them can happen.
+	// ("eip155:1:0x…/nonce/7"), inputs, or nothing but the message itself. Two
+	// versions of one request conflict when they share a slot: at most one of them
+	// can happen. Each slot begins with the sender and "/".
 	Slots []string
 }
 
-// Signature is an ECDSA signature over secp256k1 with its recovery id.
+// Signature is an ECDSA signature over secp256k1 with its recovery id, or the two
+// halves of an Ed25519 signature, whose RecoveryID is 0.
 type Signature struct {
 	R, S       [32]byte
 	RecoveryID byte
+}
+
+// Bytes is R and S.
+func (s *Signature) Bytes() (b [64]byte) {
+	copy(b[:32], s.R[:])
+	copy(b[32:], s.S[:])
+	return b
 }

@@ -21,6 +21,9 @@ var _ chain.Codec = Codec{}
 // Namespace is "eip155".
 func (Codec) Namespace() string { return Namespace }
 
+// Scheme is ECDSA over secp256k1.
+func (Codec) Scheme() chain.Scheme { return chain.ECDSASecp256k1 }
+
 // Address derives the account of a group public key.
 func (Codec) Address(chain string, publicKey []byte) (string, error) {
 	if _, err := ParseChain(chain); err != nil {
