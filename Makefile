@@ -61,7 +61,8 @@ timing: prerequisites ## statistical test of constant time, with a planted leak:
 	@go build -o $(BUILD)/timing ./mpc/internal/timing && $(BUILD)/timing
 
 .PHONY: e2e
-e2e: tools ## judge by go-ethereum (compiles it: about 5 minutes)
+e2e: tools ## judge by go-ethereum (compiles it: about 5 minutes) and Solana's software
+	@cd e2e/solana && npm ci --silent --no-audit --no-fund
 	@cd e2e && go vet ./... && go test ./...
 
 .PHONY: clean

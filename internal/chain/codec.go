@@ -26,6 +26,9 @@ type Codec interface {
 	// Assemble returns the raw signed transaction and its id on the chain. It
 	// refuses a signature that is not the sender's.
 	Assemble(sender string, unsigned []byte, signatures []Signature) (raw []byte, txid string, err error)
+
+	// Text is a raw signed transaction as the chain's tools take it.
+	Text(raw []byte) string
 }
 
 // Scheme is a signature scheme.

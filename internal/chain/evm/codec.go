@@ -182,6 +182,9 @@ func (Codec) Assemble(sender string, unsigned []byte, signatures []chain.Signatu
 	return raw, fmt.Sprintf("0x%x", id), nil
 }
 
+// Text is 0x and hex digits.
+func (Codec) Text(raw []byte) string { return fmt.Sprintf("0x%x", raw) }
+
 // Recover returns whose signature over digest this is. Anybody's is somebody's:
 // the caller must compare. It refuses s above half the group order (EIP-2).
 func Recover(digest [32]byte, sig *chain.Signature) (Address, error) {

@@ -1,12 +1,10 @@
 package solana
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
 	"strings"
 
-	"filippo.io/edwards25519"
+	"github.com/cofferhq/coffer/mpc/group/ed25519"
 )
 
 // Namespace is the CAIP-2 namespace of the family.
@@ -43,12 +41,8 @@ func AddressOf(publicKey []byte) (Address, error) {
 	if len(publicKey) != len(Address{}) {
 		return Address{}, fmt.Errorf("public key of %d bytes, want 32 (Ed25519)", len(publicKey))
 	}
-	p, err := new(edwards25519.Point).SetBytes(publicKey)
-	if err != nil || !bytes.Equal(p.Bytes(), publicKey) {
-		return Address{}, errors.New("public key is not the canonical encoding of a point of Ed25519")
-	}
-	if new(edwards25519.Point).MultByCofactor(p).Equal(edwards25519.NewIdentityPoint()) == 1 {
-		return Address{}, errors.New("public key has a small order: anybody can sign for it")
+	if err := ed25519.NewPoint().SetBytes(publicKey); err != nil {
+		return Address{}, fmt.Errorf("public key: %w", err)
 	}
 	return Address(publicKey), nil
 }
