@@ -1,7 +1,6 @@
 package dkls23
 
 import (
-	"bytes"
 	"errors"
 
 	"github.com/cofferhq/coffer/internal/wire"
@@ -175,11 +174,7 @@ func reencode2(w *wire.Writer, r *wire.Reader, private bool, l layout) ([]byte, 
 
 // zeroMessage2 is a VOLE message 2 in form.
 func zeroMessage2(n int) []byte {
-	one, err := new(vole.Message2).MarshalBinary()
-	if err != nil {
-		panic(err)
-	}
-	return bytes.Repeat(one, n)
+	return append([]byte{1}, make([]byte, vole.Message2Size(n)-1)...)
 }
 
 // after is a reader at the start of b.

@@ -7,6 +7,7 @@ import (
 	"github.com/cofferhq/coffer/mpc"
 	"github.com/cofferhq/coffer/mpc/group/secp256k1"
 	"github.com/cofferhq/coffer/mpc/internal/session"
+	"github.com/cofferhq/coffer/mpc/vole"
 )
 
 // MaxAttachment bounds what a caller may attach to a broadcast.
@@ -142,7 +143,7 @@ func readBody2(r *wire.Reader, l layout) (*body2, error) {
 // opened is what a peer said in R2, decoded.
 type opened struct {
 	slots []openedSlot
-	vole  *message2
+	vole  *vole.Message2
 }
 
 type openedSlot struct {
@@ -173,11 +174,11 @@ func readOpened(broadcast, private *wire.Reader, l layout, slots int) (*opened, 
 			return nil, err
 		}
 	}
-	m := private.Var("VOLE message", message2Size(slots))
+	m := private.Var("VOLE message", vole.Message2Size(slots))
 	if err := private.Done(); err != nil {
 		return nil, err
 	}
-	o.vole, err = decode2(m, slots)
+	o.vole, err = vole.DecodeMessage2(m, slots)
 	return o, err
 }
 
@@ -215,12 +216,12 @@ func (s *openedSlot) read(private *wire.Reader, l layout) error {
 }
 
 // readPrivate1 decodes the private R1.
-func readPrivate1(r *wire.Reader, slots int) (*message1, error) {
-	b := r.Var("VOLE message", message1Size(slots))
+func readPrivate1(r *wire.Reader, slots int) (*vole.Message1, error) {
+	b := r.Var("VOLE message", vole.Message1Size(slots))
 	if err := r.Done(); err != nil {
 		return nil, err
 	}
-	return decode1(b, slots)
+	return vole.DecodeMessage1(b, slots)
 }
 
 // reader positions a reader at the body of a broadcast of round 0 to 2.

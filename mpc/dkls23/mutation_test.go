@@ -55,7 +55,7 @@ var layouts = []struct {
 	{1, true, header(
 		region{"length", 47, 4, mpc.Attributed},
 		region{"version of the VOLE message", 51, 1, mpc.Attributed},
-		region{"VOLE message", 52, vole.Message1Size - 1, mpc.Quarantine},
+		region{"VOLE message", 52, vole.Message1Size(1) - 1, mpc.Quarantine},
 	)},
 	{2, false, header(
 		region{"echo", 47, 32, mpc.Benign},
@@ -67,7 +67,7 @@ var layouts = []struct {
 	{2, true, header(
 		region{"length", 112 + 33, 4, mpc.Attributed},
 		region{"version of the VOLE message", 149, 1, mpc.Attributed},
-		region{"mu", 150 + vole.Message2Size - 33, 32, mpc.Quarantine},
+		region{"mu", 150 + vole.Message2Size(1) - 33, 32, mpc.Quarantine},
 	)},
 	// w and u are seen at combine, and in this session psi too: it is not checked
 	// on its own, it only spoils the sum.

@@ -160,7 +160,7 @@ func (r *run) commit(attachment []byte) ([]byte, map[mpc.ID][]byte, error) {
 	}
 	private := make(map[mpc.ID][]byte, len(r.peers))
 	for _, j := range r.peers {
-		bob, m, err := voleReceive(r.rand, r.setups[j].Bob, r.dsid(r.self, j, 0), len(r.slots))
+		bob, m, err := vole.Receive(r.rand, r.setups[j].Bob, r.dsid(r.self, j, 0), len(r.slots))
 		if err != nil {
 			return nil, nil, session.Benign(step1, err)
 		}
@@ -206,14 +206,14 @@ func (r *run) Round2(r1, private map[mpc.ID][]byte, attachment []byte) (broadcas
 
 // receive1 takes the peers' R1. h₀ of all peers is equal before any of their
 // extensions is looked at: Open.
-func (r *run) receive1(r1, private map[mpc.ID][]byte) (map[mpc.ID]*message1, error) {
+func (r *run) receive1(r1, private map[mpc.ID][]byte) (map[mpc.ID]*vole.Message1, error) {
 	in, err := session.Open(step2, r.peers,
 		session.Box{Messages: r1, Want: r.want(1, session.Broadcast), Echo: &r.echo[0]},
 		session.Box{Messages: private, Want: r.want(1, r.self)})
 	if err != nil {
 		return nil, err
 	}
-	messages := make(map[mpc.ID]*message1, len(r.peers))
+	messages := make(map[mpc.ID]*vole.Message1, len(r.peers))
 	faults := make(map[mpc.ID]error)
 	for _, id := range r.peers {
 		b, err := readBody1(in[0][id], r.layout)
@@ -246,7 +246,7 @@ func (r *run) multiplicands() error {
 }
 
 // multiply answers every peer's extension as Alice and makes R2.
-func (r *run) multiply(messages map[mpc.ID]*message1, attachment []byte) ([]byte, map[mpc.ID][]byte, error) {
+func (r *run) multiply(messages map[mpc.ID]*vole.Message1, attachment []byte) ([]byte, map[mpc.ID][]byte, error) {
 	inputs := make([][2]*secp256k1.Scalar, len(r.slots))
 	for k, s := range r.slots {
 		inputs[k] = [2]*secp256k1.Scalar{&s.secret.r, &s.secret.sk}
@@ -257,7 +257,7 @@ func (r *run) multiply(messages map[mpc.ID]*message1, attachment []byte) ([]byte
 		if alice == nil {
 			return nil, nil, session.Benign(step2, fmt.Errorf("the pair setup with participant %d was destroyed meanwhile", j))
 		}
-		c, m, err := voleSend(r.rand, alice, r.dsid(j, r.self, 0), messages[j], inputs)
+		c, m, err := vole.Send(r.rand, alice, r.dsid(j, r.self, 0), messages[j], inputs)
 		if errors.Is(err, vole.ErrCheck) {
 			return nil, nil, session.Quarantine(step2TH, j, err)
 		}

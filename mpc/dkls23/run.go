@@ -13,6 +13,7 @@ import (
 	"github.com/cofferhq/coffer/mpc/pair"
 	"github.com/cofferhq/coffer/mpc/sharing"
 	"github.com/cofferhq/coffer/mpc/transcript"
+	"github.com/cofferhq/coffer/mpc/vole"
 )
 
 // run is one signer's part in a session of n slots, whatever comes of a slot: a
@@ -69,9 +70,9 @@ type secrets struct {
 
 // link is what a signer holds for one peer.
 type link struct {
-	bob *receiver // this party as Bob of the peer: χ_{i,j}, by slot
-	c   []product // this party as Alice: c^u_{i→j}, c^v_{i→j}, by slot
-	d   []product // d^u_{i,j}, d^v_{i,j}, by slot
+	bob *vole.Receiver // this party as Bob of the peer: χ_{i,j}, by slot
+	c   []vole.C       // this party as Alice: c^u_{i→j}, c^v_{i→j}, by slot
+	d   []vole.D       // d^u_{i,j}, d^v_{i,j}, by slot
 }
 
 func (l *link) destroy() {

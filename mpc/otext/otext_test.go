@@ -40,13 +40,15 @@ func stream(seed uint64) io.Reader {
 	return mrand.NewChaCha8(b)
 }
 
-// t_j = q_j ⊕ β_j·Δ.
+// t_j = q_j ⊕ β_j·Δ, for one signature and for batches whose last block is full,
+// short and halved.
 func TestCorrelation(t *testing.T) {
-	for seed := range uint64(5) {
+	for _, n := range []int{1, 2, 3, 4, 5, MaxBatch} {
+		seed := uint64(n)
 		rand := stream(seed)
 		s, r := dealt(rand)
 		dsid := [32]byte{byte(seed)}
-		bob, m, err := Receive(rand, s, dsid)
+		bob, m, err := Receive(rand, s, dsid, n)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -54,10 +56,17 @@ func TestCorrelation(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		b, _ := m.AppendBinary(nil)
+		if back, err := DecodeMessage(b, n); err != nil || back.N() != n {
+			t.Fatalf("batch of %d: %v", n, err)
+		}
+		if len(alice.Q) != n*Columns || len(bob.T) != n*Columns || len(bob.Beta) != n*Columns/8 {
+			t.Fatalf("batch of %d: %d, %d columns", n, len(alice.Q), len(bob.T))
+		}
 		ones := 0
-		for j := range Columns {
+		for j := range n * Columns {
 			want := alice.Q[j]
-			if bit(bob.Beta[:], j) == 1 {
+			if bit(bob.Beta, j) == 1 {
 				ones++
 				for k := range want {
 					want[k] ^= r.Delta[k]
@@ -67,8 +76,8 @@ func TestCorrelation(t *testing.T) {
 				t.Fatalf("column %d: t_j is not q_j xor β_j·Δ", j)
 			}
 		}
-		if ones < Columns/4 || ones > 3*Columns/4 {
-			t.Fatalf("%d of %d choices are one", ones, Columns)
+		if ones < n*Columns/4 || ones > 3*n*Columns/4 {
+			t.Fatalf("%d of %d choices are one", ones, n*Columns)
 		}
 		if _, err := Send(r, [32]byte{99}, m); !errors.Is(err, ErrCheck) {
 			t.Fatalf("another dsid: got %v, want ErrCheck", err)
@@ -122,16 +131,16 @@ func TestFieldMultiplication(t *testing.T) {
 
 func TestTranspose(t *testing.T) {
 	rand := mrand.New(mrand.NewPCG(1, 2))
-	var rows [Rows]row
+	rows := newRows(3)
 	for i := range rows {
 		for w := range rows[i] {
 			rows[i][w] = rand.Uint64()
 		}
 	}
-	var cols [Columns]Column
-	transpose(&cols, &rows)
+	cols := make([]Column, 3*Columns)
+	transpose(cols, rows)
 	for i := range rows {
-		for j := range Columns {
+		for j := range cols {
 			if got, want := bit(cols[j][:], i), int(rows[i][j/64]>>(j%64))&1; got != want {
 				t.Fatalf("column %d, row %d: %d, want %d", j, i, got, want)
 			}
@@ -144,7 +153,7 @@ func BenchmarkReceive(b *testing.B) {
 	s, _ := dealt(rand)
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, _, err := Receive(rand, s, [32]byte{1}); err != nil {
+		if _, _, err := Receive(rand, s, [32]byte{1}, 1); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -153,7 +162,7 @@ func BenchmarkReceive(b *testing.B) {
 func BenchmarkSend(b *testing.B) {
 	rand := stream(1)
 	s, r := dealt(rand)
-	_, m, _ := Receive(rand, s, [32]byte{1})
+	_, m, _ := Receive(rand, s, [32]byte{1}, 1)
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := Send(r, [32]byte{1}, m); err != nil {

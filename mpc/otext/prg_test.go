@@ -19,11 +19,11 @@ func TestPRGCountsItsBlocks(t *testing.T) {
 		h := sha256.Sum256(append(append(key[:len(key):len(key)], c), seed[:]...))
 		want = append(want, h[:]...)
 	}
-	var v row
-	newPRG(&dsid).expand(&v, &seed)
-	var got [rowSize]byte
-	v.bytes(&got)
-	if !bytes.Equal(got[:], want[:rowSize]) {
-		t.Errorf("PRG gives %x, want %x", got, want[:rowSize])
+	v := newRow(1)
+	newPRG(&dsid, 1).expand(v, &seed)
+	got := make([]byte, rowSize(1))
+	v.bytes(got, 1)
+	if !bytes.Equal(got, want[:len(got)]) {
+		t.Errorf("PRG gives %x, want %x", got, want[:len(got)])
 	}
 }

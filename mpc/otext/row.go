@@ -8,42 +8,83 @@ import (
 	"github.com/cofferhq/coffer/mpc/transcript"
 )
 
-// Parameters of set B (PROTOCOLS, docs/spec/ot-extension.md).
+// Parameters of set B (docs/spec/ot-extension.md).
 const (
-	Rows    = baseot.N                   // κ_OT
-	Columns = 416                        // ξ
-	Tail    = 128                        // σ
-	rowSize = (Columns + Tail) / 8       // 68 bytes
-	words   = (Columns + Tail + 63) / 64 // 9
-	blocks  = (Columns + 127) / 128      // M
+	Rows     = baseot.N // κ_OT
+	Columns  = 416      // ξ, of one signature
+	Tail     = 128      // σ
+	MaxBatch = 128      // signatures in one extension
 )
 
-// row is v, 544 bits: bit j is bit j mod 64 of word j/64. The upper half of the
-// last word is zero.
-type row [words]uint64
+// rowSize is the length of a row of n signatures: n·ξ + σ bits.
+func rowSize(n int) int { return (n*Columns + Tail) / 8 }
 
-func (v *row) setBytes(b *[rowSize]byte) {
-	for i := range words - 1 {
+// blocks is M, the 128-bit blocks of the columns in a row. The last may be short.
+func blocks(n int) int { return (n*Columns + 127) / 128 }
+
+// row is v: M blocks of two words, bit j mod 64 of word j/64 for column j, the
+// last block padded with zeroes; then the tail, two words.
+type row []uint64
+
+// rows is a matrix of 128 rows in one piece of memory.
+type rows []row
+
+func newRow(n int) row { return make(row, 2*blocks(n)+2) }
+
+func newRows(n int) rows {
+	w := 2*blocks(n) + 2
+	buf, m := make(row, Rows*w), make(rows, Rows)
+	for i := range m {
+		m[i] = buf[i*w : (i+1)*w : (i+1)*w]
+	}
+	return m
+}
+
+func (m rows) destroy() {
+	for i := range m {
+		clear(m[i])
+	}
+}
+
+// setBytes reads the row of n signatures in b. A word that the columns fill by
+// half is the last of them: n·ξ is a multiple of 32.
+func (v row) setBytes(b []byte, n int) {
+	k := n * Columns / 64
+	for i := range k {
 		v[i] = binary.LittleEndian.Uint64(b[8*i:])
 	}
-	v[words-1] = uint64(binary.LittleEndian.Uint32(b[rowSize-4:]))
+	clear(v[k : len(v)-2])
+	b = b[8*k:]
+	if n%2 == 1 {
+		v[k] = uint64(binary.LittleEndian.Uint32(b))
+		b = b[4:]
+	}
+	v[len(v)-2] = binary.LittleEndian.Uint64(b)
+	v[len(v)-1] = binary.LittleEndian.Uint64(b[8:])
 }
 
-func (v *row) bytes(b *[rowSize]byte) {
-	for i := range words - 1 {
+func (v row) bytes(b []byte, n int) {
+	k := n * Columns / 64
+	for i := range k {
 		binary.LittleEndian.PutUint64(b[8*i:], v[i])
 	}
-	binary.LittleEndian.PutUint32(b[rowSize-4:], uint32(v[words-1]))
+	b = b[8*k:]
+	if n%2 == 1 {
+		binary.LittleEndian.PutUint32(b, uint32(v[k]))
+		b = b[4:]
+	}
+	binary.LittleEndian.PutUint64(b, v[len(v)-2])
+	binary.LittleEndian.PutUint64(b[8:], v[len(v)-1])
 }
 
-func (v *row) xor(a *row) {
+func (v row) xor(a row) {
 	for i := range v {
 		v[i] ^= a[i]
 	}
 }
 
 // xorMasked adds a where m is all ones.
-func (v *row) xorMasked(a *row, m uint64) {
+func (v row) xorMasked(a row, m uint64) {
 	for i := range v {
 		v[i] ^= a[i] & m
 	}
@@ -52,41 +93,42 @@ func (v *row) xorMasked(a *row, m uint64) {
 // prg expands seeds under one dsid: SHA-256 in counter mode, keyed by RO
 // (docs/spec/random-oracle.md).
 type prg struct {
-	in [32 + 1 + baseot.SeedSize]byte
+	in  [32 + 1 + baseot.SeedSize]byte
+	out []byte // whole blocks, at least a row
+	n   int
 }
 
-func newPRG(dsid *[32]byte) *prg {
-	p := new(prg)
+func newPRG(dsid *[32]byte, n int) *prg {
+	p := &prg{n: n, out: make([]byte, (rowSize(n)+sha256.Size-1)/sha256.Size*sha256.Size)}
 	k := transcript.Sum(transcript.TagPRG, dsid[:])
 	copy(p.in[:32], k[:])
 	return p
 }
 
-func (p *prg) expand(v *row, seed *[baseot.SeedSize]byte) {
-	var out [96]byte
+func (p *prg) expand(v row, seed *[baseot.SeedSize]byte) {
 	copy(p.in[33:], seed[:])
-	for c := range 3 {
+	for c := range len(p.out) / sha256.Size {
 		p.in[32] = byte(c)
 		h := sha256.Sum256(p.in[:])
-		copy(out[32*c:], h[:])
+		copy(p.out[sha256.Size*c:], h[:])
 	}
-	v.setBytes((*[rowSize]byte)(out[:rowSize]))
+	v.setBytes(p.out, p.n)
+}
+
+func (p *prg) destroy() {
+	clear(p.in[:])
+	clear(p.out)
 }
 
 // hash is h with its coefficients χ₁ … χ_M.
-type hash [blocks]factor
+type hash []factor
 
 // newHash takes the coefficients from all of U.
-func newHash(dsid *[32]byte, u *[Rows][rowSize]byte) *hash {
-	d := sha256.New()
-	for i := range u {
-		d.Write(u[i][:])
-	}
-	var sum [32]byte
-	d.Sum(sum[:0])
-	var b [16 * blocks]byte
-	transcript.Fill(b[:], transcript.TagChi, dsid[:], sum[:])
-	h := new(hash)
+func newHash(dsid *[32]byte, m *Message) hash {
+	sum := sha256.Sum256(m.U)
+	b := make([]byte, 16*blocks(m.n))
+	transcript.Fill(b, transcript.TagChi, dsid[:], sum[:])
+	h := make(hash, blocks(m.n))
 	for i := range h {
 		h[i] = newFactor(gfFromBytes(b[16*i:]))
 	}
@@ -94,16 +136,14 @@ func newHash(dsid *[32]byte, u *[Rows][rowSize]byte) *hash {
 }
 
 // of returns h(v) = v_{M+1} ⊕ Σ χ_j·v_j. Linear in v; constant time.
-func (h *hash) of(v *row) gf {
+func (h hash) of(v row) gf {
 	var w wide
-	for i := range blocks - 1 {
+	for i := range h {
 		w.mulAdd(&h[i], gf{v[2*i], v[2*i+1]})
 	}
-	// The last block has 32 bits; the tail follows them at once.
-	w.mulAdd(&h[blocks-1], gf{lo: v[6] & 0xffffffff})
 	r := w.reduce()
-	r.lo ^= v[6]>>32 | v[7]<<32
-	r.hi ^= v[7]>>32 | v[8]<<32
+	r.lo ^= v[len(v)-2]
+	r.hi ^= v[len(v)-1]
 	return r
 }
 
@@ -119,11 +159,11 @@ func (a gf) appendTo(b []byte) []byte {
 // Column is t_j or q_j: bit i belongs to row i.
 type Column [Rows / 8]byte
 
-// transpose turns the rows' first 416 bits into columns.
-func transpose(cols *[Columns]Column, rows *[Rows]row) {
+// transpose turns the rows' columns, without the tail, into cols.
+func transpose(cols []Column, rows rows) {
 	var t [64]uint64
-	for w := range (Columns + 63) / 64 {
-		n := min(64, Columns-64*w)
+	for w := range (len(cols) + 63) / 64 {
+		n := min(64, len(cols)-64*w)
 		for half := range Rows / 64 {
 			for i := range t {
 				t[i] = rows[64*half+i][w]

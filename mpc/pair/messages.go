@@ -56,16 +56,16 @@ func cut(b []byte) (msg, rest []byte, err error) {
 }
 
 const (
-	message4Size = vole.Message2Size + 4*secp256k1.ScalarSize
-	bodyAt       = headerSize + 32 // where the body of messages 2 to 5 begins
+	bodyAt   = headerSize + 32 // where the body of messages 2 to 5 begins
+	testSize = 1               // signatures in the self-test
 )
 
 // messageSizes are the only lengths that messages 1 to 5 have.
 var messageSizes = [steps]int{
 	headerSize + 32 + baseot.Message1Size,
 	bodyAt + baseot.Message2Size,
-	bodyAt + vole.Message1Size,
-	bodyAt + message4Size,
+	bodyAt + vole.Message1Size(testSize),
+	bodyAt + vole.Message2Size(testSize) + 4*secp256k1.ScalarSize,
 	bodyAt + 32,
 }
 
@@ -104,7 +104,7 @@ func (m *message1) decode(b []byte) error {
 // message4 is the VOLE's second message, and Alice's inputs and shares of the
 // self-test in clear.
 type message4 struct {
-	VOLE vole.Message2
+	VOLE *vole.Message2
 	A, C [2][32]byte
 }
 
@@ -118,13 +118,15 @@ func (m *message4) encode() []byte {
 
 // UnmarshalBinary decodes strictly, scalars included.
 func (m *message4) UnmarshalBinary(b []byte) error {
-	if len(b) != message4Size {
-		return fmt.Errorf("self-test message has %d bytes, want %d", len(b), message4Size)
+	n := vole.Message2Size(testSize)
+	if len(b) != n+4*secp256k1.ScalarSize {
+		return fmt.Errorf("self-test message has %d bytes, want %d", len(b), n+4*secp256k1.ScalarSize)
 	}
-	if err := m.VOLE.UnmarshalBinary(b[:vole.Message2Size]); err != nil {
+	var err error
+	if m.VOLE, err = vole.DecodeMessage2(b[:n], testSize); err != nil {
 		return err
 	}
-	b = b[vole.Message2Size:]
+	b = b[n:]
 	var s secp256k1.Scalar
 	for i, dst := range []*[32]byte{&m.A[0], &m.A[1], &m.C[0], &m.C[1]} {
 		if err := s.SetBytes(b[:32]); err != nil {

@@ -234,7 +234,7 @@ func (s *Session) onTransfer(msg []byte) ([]byte, error) {
 	if s.bob, err = s.ot.Finish(s.instance(s.cfg.Self, s.cfg.Peer), &t); err != nil {
 		return nil, s.blame(err)
 	}
-	r, m1, err := vole.Receive(s.rand, s.bob, s.testDSID(s.cfg.Self, s.cfg.Peer))
+	r, m1, err := vole.Receive(s.rand, s.bob, s.testDSID(s.cfg.Self, s.cfg.Peer), testSize)
 	if err != nil {
 		return nil, s.internal(err)
 	}
@@ -245,8 +245,8 @@ func (s *Session) onTransfer(msg []byte) ([]byte, error) {
 
 // onExtend: the VOLE as Alice with throw-away inputs, sent with her shares.
 func (s *Session) onExtend(msg []byte) ([]byte, error) {
-	var m1 vole.Message1
-	if err := decodeBody(msg, &m1); err != nil {
+	m1, err := vole.DecodeMessage1(msg[bodyAt:], testSize)
+	if err != nil {
 		return nil, s.blame(err)
 	}
 	var a [2]*secp256k1.Scalar
@@ -256,16 +256,16 @@ func (s *Session) onExtend(msg []byte) ([]byte, error) {
 			return nil, s.internal(err)
 		}
 	}
-	c, m2, err := vole.Send(s.rand, s.alice, s.testDSID(s.cfg.Peer, s.cfg.Self), &m1, a)
+	c, m2, err := vole.Send(s.rand, s.alice, s.testDSID(s.cfg.Peer, s.cfg.Self), m1, [][2]*secp256k1.Scalar{a})
 	if errors.Is(err, vole.ErrCheck) {
 		return nil, s.abort(mpc.Benign, fmt.Errorf("self-test of the OT extension: %w", err))
 	}
 	if err != nil {
 		return nil, s.internal(err)
 	}
-	m := message4{VOLE: *m2}
+	m := message4{VOLE: m2}
 	for w := range a {
-		m.A[w], m.C[w] = a[w].Bytes(), c[w].Bytes()
+		m.A[w], m.C[w] = a[w].Bytes(), c[0][w].Bytes()
 	}
 	return s.send(4, s.frame(4, m.encode())), nil
 }
@@ -276,7 +276,7 @@ func (s *Session) onMultiply(msg []byte) ([]byte, error) {
 	if err := decodeBody(msg, &m); err != nil {
 		return nil, s.blame(err)
 	}
-	d, err := s.vole.Finish(&m.VOLE)
+	d, err := s.vole.Finish(m.VOLE)
 	if errors.Is(err, vole.ErrCheck) {
 		return nil, s.abort(mpc.Benign, fmt.Errorf("self-test of the VOLE: %w", err))
 	}
@@ -284,13 +284,13 @@ func (s *Session) onMultiply(msg []byte) ([]byte, error) {
 		return nil, s.blame(err)
 	}
 	ok := 1
-	for w := range d {
+	for w := range d[0] {
 		var a, c, l, r secp256k1.Scalar
 		if err := errors.Join(a.SetBytes(m.A[w][:]), c.SetBytes(m.C[w][:])); err != nil {
 			return nil, s.blame(err)
 		}
-		l.Add(&c, &d[w])
-		r.Mul(&a, s.vole.Chi())
+		l.Add(&c, &d[0][w])
+		r.Mul(&a, s.vole.Chi(0))
 		ok &= l.Equal(&r)
 	}
 	if ok != 1 {

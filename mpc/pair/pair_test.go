@@ -106,12 +106,12 @@ func TestSetup(t *testing.T) {
 	}
 	for bob := range 2 {
 		rand := stream(50)
-		r, m1, err := vole.Receive(rand, s[bob].Bob, [32]byte{9})
+		r, m1, err := vole.Receive(rand, s[bob].Bob, [32]byte{9}, 1)
 		if err != nil {
 			t.Fatal(err)
 		}
 		a := [2]*secp256k1.Scalar{secp256k1.NewScalar().SetUint64(5), secp256k1.NewScalar().SetUint64(6)}
-		c, m2, err := vole.Send(rand, s[1-bob].Alice, [32]byte{9}, m1, a)
+		c, m2, err := vole.Send(rand, s[1-bob].Alice, [32]byte{9}, m1, [][2]*secp256k1.Scalar{a})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -120,8 +120,8 @@ func TestSetup(t *testing.T) {
 			t.Fatal(err)
 		}
 		for w := range a {
-			sum := secp256k1.NewScalar().Add(&c[w], &d[w])
-			if sum.Equal(secp256k1.NewScalar().Mul(a[w], r.Chi())) != 1 {
+			sum := secp256k1.NewScalar().Add(&c[0][w], &d[0][w])
+			if sum.Equal(secp256k1.NewScalar().Mul(a[w], r.Chi(0))) != 1 {
 				t.Fatalf("c_%d + d_%d is not a_%d·χ", w, w, w)
 			}
 		}

@@ -10,81 +10,115 @@ import (
 
 const version = 1
 
+// cellsSize is the length of Ã of one signature.
 const cellsSize = xi * slots * secp256k1.ScalarSize
 
-// Sizes of the encoded messages.
-const (
-	Message1Size = 1 + otext.MessageSize
-	Message2Size = 1 + cellsSize + rho*secp256k1.ScalarSize + 32
-)
+// Message1Size is the length of an encoded Message1 for n signatures.
+func Message1Size(n int) int { return 1 + otext.MessageSize(n) }
+
+// Message2Size is the length of an encoded Message2 for n signatures.
+func Message2Size(n int) int { return 1 + n*(cellsSize+rho*secp256k1.ScalarSize) + 32 }
 
 // Message1 is Bob's: the OT-extension message.
 type Message1 otext.Message
 
-// Message2 is Alice's: Ã (416 rows of four scalars), η and μ, encoded.
+// Message2 is Alice's for n signatures: Ã (n·416 rows of four scalars), η and μ,
+// encoded.
 type Message2 struct {
-	A   [cellsSize]byte
-	Eta [rho][secp256k1.ScalarSize]byte
+	n   int
+	A   []byte
+	Eta [][rho][secp256k1.ScalarSize]byte
 	Mu  [32]byte
 }
 
-// cell is the encoding of Ã_{j,s}.
+func newMessage2(n int) *Message2 {
+	return &Message2{n: n, A: make([]byte, n*cellsSize), Eta: make([][rho][secp256k1.ScalarSize]byte, n)}
+}
+
+// cell is the encoding of Ã_{j,s}, j global.
 func (m *Message2) cell(j, s int) []byte {
 	i := (j*slots + s) * secp256k1.ScalarSize
 	return m.A[i : i+secp256k1.ScalarSize]
 }
 
+// N is the number of signatures.
+func (m *Message1) N() int { return (*otext.Message)(m).N() }
+
+// N is the number of signatures.
+func (m *Message2) N() int { return m.n }
+
 // MarshalBinary encodes m. It never fails.
 func (m *Message1) MarshalBinary() ([]byte, error) {
-	b := make([]byte, 1, Message1Size)
+	b := make([]byte, 1, Message1Size(m.N()))
 	b[0] = version
 	return (*otext.Message)(m).AppendBinary(b)
 }
 
-// UnmarshalBinary decodes strictly.
-func (m *Message1) UnmarshalBinary(b []byte) error {
-	r := wire.NewReader(b, version)
-	body := r.Fixed("U, X, TH", otext.MessageSize)
-	if err := r.Done(); err != nil {
-		return fmt.Errorf("VOLE message 1: %w", err)
+// DecodeMessage1 decodes strictly: the exact size for n signatures.
+func DecodeMessage1(b []byte, n int) (*Message1, error) {
+	if err := otext.CheckBatch(n); err != nil {
+		return nil, fmt.Errorf("VOLE message 1: %w", err)
 	}
-	return (*otext.Message)(m).UnmarshalBinary(body)
+	r := wire.NewReader(b, version)
+	body := r.Fixed("U, X, TH", otext.MessageSize(n))
+	if err := r.Done(); err != nil {
+		return nil, fmt.Errorf("VOLE message 1: %w", err)
+	}
+	m, err := otext.DecodeMessage(body, n)
+	return (*Message1)(m), err
 }
 
 // MarshalBinary encodes m. It never fails.
 func (m *Message2) MarshalBinary() ([]byte, error) {
-	b := make([]byte, 0, Message2Size)
+	b := make([]byte, 0, Message2Size(m.n))
 	b = append(b, version)
-	b = append(b, m.A[:]...)
-	for k := range m.Eta {
-		b = append(b, m.Eta[k][:]...)
+	b = append(b, m.A...)
+	for i := range m.Eta {
+		for k := range m.Eta[i] {
+			b = append(b, m.Eta[i][k][:]...)
+		}
 	}
 	return append(b, m.Mu[:]...), nil
 }
 
-// UnmarshalBinary decodes strictly: the exact size, every scalar below q.
-func (m *Message2) UnmarshalBinary(b []byte) error {
+// DecodeMessage2 decodes strictly: the exact size for n signatures, every scalar
+// below q.
+func DecodeMessage2(b []byte, n int) (*Message2, error) {
+	if err := otext.CheckBatch(n); err != nil {
+		return nil, fmt.Errorf("VOLE message 2: %w", err)
+	}
+	if len(b) != Message2Size(n) {
+		return nil, fmt.Errorf("VOLE message 2 has %d bytes, want %d for a batch of %d", len(b), Message2Size(n), n)
+	}
+	m := newMessage2(n)
 	r := wire.NewReader(b, version)
-	var t Message2
-	r.Into("cells", t.A[:])
-	for k := range t.Eta {
-		r.Into("eta", t.Eta[k][:])
+	r.Into("cells", m.A)
+	for i := range m.Eta {
+		for k := range m.Eta[i] {
+			r.Into("eta", m.Eta[i][k][:])
+		}
 	}
-	r.Into("mu", t.Mu[:])
+	r.Into("mu", m.Mu[:])
 	if err := r.Done(); err != nil {
-		return fmt.Errorf("VOLE message 2: %w", err)
+		return nil, fmt.Errorf("VOLE message 2: %w", err)
 	}
+	return m, m.check()
+}
+
+// check refuses a scalar that is not below q.
+func (m *Message2) check() error {
 	var s secp256k1.Scalar
-	for i := range xi * slots {
-		if err := s.SetBytes(t.cell(i/slots, i%slots)); err != nil {
+	for i := range m.n * xi * slots {
+		if err := s.SetBytes(m.cell(i/slots, i%slots)); err != nil {
 			return fmt.Errorf("VOLE message 2: cell %d,%d: %w", i/slots, i%slots, err)
 		}
 	}
-	for k := range t.Eta {
-		if err := s.SetBytes(t.Eta[k][:]); err != nil {
-			return fmt.Errorf("VOLE message 2: eta %d: %w", k, err)
+	for i := range m.Eta {
+		for k := range m.Eta[i] {
+			if err := s.SetBytes(m.Eta[i][k][:]); err != nil {
+				return fmt.Errorf("VOLE message 2: eta %d,%d: %w", i, k, err)
+			}
 		}
 	}
-	*m = t
 	return nil
 }

@@ -62,8 +62,8 @@ func (p *padder) destroy() {
 // coefficients is θ, ρ×ℓ, from all of Ã as it stands on the wire.
 type coefficients [rho][ell]secp256k1.Scalar
 
-func newTheta(dsid *[32]byte, a *[xi * slots * 32]byte) *coefficients {
-	sum := sha256.Sum256(a[:])
+func newTheta(dsid *[32]byte, a []byte) *coefficients {
+	sum := sha256.Sum256(a)
 	s := transcript.Scalars(rho*ell, transcript.TagTheta, dsid[:], sum[:])
 	t := new(coefficients)
 	for k := range rho {
@@ -83,7 +83,7 @@ func (t *coefficients) combine(s *secp256k1.Scalar, k int, v *[slots]secp256k1.S
 // checksum hashes m_{j,k} for μ.
 type checksum struct{ buf []byte }
 
-func newChecksum() *checksum { return &checksum{buf: make([]byte, 0, xi*rho*32)} }
+func newChecksum(n int) *checksum { return &checksum{buf: make([]byte, 0, n*xi*rho*32)} }
 
 func (c *checksum) add(m *secp256k1.Scalar) {
 	b := m.Bytes()

@@ -10,6 +10,7 @@ import (
 	"io"
 	"math"
 	"math/big"
+	"slices"
 	"strings"
 	"testing"
 
@@ -44,6 +45,60 @@ func TestPitfall15_PadBindsColumn(t *testing.T) {
 		other(&v)
 		if at, ok := seen[v[0].Bytes()]; ok {
 			t.Errorf("another %s: the pad is that of %s", name, at)
+		}
+	}
+}
+
+// The columns of a batch are counted through: equal columns of two signatures
+// have different pads, on both sides.
+func TestPitfall15_PadBindsColumnOfABatch(t *testing.T) {
+	x := newBatch(t, 35, 2)
+	q := &otext.SenderOutput{Q: make([]otext.Column, 2*xi)} // all equal
+	alpha := cells(newMessage2(2), q, x.seeds, &x.dsid, make([]inputs, 2))
+	for s := range slots {
+		if alpha[0][s].Equal(&alpha[xi][s]) == 1 {
+			t.Errorf("pads (0, %d) of both signatures are equal for Alice", s)
+		}
+	}
+	out := &otext.ReceiverOutput{Beta: make([]byte, 2*xi/8), T: q.Q} // β = 0: d = γ
+	cols, err := columnsOf(out, x.m2, newTheta(&x.dsid, x.m2.A), newPadder(&x.dsid), newChecksum(2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for w := range ell {
+		if cols[w][0].Equal(&cols[w][xi]) == 1 {
+			t.Errorf("pads (0, %d) of both signatures are equal for Bob", w)
+		}
+		if cols[w][xi].Equal(&alpha[xi][w]) != 1 {
+			t.Errorf("pad (%d, %d) differs between the sides", xi, w)
+		}
+	}
+}
+
+// Every signature of a batch has its own η and its own hiding â.
+func TestPitfall26_BatchInputsAreHiddenOneByOne(t *testing.T) {
+	x := newBatch(t, 36, 3)
+	theta := newTheta(&x.dsid, x.m2.A)
+	seen := map[[32]byte]bool{}
+	for i := range x.a {
+		for k := range rho {
+			var eta, bare secp256k1.Scalar
+			if err := eta.SetBytes(x.m2.Eta[i][k][:]); err != nil {
+				t.Fatal(err)
+			}
+			theta.combine(&bare, k, &[slots]secp256k1.Scalar{*x.a[i][0], *x.a[i][1]})
+			mask := eta.Sub(&eta, &bare).Bytes()
+			if seen[mask] {
+				t.Errorf("η_%d of signature %d is hidden by an â that was used before", k, i)
+			}
+			seen[mask] = true
+		}
+	}
+	for i := range x.a {
+		m := x.message()
+		bump(t, m.Eta[i][1][:])
+		if _, err := x.finish(m); !errors.Is(err, ErrCheck) {
+			t.Errorf("η of signature %d: got %v, want ErrCheck", i, err)
 		}
 	}
 }
@@ -85,27 +140,31 @@ func TestPitfall16_WideReduction(t *testing.T) {
 
 // exchange is one honest run, kept so that tests can alter Alice's message.
 type exchange struct {
-	out   otext.ReceiverOutput
+	out   *otext.ReceiverOutput
 	dsid  [32]byte
-	chi   *secp256k1.Scalar
+	chi   []secp256k1.Scalar
 	m1    *Message1
 	m2    *Message2
-	a     [2]*secp256k1.Scalar
-	c     [2]secp256k1.Scalar
+	a     [][2]*secp256k1.Scalar
+	c     []C
 	seeds *baseot.ReceiverOutput
 }
 
-func newExchange(t *testing.T, seed uint64) *exchange {
+func newExchange(t *testing.T, seed uint64) *exchange { return newBatch(t, seed, 1) }
+
+func newBatch(t *testing.T, seed uint64, n int) *exchange {
 	t.Helper()
 	rand := stream(seed)
 	bobSeeds, aliceSeeds := dealt(rand)
 	x := &exchange{dsid: [32]byte{byte(seed)}, seeds: aliceSeeds}
-	bob, m1, err := Receive(rand, bobSeeds, x.dsid)
+	bob, m1, err := Receive(rand, bobSeeds, x.dsid, n)
 	if err != nil {
 		t.Fatal(err)
 	}
-	x.out, x.chi, x.m1 = *bob.out, bob.chi, m1
-	x.a = [2]*secp256k1.Scalar{scalar(t, rand), scalar(t, rand)}
+	x.out, x.chi, x.m1 = bob.out, bob.chi, m1
+	for range n {
+		x.a = append(x.a, [2]*secp256k1.Scalar{scalar(t, rand), scalar(t, rand)})
+	}
 	if x.c, x.m2, err = Send(rand, aliceSeeds, x.dsid, m1, x.a); err != nil {
 		t.Fatal(err)
 	}
@@ -113,10 +172,17 @@ func newExchange(t *testing.T, seed uint64) *exchange {
 }
 
 // finish runs Bob on m from the same state.
-func (x *exchange) finish(m *Message2) ([2]secp256k1.Scalar, error) {
-	out := x.out
-	r := &Receiver{dsid: x.dsid, out: &out, chi: x.chi}
-	return r.Finish(m)
+func (x *exchange) finish(m *Message2) ([]D, error) { return x.receiver().Finish(m) }
+
+func (x *exchange) receiver() *Receiver {
+	return &Receiver{dsid: x.dsid, n: len(x.a), out: copyOf(x.out), chi: x.chi}
+}
+
+// message is a copy of Alice's message, to be altered.
+func (x *exchange) message() *Message2 {
+	m := *x.m2
+	m.A, m.Eta = bytes.Clone(m.A), slices.Clone(m.Eta)
+	return &m
 }
 
 // bump adds one to an encoded scalar.
@@ -133,25 +199,30 @@ func bump(t *testing.T, b []byte) {
 // θ depends on every cell of Ã, and so the check fails when one is changed, also
 // where β_j = 0 and Bob does not use the cell.
 func TestPitfall18_ThetaCoversAllCells(t *testing.T) {
-	x := newExchange(t, 18)
-	base := *newTheta(&x.dsid, &x.m2.A)
-	for j := range xi {
+	t.Run("one signature", func(t *testing.T) { thetaCoversAllCells(t, newExchange(t, 18)) })
+	t.Run("a batch", func(t *testing.T) { thetaCoversAllCells(t, newBatch(t, 28, 2)) })
+}
+
+func thetaCoversAllCells(t *testing.T, x *exchange) {
+	base := *newTheta(&x.dsid, x.m2.A)
+	m := x.message()
+	for j := range len(x.a) * xi {
 		for s := range slots {
-			m := *x.m2
+			copy(m.A, x.m2.A)
 			bump(t, m.cell(j, s))
-			if *newTheta(&x.dsid, &m.A) == base {
+			if *newTheta(&x.dsid, m.A) == base {
 				t.Fatalf("cell %d,%d: θ is the same", j, s)
 			}
 			if s != j%slots || j%7 != 0 {
 				continue
 			}
-			if _, err := x.finish(&m); !errors.Is(err, ErrCheck) {
-				t.Errorf("cell %d,%d, β = %d: got %v, want ErrCheck", j, s, choice(&x.out.Beta, j), err)
+			if _, err := x.finish(m); !errors.Is(err, ErrCheck) {
+				t.Errorf("cell %d,%d, β = %d: got %v, want ErrCheck", j, s, choice(x.out.Beta, j), err)
 			}
 		}
 	}
 	other := [32]byte{19}
-	if *newTheta(&other, &x.m2.A) == base {
+	if *newTheta(&other, x.m2.A) == base {
 		t.Error("θ does not depend on dsid")
 	}
 	for k := range base {
@@ -172,26 +243,25 @@ func TestPitfall19_MuAndEtaAreChecked(t *testing.T) {
 		t.Fatal(err)
 	}
 	for k := range rho {
-		m := *x.m2
-		bump(t, m.Eta[k][:])
-		if _, err := x.finish(&m); !errors.Is(err, ErrCheck) {
+		m := x.message()
+		bump(t, m.Eta[0][k][:])
+		if _, err := x.finish(m); !errors.Is(err, ErrCheck) {
 			t.Errorf("η_%d: got %v, want ErrCheck", k, err)
 		}
 	}
 	for n := range x.m2.Mu {
-		m := *x.m2
+		m := x.message()
 		m.Mu[n] ^= 1 << (n % 8)
-		if _, err := x.finish(&m); !errors.Is(err, ErrCheck) {
+		if _, err := x.finish(m); !errors.Is(err, ErrCheck) {
 			t.Errorf("byte %d of μ: got %v, want ErrCheck", n, err)
 		}
 	}
 	// After a failure the receiver is dead, and gave nothing.
-	out := x.out
-	r := &Receiver{dsid: x.dsid, out: &out, chi: x.chi}
-	m := *x.m2
+	r := x.receiver()
+	m := x.message()
 	m.Mu[0] ^= 1
-	d, err := r.Finish(&m)
-	if !errors.Is(err, ErrCheck) || d[0].IsZero() != 1 || d[1].IsZero() != 1 {
+	d, err := r.Finish(m)
+	if !errors.Is(err, ErrCheck) || d != nil {
 		t.Errorf("failed Finish: %v, with an output", err)
 	}
 	if _, err := r.Finish(x.m2); !errors.Is(err, errFinished) {
@@ -204,7 +274,7 @@ func TestPitfall19_MuAndEtaAreChecked(t *testing.T) {
 func TestPitfall19_MuTakesEverythingAndEtaHides(t *testing.T) {
 	dsid := [32]byte{19}
 	mu := func(dsid [32]byte, last, at int) [32]byte {
-		sum := newChecksum()
+		sum := newChecksum(1)
 		for n := range last {
 			v := secp256k1.NewScalar().SetUint64(uint64(n))
 			if n == at {
@@ -224,14 +294,14 @@ func TestPitfall19_MuTakesEverythingAndEtaHides(t *testing.T) {
 		}
 	}
 	x := newExchange(t, 29)
-	theta := newTheta(&x.dsid, &x.m2.A)
+	theta := newTheta(&x.dsid, x.m2.A)
 	var hidden [rho]secp256k1.Scalar
 	for k := range rho {
 		var eta, bare secp256k1.Scalar
-		if err := eta.SetBytes(x.m2.Eta[k][:]); err != nil {
+		if err := eta.SetBytes(x.m2.Eta[0][k][:]); err != nil {
 			t.Fatal(err)
 		}
-		v := [slots]secp256k1.Scalar{*x.a[0], *x.a[1]}
+		v := [slots]secp256k1.Scalar{*x.a[0][0], *x.a[0][1]}
 		theta.combine(&bare, k, &v)
 		if hidden[k].Sub(&eta, &bare).IsZero() == 1 {
 			t.Errorf("η_%d shows θ·a", k)
@@ -256,22 +326,24 @@ func TestPitfall19_NoEarlyExit(t *testing.T) {
 		}
 		return n
 	}
-	good := least(x.m2)
+	late := x.message() // the last thing that is compared
+	late.Mu[31] ^= 1
+	good := least(late)
 	for _, j := range []int{0, xi / 2, xi - 1} {
-		m := *x.m2
+		m := x.message()
 		bump(t, m.cell(j, 0))
-		if got := least(&m); got != good {
-			t.Errorf("fault in column %d: %v allocations, an honest run has %v", j, got, good)
+		if got := least(m); got != good {
+			t.Errorf("fault in column %d: %v allocations, a fault in μ has %v", j, got, good)
 		}
 	}
-	theta, pads := newTheta(&x.dsid, &x.m2.A), newPadder(&x.dsid)
+	theta, pads := newTheta(&x.dsid, x.m2.A), newPadder(&x.dsid)
 	for _, eta := range []bool{false, true} {
-		m := *x.m2
+		m := x.message()
 		if eta {
-			bump(t, m.Eta[0][:])
+			bump(t, m.Eta[0][0][:])
 		}
-		sum := newChecksum()
-		if _, err := columnsOf(&x.out, &m, theta, pads, sum); err != nil {
+		sum := newChecksum(1)
+		if _, err := columnsOf(x.out, m, theta, pads, sum); err != nil {
 			t.Fatal(err)
 		}
 		if len(sum.buf) != xi*rho*32 {
@@ -289,13 +361,13 @@ func TestPitfall19_InconsistentInput(t *testing.T) {
 	passed := 0
 	for n := range 40 {
 		dsid := [32]byte{byte(n), 21}
-		bob, m1, err := Receive(rand, bobSeeds, dsid)
+		bob, m1, err := Receive(rand, bobSeeds, dsid, 1)
 		if err != nil {
 			t.Fatal(err)
 		}
 		j, slot := 10*n, n%slots
 		m2 := cheatInColumn(t, rand, aliceSeeds, dsid, m1, a, j, slot)
-		beta := choice(&bob.out.Beta, j)
+		beta := choice(bob.out.Beta, j)
 		_, err = bob.Finish(m2)
 		if (beta == 0) != (err == nil) {
 			t.Fatalf("run %d, slot %d: β_j = %d, Finish gave %v", n, slot, beta, err)
@@ -316,11 +388,11 @@ func cheatInColumn(t *testing.T, rand io.Reader, seeds *baseot.ReceiverOutput, d
 	if err != nil {
 		t.Fatal(err)
 	}
-	in, err := newInputs(rand, a)
+	in, err := newInputs(rand, [][2]*secp256k1.Scalar{a})
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := new(Message2)
+	m := newMessage2(1)
 	alpha := cells(m, q, seeds, &dsid, in)
 	bump(t, m.cell(j, slot))
 	seal(m, &dsid, alpha, in)
@@ -339,14 +411,14 @@ func TestPitfall12_ScalarRange(t *testing.T) {
 		for name, v := range map[string][]byte{"q": q, "2²⁵⁶−1": bytes.Repeat([]byte{0xff}, 32)} {
 			bad := bytes.Clone(b)
 			copy(bad[at:], v)
-			if err := new(Message2).UnmarshalBinary(bad); err == nil {
+			if _, err := DecodeMessage2(bad, 1); err == nil {
 				t.Errorf("%s at byte %d was accepted", name, at)
 			}
 		}
 	}
-	m := *x.m2
+	m := x.message()
 	copy(m.cell(7, 1), q)
-	if _, err := x.finish(&m); err == nil || errors.Is(err, ErrCheck) {
+	if _, err := x.finish(m); err == nil || errors.Is(err, ErrCheck) {
 		t.Errorf("Finish with a scalar of q: got %v, want an error of form", err)
 	}
 }
@@ -375,18 +447,18 @@ func TestChi(t *testing.T) {
 			want.Add(want, &g)
 		}
 	}
-	if want.Equal(x.chi) != 1 {
+	if want.Equal(&x.chi[0]) != 1 {
 		t.Error("χ is not the product of gadget and choices")
 	}
 }
 
 func FuzzDecodeMessage1(f *testing.F) {
-	b, _ := new(Message1).MarshalBinary()
-	f.Add(b)
-	f.Add(b[1:])
-	f.Fuzz(func(t *testing.T, b []byte) {
-		var m Message1
-		if m.UnmarshalBinary(b) != nil {
+	f.Add(zeros(Message1Size(1)), 1)
+	f.Add(zeros(Message1Size(2)), 2)
+	f.Add(zeros(Message1Size(1)-1), 1)
+	f.Fuzz(func(t *testing.T, b []byte, n int) {
+		m, err := DecodeMessage1(b, n)
+		if err != nil {
 			return
 		}
 		if got, _ := m.MarshalBinary(); !bytes.Equal(got, b) {
@@ -396,12 +468,12 @@ func FuzzDecodeMessage1(f *testing.F) {
 }
 
 func FuzzDecodeMessage2(f *testing.F) {
-	b, _ := new(Message2).MarshalBinary()
-	f.Add(b)
-	f.Add(append(b, 0))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		var m Message2
-		if m.UnmarshalBinary(b) != nil {
+	f.Add(zeros(Message2Size(1)), 1)
+	f.Add(zeros(Message2Size(2)), 2)
+	f.Add(zeros(Message2Size(1)+1), 1)
+	f.Fuzz(func(t *testing.T, b []byte, n int) {
+		m, err := DecodeMessage2(b, n)
+		if err != nil {
 			return
 		}
 		if got, _ := m.MarshalBinary(); !bytes.Equal(got, b) {
@@ -410,24 +482,52 @@ func FuzzDecodeMessage2(f *testing.F) {
 	})
 }
 
+// zeros is a message of n bytes: the version and zeroes.
+func zeros(n int) []byte { return append([]byte{version}, make([]byte, n-1)...) }
+
 func TestStrictSizes(t *testing.T) {
-	b1, _ := new(Message1).MarshalBinary()
-	b2, _ := new(Message2).MarshalBinary()
+	decode1 := func(b []byte, n int) error { _, err := DecodeMessage1(b, n); return err }
+	decode2 := func(b []byte, n int) error { _, err := DecodeMessage2(b, n); return err }
 	for name, c := range map[string]struct {
-		b    []byte
-		into interface{ UnmarshalBinary([]byte) error }
-	}{
-		"1 empty":   {nil, new(Message1)},
-		"1 short":   {b1[:len(b1)-1], new(Message1)},
-		"1 long":    {append(bytes.Clone(b1), 0), new(Message1)},
-		"1 version": {append([]byte{2}, b1[1:]...), new(Message1)},
-		"2 empty":   {nil, new(Message2)},
-		"2 short":   {b2[:len(b2)-1], new(Message2)},
-		"2 long":    {append(bytes.Clone(b2), 0), new(Message2)},
-		"2 version": {append([]byte{0}, b2[1:]...), new(Message2)},
-	} {
-		if c.into.UnmarshalBinary(c.b) == nil {
-			t.Errorf("message %s was accepted", name)
+		decode func([]byte, int) error
+		size   func(int) int
+	}{"1": {decode1, Message1Size}, "2": {decode2, Message2Size}} {
+		for _, n := range []int{1, 2, 3} {
+			if err := c.decode(zeros(c.size(n)), n); err != nil {
+				t.Fatalf("message %s of a batch of %d: %v", name, n, err)
+			}
+			b := zeros(c.size(n))
+			b[0]++
+			for what, bad := range map[string][]byte{
+				"empty": {}, "short": zeros(c.size(n) - 1), "long": zeros(c.size(n) + 1),
+				"version": b, "of another batch": zeros(c.size(n + 1)),
+			} {
+				if c.decode(bad, n) == nil {
+					t.Errorf("message %s, %s, was accepted for a batch of %d", name, what, n)
+				}
+			}
+		}
+		for _, n := range []int{-1, 0, otext.MaxBatch + 1} {
+			if c.decode(zeros(c.size(max(n, 0))), n) == nil {
+				t.Errorf("message %s was accepted for a batch of %d", name, n)
+			}
+		}
+	}
+}
+
+// The two sides must mean the same batch.
+func TestBatchSizesDiffer(t *testing.T) {
+	x, y := newBatch(t, 31, 2), newBatch(t, 32, 3)
+	if _, _, err := Send(stream(1), x.seeds, x.dsid, x.m1, y.a); err == nil || errors.Is(err, ErrCheck) {
+		t.Errorf("Send of three inputs for a batch of two: %v", err)
+	}
+	if _, err := x.finish(y.m2); err == nil || errors.Is(err, ErrCheck) {
+		t.Errorf("Finish of two with a message for three: %v", err)
+	}
+	for _, n := range []int{-1, 0, otext.MaxBatch + 1} {
+		bob, _ := dealt(stream(1))
+		if _, _, err := Receive(stream(1), bob, x.dsid, n); err == nil {
+			t.Errorf("Receive for a batch of %d", n)
 		}
 	}
 }

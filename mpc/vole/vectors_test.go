@@ -53,11 +53,11 @@ func makeVector(t *testing.T, name string, a [2]*secp256k1.Scalar) vector {
 	}
 	dsid := [32]byte{0xd5, 31: name[0]}
 	bobSeeds, aliceSeeds := dealt(shake(v.SeedsRand))
-	bob, m1, err := Receive(shake(v.BobRand), bobSeeds, dsid)
+	bob, m1, err := Receive(shake(v.BobRand), bobSeeds, dsid, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, m2, err := Send(shake(v.AliceRand), aliceSeeds, dsid, m1, a)
+	c, m2, err := Send(shake(v.AliceRand), aliceSeeds, dsid, m1, [][2]*secp256k1.Scalar{a})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,15 +65,15 @@ func makeVector(t *testing.T, name string, a [2]*secp256k1.Scalar) vector {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !holds(a, bob.Chi(), c, d) {
+	if !holds(a, bob.Chi(0), c[0], d[0]) {
 		t.Fatal("c + d is not a·χ")
 	}
 	b1, _ := m1.MarshalBinary()
 	b2, _ := m2.MarshalBinary()
 	v.DSID, v.Message1, v.Message2 = hex.EncodeToString(dsid[:]), hex.EncodeToString(b1), hex.EncodeToString(b2)
-	v.Chi = hexOf(bob.Chi())
+	v.Chi = hexOf(bob.Chi(0))
 	for w := range a {
-		v.A[w], v.C[w], v.D[w] = hexOf(a[w]), hexOf(&c[w]), hexOf(&d[w])
+		v.A[w], v.C[w], v.D[w] = hexOf(a[w]), hexOf(&c[0][w]), hexOf(&d[0][w])
 	}
 	return v
 }

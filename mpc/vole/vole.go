@@ -17,82 +17,96 @@ var ErrCheck = errors.New("VOLE: the consistency check failed")
 
 var errFinished = errors.New("VOLE receiver was already finished")
 
+// C and D are Alice's and Bob's shares of one signature: C[w] + D[w] = a_w·χ.
+type (
+	C = [ell]secp256k1.Scalar
+	D = [ell]secp256k1.Scalar
+)
+
 // Receiver is Bob between the two messages.
 type Receiver struct {
 	dsid [32]byte
+	n    int
 	out  *otext.ReceiverOutput
-	chi  *secp256k1.Scalar
+	chi  []secp256k1.Scalar // behind Format; see secp256k1.Scalar
 }
 
-// Receive is Bob: it draws his choices β and makes message 1. seeds are his of
-// the pair setup; dsid names this direction and use, once.
-func Receive(rand io.Reader, seeds *baseot.SenderOutput, dsid [32]byte) (*Receiver, *Message1, error) {
-	out, m, err := otext.Receive(rand, seeds, dsid)
+// Receive is Bob: it draws his choices β for n signatures and makes message 1.
+// seeds are his of the pair setup; dsid names this direction and use, once.
+func Receive(rand io.Reader, seeds *baseot.SenderOutput, dsid [32]byte, n int) (*Receiver, *Message1, error) {
+	out, m, err := otext.Receive(rand, seeds, dsid, n)
 	if err != nil {
 		return nil, nil, err
 	}
-	r := &Receiver{dsid: dsid, out: out, chi: secp256k1.NewScalar()}
-	// χ = Σ β_j·g_j
+	r := &Receiver{dsid: dsid, n: n, out: out, chi: make([]secp256k1.Scalar, n)}
+	// χ_k = Σ_j β_{416k+j}·g_j
 	g, zero, term := gadget(), secp256k1.NewScalar(), secp256k1.NewScalar()
-	for j := range xi {
-		term.Select(&g[j], zero, choice(&out.Beta, j))
-		r.chi.Add(r.chi, term)
+	for k := range r.chi {
+		for j := range xi {
+			term.Select(&g[j], zero, choice(out.Beta, k*xi+j))
+			r.chi[k].Add(&r.chi[k], term)
+		}
 	}
 	term.Destroy()
 	return r, (*Message1)(m), nil
 }
 
 // choice returns β_j, 0 or 1.
-func choice(beta *[otext.Columns / 8]byte, j int) int { return int(beta[j/8]>>(j%8)) & 1 }
+func choice(beta []byte, j int) int { return int(beta[j/8]>>(j%8)) & 1 }
 
-// Chi returns χ. The Receiver owns it: it is overwritten by Destroy.
-func (r *Receiver) Chi() *secp256k1.Scalar { return r.chi }
+// Chi returns χ of signature k. The Receiver owns it: Destroy overwrites it.
+func (r *Receiver) Chi(k int) *secp256k1.Scalar { return &r.chi[k] }
 
-// Destroy overwrites β, the columns and χ.
+// Destroy overwrites β, the columns and every χ.
 func (r *Receiver) Destroy() {
 	if r == nil {
 		return
 	}
 	r.out.Destroy()
 	r.out = nil
-	r.chi.Destroy()
+	clear(r.chi)
 }
 
-// Finish is Bob on Alice's message: d with c_w + d_w = a_w·χ. It may be called
-// once; χ stays. ErrCheck means that Alice is to be quarantined.
-func (r *Receiver) Finish(m *Message2) (d [ell]secp256k1.Scalar, err error) {
+// Finish is Bob on Alice's message: for every signature, d with c_w + d_w =
+// a_w·χ. It may be called once; the χ stay. ErrCheck means that Alice is to be
+// quarantined: then no signature of the batch gets anything.
+func (r *Receiver) Finish(m *Message2) ([]D, error) {
 	if r.out == nil {
-		return d, errFinished
+		return nil, errFinished
 	}
 	defer func() { r.out.Destroy(); r.out = nil }()
-	theta, pads, sum := newTheta(&r.dsid, &m.A), newPadder(&r.dsid), newChecksum()
+	if m.n != r.n {
+		return nil, fmt.Errorf("VOLE message 2 of a batch of %d, want %d", m.n, r.n)
+	}
+	theta, pads, sum := newTheta(&r.dsid, m.A), newPadder(&r.dsid), newChecksum(r.n)
 	defer pads.destroy()
 	cols, err := columnsOf(r.out, m, theta, pads, sum)
 	if err != nil {
-		return d, fmt.Errorf("VOLE message 2: %w", err)
+		return nil, fmt.Errorf("VOLE message 2: %w", err)
 	}
 	defer cols.destroy()
 	mu := sum.mu(&r.dsid)
 	if subtle.ConstantTimeCompare(mu[:], m.Mu[:]) != 1 {
-		return d, ErrCheck
+		return nil, ErrCheck
 	}
-	cols.products(&d)
-	return d, nil
+	return cols.products(), nil
 }
 
 // columnsOf computes every d_{j,s} and m'_{j,k}; its errors are of form only.
 func columnsOf(out *otext.ReceiverOutput, m *Message2, theta *coefficients, pads *padder, sum *checksum) (*columns, error) {
-	var v [slots]secp256k1.Scalar
+	cols := newColumns(m.n)
 	var eta [rho]secp256k1.Scalar
-	for k := range eta {
-		if err := eta[k].SetBytes(m.Eta[k][:]); err != nil {
-			return nil, fmt.Errorf("eta %d: %w", k, err)
-		}
-	}
-	cols := newColumns()
+	var v [slots]secp256k1.Scalar
 	var zero, a secp256k1.Scalar
-	for j := range xi {
-		beta := choice(&out.Beta, j)
+	for j := range m.n * xi {
+		if j%xi == 0 {
+			for k := range eta {
+				if err := eta[k].SetBytes(m.Eta[j/xi][k][:]); err != nil {
+					return nil, fmt.Errorf("eta %d,%d: %w", j/xi, k, err)
+				}
+			}
+		}
+		beta := choice(out.Beta, j)
 		pads.expand(&v, uint32(j), &out.T[j]) // γ_j
 		for s := range v {
 			if err := a.SetBytes(m.cell(j, s)); err != nil {
@@ -115,43 +129,48 @@ func columnsOf(out *otext.ReceiverOutput, m *Message2, theta *coefficients, pads
 	return cols, nil
 }
 
-// Send is Alice: it checks Bob's message and answers it for her inputs a. seeds
-// are hers of the pair setup. ErrCheck means that Bob is to be quarantined; then
-// nothing was drawn.
-func Send(rand io.Reader, seeds *baseot.ReceiverOutput, dsid [32]byte, m1 *Message1, a [ell]*secp256k1.Scalar) (c [ell]secp256k1.Scalar, m2 *Message2, err error) {
+// Send is Alice: it checks Bob's message and answers it for her inputs a, one
+// pair for every signature. seeds are hers of the pair setup. ErrCheck means that
+// Bob is to be quarantined; then nothing was drawn.
+func Send(rand io.Reader, seeds *baseot.ReceiverOutput, dsid [32]byte, m1 *Message1, a [][ell]*secp256k1.Scalar) ([]C, *Message2, error) {
+	if m1.N() != len(a) {
+		return nil, nil, fmt.Errorf("VOLE message 1 of a batch of %d, want %d", m1.N(), len(a))
+	}
 	q, err := otext.Send(seeds, dsid, (*otext.Message)(m1))
 	if errors.Is(err, otext.ErrCheck) {
-		return c, nil, fmt.Errorf("%w: %w", ErrCheck, err)
+		return nil, nil, fmt.Errorf("%w: %w", ErrCheck, err)
 	}
 	if err != nil {
-		return c, nil, err
+		return nil, nil, err
 	}
 	defer q.Destroy()
 	in, err := newInputs(rand, a)
 	if err != nil {
-		return c, nil, err
+		return nil, nil, err
 	}
-	defer in.destroy()
+	defer clear(in)
 
-	m2 = new(Message2)
+	m2 := newMessage2(len(a))
 	alpha := cells(m2, q, seeds, &dsid, in)
 	defer clear(alpha)
 	cols := seal(m2, &dsid, alpha, in)
 	defer cols.destroy()
-	cols.products(&c)
-	for w := range c {
-		c[w].Negate(&c[w]) // c_w = −Σ g_j·α⁰_{j,w}
+	c := cols.products()
+	for k := range c {
+		for w := range c[k] {
+			c[k][w].Negate(&c[k][w]) // c_w = −Σ g_j·α⁰_{j,w}
+		}
 	}
 	return c, m2, nil
 }
 
 // cells fills in Ã and returns all α⁰.
-func cells(m2 *Message2, q *otext.SenderOutput, seeds *baseot.ReceiverOutput, dsid *[32]byte, in *inputs) [][slots]secp256k1.Scalar {
+func cells(m2 *Message2, q *otext.SenderOutput, seeds *baseot.ReceiverOutput, dsid *[32]byte, in []inputs) [][slots]secp256k1.Scalar {
 	pads := newPadder(dsid)
 	defer pads.destroy()
-	alpha := make([][slots]secp256k1.Scalar, xi) // α⁰
-	var one [slots]secp256k1.Scalar              // α¹
-	for j := range xi {
+	alpha := make([][slots]secp256k1.Scalar, len(q.Q)) // α⁰
+	var one [slots]secp256k1.Scalar                    // α¹
+	for j := range alpha {
 		x := q.Q[j]
 		pads.expand(&alpha[j], uint32(j), &x)
 		subtle.XORBytes(x[:], x[:], seeds.Delta[:])
@@ -159,7 +178,7 @@ func cells(m2 *Message2, q *otext.SenderOutput, seeds *baseot.ReceiverOutput, ds
 		for s := range one {
 			// Ã_{j,s} = α⁰_{j,s} − α¹_{j,s} + a_s
 			one[s].Sub(&alpha[j][s], &one[s])
-			b := one[s].Add(&one[s], &in[s]).Bytes()
+			b := one[s].Add(&one[s], &in[j/xi][s]).Bytes()
 			copy(m2.cell(j, s), b[:])
 		}
 	}
@@ -169,13 +188,15 @@ func cells(m2 *Message2, q *otext.SenderOutput, seeds *baseot.ReceiverOutput, ds
 
 // seal fills in η and μ for the Ã that stands in m2. It uses up the check slots
 // of alpha.
-func seal(m2 *Message2, dsid *[32]byte, alpha [][slots]secp256k1.Scalar, in *inputs) *columns {
-	theta, sum, cols := newTheta(dsid, &m2.A), newChecksum(), newColumns()
-	for k := range rho {
-		// η_k = â_k + Σ θ_{k,w}·a_w
-		var eta secp256k1.Scalar
-		theta.combine(&eta, k, (*[slots]secp256k1.Scalar)(in))
-		m2.Eta[k] = eta.Bytes()
+func seal(m2 *Message2, dsid *[32]byte, alpha [][slots]secp256k1.Scalar, in []inputs) *columns {
+	theta, sum, cols := newTheta(dsid, m2.A), newChecksum(m2.n), newColumns(m2.n)
+	for i := range in {
+		for k := range rho {
+			// η_k = â_k + Σ θ_{k,w}·a_w
+			var eta secp256k1.Scalar
+			theta.combine(&eta, k, (*[slots]secp256k1.Scalar)(&in[i]))
+			m2.Eta[i][k] = eta.Bytes()
+		}
 	}
 	for j := range alpha {
 		for k := range rho {
@@ -189,31 +210,32 @@ func seal(m2 *Message2, dsid *[32]byte, alpha [][slots]secp256k1.Scalar, in *inp
 	return cols
 }
 
-// inputs are a_0, a_1 and the fresh â_0, â_1.
+// inputs are a_0, a_1 and the fresh â_0, â_1 of one signature.
 type inputs [slots]secp256k1.Scalar
 
-func newInputs(rand io.Reader, a [ell]*secp256k1.Scalar) (*inputs, error) {
-	in := new(inputs)
-	for w := range a {
-		in[w].Set(a[w])
-	}
-	for k := range rho {
-		if err := in[ell+k].SetRandom(rand); err != nil {
-			in.destroy()
-			return nil, err
+func newInputs(rand io.Reader, a [][ell]*secp256k1.Scalar) ([]inputs, error) {
+	in := make([]inputs, len(a))
+	for i := range a {
+		for w := range a[i] {
+			in[i][w].Set(a[i][w])
+		}
+		for k := range rho {
+			if err := in[i][ell+k].SetRandom(rand); err != nil {
+				clear(in)
+				return nil, err
+			}
 		}
 	}
 	return in, nil
 }
 
-func (in *inputs) destroy() { *in = inputs{} }
-
 // columns keeps the first ℓ slots of every j, for the products with the gadget.
 type columns [ell][]secp256k1.Scalar
 
-func newColumns() *columns {
-	buf := make([]secp256k1.Scalar, ell*xi)
-	return &columns{buf[:xi:xi], buf[xi:]}
+func newColumns(n int) *columns {
+	k := n * xi
+	buf := make([]secp256k1.Scalar, ell*k)
+	return &columns{buf[:k:k], buf[k:]}
 }
 
 func (c *columns) set(j int, v *[slots]secp256k1.Scalar) {
@@ -222,11 +244,15 @@ func (c *columns) set(j int, v *[slots]secp256k1.Scalar) {
 	}
 }
 
-// products sets dst_w = Σ g_j·c_{j,w}.
-func (c *columns) products(dst *[ell]secp256k1.Scalar) {
-	for w := range c {
-		dst[w].InnerProduct(gadget(), c[w])
+// products returns Σ_j g_j·c_{416k+j,w} for every signature k.
+func (c *columns) products() [][ell]secp256k1.Scalar {
+	out := make([][ell]secp256k1.Scalar, len(c[0])/xi)
+	for k := range out {
+		for w := range c {
+			out[k][w].InnerProduct(gadget(), c[w][k*xi:(k+1)*xi])
+		}
 	}
+	return out
 }
 
 func (c *columns) destroy() {

@@ -4,10 +4,12 @@ import (
 	"errors"
 	"io"
 	mrand "math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/cofferhq/coffer/mpc/baseot"
 	"github.com/cofferhq/coffer/mpc/group/secp256k1"
+	"github.com/cofferhq/coffer/mpc/otext"
 )
 
 // dealt returns base OTs as a trusted dealer would make them.
@@ -57,46 +59,52 @@ func holds(a [2]*secp256k1.Scalar, chi *secp256k1.Scalar, c, d [2]secp256k1.Scal
 
 // c_w + d_w = a_w·χ, over the wire.
 func TestCorrect(t *testing.T) {
-	for seed := range uint64(4) {
+	for _, n := range []int{1, 2, 3, 4, 7} {
+		seed := uint64(n)
 		rand := stream(seed)
 		bobSeeds, aliceSeeds := dealt(rand)
 		dsid := [32]byte{byte(seed)}
-		bob, m1, err := Receive(rand, bobSeeds, dsid)
+		bob, m1, err := Receive(rand, bobSeeds, dsid, n)
 		if err != nil {
 			t.Fatal(err)
 		}
 		b1, _ := m1.MarshalBinary()
-		if len(b1) != Message1Size {
-			t.Fatalf("message 1 has %d bytes, want %d", len(b1), Message1Size)
+		if len(b1) != Message1Size(n) {
+			t.Fatalf("message 1 has %d bytes, want %d", len(b1), Message1Size(n))
 		}
-		var in1 Message1
-		if err := in1.UnmarshalBinary(b1); err != nil {
+		in1, err := DecodeMessage1(b1, n)
+		if err != nil {
 			t.Fatal(err)
 		}
-		a := [2]*secp256k1.Scalar{scalar(t, rand), scalar(t, rand)}
-		c, m2, err := Send(rand, aliceSeeds, dsid, &in1, a)
+		var a [][2]*secp256k1.Scalar
+		for range n {
+			a = append(a, [2]*secp256k1.Scalar{scalar(t, rand), scalar(t, rand)})
+		}
+		c, m2, err := Send(rand, aliceSeeds, dsid, in1, a)
 		if err != nil {
 			t.Fatal(err)
 		}
 		b2, _ := m2.MarshalBinary()
-		if len(b2) != Message2Size {
-			t.Fatalf("message 2 has %d bytes, want %d", len(b2), Message2Size)
+		if len(b2) != Message2Size(n) {
+			t.Fatalf("message 2 has %d bytes, want %d", len(b2), Message2Size(n))
 		}
-		var in2 Message2
-		if err := in2.UnmarshalBinary(b2); err != nil {
-			t.Fatal(err)
-		}
-		d, err := bob.Finish(&in2)
+		in2, err := DecodeMessage2(b2, n)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !holds(a, bob.Chi(), c, d) {
-			t.Fatal("c + d is not a·χ")
+		d, err := bob.Finish(in2)
+		if err != nil {
+			t.Fatal(err)
 		}
-		if bob.Chi().IsZero() == 1 {
-			t.Fatal("χ is zero")
+		for k := range n {
+			if !holds(a[k], bob.Chi(k), c[k], d[k]) {
+				t.Fatalf("signature %d of %d: c + d is not a·χ", k, n)
+			}
+			if bob.Chi(k).IsZero() == 1 || k > 0 && bob.Chi(k).Equal(bob.Chi(k-1)) == 1 {
+				t.Fatalf("signature %d of %d: χ is zero or that of another", k, n)
+			}
 		}
-		if _, err := bob.Finish(&in2); !errors.Is(err, errFinished) {
+		if _, err := bob.Finish(in2); !errors.Is(err, errFinished) {
 			t.Fatalf("second Finish: got %v, want %v", err, errFinished)
 		}
 	}
@@ -106,8 +114,8 @@ func BenchmarkVOLE(b *testing.B) {
 	rand := stream(1)
 	bobSeeds, aliceSeeds := dealt(rand)
 	dsid := [32]byte{1}
-	a := [2]*secp256k1.Scalar{scalar(b, rand), scalar(b, rand)}
-	bob, m1, err := Receive(rand, bobSeeds, dsid)
+	a := [][2]*secp256k1.Scalar{{scalar(b, rand), scalar(b, rand)}}
+	bob, m1, err := Receive(rand, bobSeeds, dsid, 1)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -118,7 +126,7 @@ func BenchmarkVOLE(b *testing.B) {
 	b.Run("receive", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			if _, _, err := Receive(rand, bobSeeds, dsid); err != nil {
+			if _, _, err := Receive(rand, bobSeeds, dsid, 1); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -131,12 +139,11 @@ func BenchmarkVOLE(b *testing.B) {
 			}
 		}
 	})
-	out := *bob.out
+	out := copyOf(bob.out)
 	b.Run("finish", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			o := out
-			bob.out = &o
+			bob.out = copyOf(out)
 			if _, err := bob.Finish(m2); err != nil {
 				b.Fatal(err)
 			}
@@ -145,11 +152,15 @@ func BenchmarkVOLE(b *testing.B) {
 	b.Run("both", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			r, m1, _ := Receive(rand, bobSeeds, dsid)
+			r, m1, _ := Receive(rand, bobSeeds, dsid, 1)
 			_, m2, _ := Send(rand, aliceSeeds, dsid, m1, a)
 			if _, err := r.Finish(m2); err != nil {
 				b.Fatal(err)
 			}
 		}
 	})
+}
+
+func copyOf(o *otext.ReceiverOutput) *otext.ReceiverOutput {
+	return &otext.ReceiverOutput{Beta: slices.Clone(o.Beta), T: slices.Clone(o.T)}
 }

@@ -70,7 +70,7 @@ func extensionDelta() (func(int, int), func(), error) {
 		for v := range seeds[class] {
 			r := source(uint64(100*class + v))
 			bob, alice := deal(r, class)
-			_, m, err := otext.Receive(r, bob, dsid)
+			_, m, err := otext.Receive(r, bob, dsid, 1)
 			if err != nil {
 				return nil, nil, err
 			}
@@ -87,8 +87,8 @@ func extensionDelta() (func(int, int), func(), error) {
 }
 
 // one is Alice's input.
-func one() [2]*secp256k1.Scalar {
-	return [2]*secp256k1.Scalar{secp256k1.NewScalar().SetUint64(1), secp256k1.NewScalar().SetUint64(1)}
+func one() [][2]*secp256k1.Scalar {
+	return [][2]*secp256k1.Scalar{{secp256k1.NewScalar().SetUint64(1), secp256k1.NewScalar().SetUint64(1)}}
 }
 
 // voleDelta is Alice of the VOLE: extension, check, both pads of every column.
@@ -100,7 +100,7 @@ func voleDelta() (func(int, int), func(), error) {
 		for v := range seeds[class] {
 			r := source(uint64(100*class + v))
 			bob, alice := deal(r, class)
-			_, m, err := vole.Receive(r, bob, dsid)
+			_, m, err := vole.Receive(r, bob, dsid, 1)
 			if err != nil {
 				return nil, nil, err
 			}
@@ -136,7 +136,7 @@ func voleReceive() (func(int, int), func(), error) {
 	bob, _ := deal(source(7), 1)
 	in := make([]byte, len(x[0][0]))
 	return func(class, v int) { copy(in, x[class][v]) }, func() {
-		if _, _, err := vole.Receive(bytes.NewReader(in), bob, [32]byte{1}); err != nil {
+		if _, _, err := vole.Receive(bytes.NewReader(in), bob, [32]byte{1}, 1); err != nil {
 			panic(err)
 		}
 	}, nil
@@ -154,7 +154,7 @@ func voleFinish() (func(int, int), func(), error) {
 	var answers [2][variants]*vole.Message2
 	for class := range x {
 		for v := range x[class] {
-			_, m1, err := vole.Receive(bytes.NewReader(x[class][v]), bob, dsid(class, v))
+			_, m1, err := vole.Receive(bytes.NewReader(x[class][v]), bob, dsid(class, v), 1)
 			if err != nil {
 				return nil, nil, err
 			}
@@ -167,7 +167,7 @@ func voleFinish() (func(int, int), func(), error) {
 	var m2 *vole.Message2
 	prepare := func(class, v int) {
 		var err error
-		if receiver, _, err = vole.Receive(bytes.NewReader(x[class][v]), bob, dsid(class, v)); err != nil {
+		if receiver, _, err = vole.Receive(bytes.NewReader(x[class][v]), bob, dsid(class, v), 1); err != nil {
 			panic(err)
 		}
 		m2 = answers[class][v]
