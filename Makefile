@@ -60,6 +60,10 @@ bench: tools $(BUILD)/coffer ## print the figures, each with its ratio to the ya
 timing: prerequisites ## statistical test of constant time, with a planted leak: about a minute
 	@go build -o $(BUILD)/timing ./mpc/internal/timing && $(BUILD)/timing
 
+.PHONY: mutants
+mutants: prerequisites ## take out each consistency check of mpc/ in turn: a test must fail
+	@go build -o $(BUILD)/mutants ./mpc/internal/mutants && $(BUILD)/mutants
+
 .PHONY: e2e
 e2e: tools ## judge by go-ethereum (compiles it: about 5 minutes) and Solana's software
 	@cd e2e/solana && npm ci --silent --no-audit --no-fund

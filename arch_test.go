@@ -50,7 +50,7 @@ var layers = [][]string{
 	{"internal/coordinator/process"},
 	// and the programs.
 	{"internal/dev"},
-	{"cmd/coffer", "demo", "demo/attacker", "demo/auditor", "internal/dev/pipeline", "mpc/internal/bench", "mpc/internal/timing"},
+	{"cmd/coffer", "demo", "demo/attacker", "demo/auditor", "internal/dev/pipeline", "mpc/internal/bench", "mpc/internal/timing", "mpc/internal/mutants"},
 	// The reference model of the protocols imports nothing and only tests use it.
 	{"internal/refmodel"},
 }

@@ -136,6 +136,8 @@ func TestSignatureEncoding(t *testing.T) {
 	one := make([]byte, 32)
 	one[31] = 1
 	zero := make([]byte, 32)
+	afterOrder := bytes.Clone(order)
+	afterOrder[31]++
 	next := bytes.Clone(half)
 	next[31]++
 	for _, c := range []struct {
@@ -151,6 +153,8 @@ func TestSignatureEncoding(t *testing.T) {
 		{"s = 0", one, zero, 0, false},
 		{"r = q", order, one, 0, false},
 		{"s = q", one, order, 0, false},
+		{"r = q + 1", afterOrder, one, 0, false},
+		{"s = q + 1", one, afterOrder, 0, false},
 		{"recovery id 4", one, one, 4, false},
 	} {
 		b := append(append(append([]byte(nil), c.r...), c.s...), c.id)
@@ -164,7 +168,8 @@ func TestSignatureEncoding(t *testing.T) {
 		}
 	}
 	var sig ecdsa.Signature
-	if sig.SetBytes(make([]byte, 64)) == nil || sig.SetBytes(nil) == nil {
+	long := append(append(append([]byte(nil), one...), one...), 0, 0)
+	if sig.SetBytes(long[:64]) == nil || sig.SetBytes(nil) == nil || sig.SetBytes(long) == nil {
 		t.Error("a signature of the wrong length decodes")
 	}
 	if ecdsa.Verify([33]byte{}, [32]byte{1}, &ecdsa.Signature{R: [32]byte{31: 1}, S: [32]byte{31: 1}}) == nil {

@@ -157,6 +157,8 @@ func TestSIDAndEchoBindEveryItem(t *testing.T) {
 		session.Echo(sid, 1, [][]byte{[]byte("a"), []byte("bc")}),
 		session.Echo(sid, 1, [][]byte{[]byte("c"), []byte("ab")}),
 		session.Echo(sid, 1, all[:1]),
+		session.Echo(sid, 1, [][]byte{[]byte("ab"), []byte("d")}),
+		session.Echo(sid, 1, [][]byte{[]byte("aa"), []byte("c")}),
 	} {
 		if other == echo {
 			t.Errorf("case %d: echo repeats", i)
@@ -172,6 +174,9 @@ func TestRosterHash(t *testing.T) {
 	}
 	if swapped, err := session.RosterHash(ids, map[mpc.ID][]byte{1: {2}, 2: {1}}); err != nil || swapped == h {
 		t.Error("keys swapped: the hash is the same")
+	}
+	if renamed, err := session.RosterHash([]mpc.ID{1, 3}, map[mpc.ID][]byte{1: {1}, 3: {2}}); err != nil || renamed == h {
+		t.Error("a key under another id: the hash is the same")
 	}
 	for name, keys := range map[string]map[mpc.ID][]byte{
 		"missing": {1: {1}}, "stranger": {1: {1}, 3: {2}}, "more": {1: {1}, 2: {2}, 3: {3}}, "empty": {1: {1}, 2: {}},
