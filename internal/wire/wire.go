@@ -217,6 +217,20 @@ func (r *Reader) Var(field string, max int) []byte {
 	return r.Fixed(field, n)
 }
 
+// Rest reads all that is left, at most max bytes, into a copy: the last field of a
+// message that cannot spare a length. Nothing left is nil.
+func (r *Reader) Rest(field string, max int) []byte {
+	n := len(r.rest)
+	if r.err != nil || n == 0 {
+		return nil
+	}
+	if n > max {
+		r.Fail(fmt.Errorf("%s: %d bytes, at most %d: %w", field, n, max, ErrTooLong))
+		return nil
+	}
+	return r.Fixed(field, n)
+}
+
 // String reads a string of at most max bytes.
 func (r *Reader) String(field string, max int) string { return string(r.Var(field, max)) }
 

@@ -190,6 +190,7 @@ func TestReaderRefuses(t *testing.T) {
 		{"name", []byte{1, 0, 0, 0, 1, 'A'}, func(r *Reader) { r.Name("who") }, nil, `who: name "A": want 1 to 63`},
 		{"long name", append([]byte{1, 0, 0, 0, 64}, bytes.Repeat([]byte("a"), 64)...), func(r *Reader) { r.Name("who") }, ErrTooLong, "who: 64 items, at most 63"},
 		{"text", []byte{1, 0, 0, 0, 1, '\n'}, func(r *Reader) { r.Text("memo", 5) }, nil, "memo: text \"\\n\" holds the character U+000A"},
+		{"rest above the bound", []byte{1, 7, 8, 9}, func(r *Reader) { r.Rest("tail", 2) }, ErrTooLong, "tail: 3 bytes, at most 2"},
 		{"trailing", []byte{1, 9, 9}, func(r *Reader) { r.Uint8("n") }, ErrTrailing, "1 bytes after the end of the message"},
 		{"the first error stays", []byte{1, 7, 7}, func(r *Reader) { r.Bool("first"); r.Uint64("second"); r.Failf("third") }, nil, "first: byte 7"},
 		{"a rule of one's own", []byte{1, 7}, func(r *Reader) { r.Failf("n: %d is odd", r.Uint8("n")) }, nil, "n: 7 is odd"},
@@ -212,7 +213,7 @@ func TestAfterAnError(t *testing.T) {
 	dst := []byte{5}
 	r.Into("d", dst)
 	if r.Uint8("a") != 0 || r.Uint16("b") != 0 || r.Uint32("c") != 0 || r.Uint64("d") != 0 || r.Bool("e") || r.Count("f", 9, 0) != 0 ||
-		r.Var("g", 9) != nil || r.Fixed("h", 1) != nil || r.String("i", 9) != "" || r.Text("j", 9) != "" || r.Name("k") != "" {
+		r.Var("g", 9) != nil || r.Fixed("h", 1) != nil || r.String("i", 9) != "" || r.Text("j", 9) != "" || r.Name("k") != "" || r.Rest("l", 9) != nil {
 		t.Error("a reader that failed still reads")
 	}
 }
@@ -220,11 +221,11 @@ func TestAfterAnError(t *testing.T) {
 // TestResultsAreCopies: a decoded value does not change with the buffer.
 func TestResultsAreCopies(t *testing.T) {
 	b := NewWriter(1).Var([]byte{1, 2}).Fixed([]byte{3, 4}).Bytes()
-	r := NewReader(b, 1)
-	v, f := r.Var("v", 9), r.Fixed("f", 2)
+	r := NewReader(append(b, 5, 6), 1)
+	v, f, rest := r.Var("v", 9), r.Fixed("f", 2), r.Rest("rest", 2)
 	clear(b)
-	if !bytes.Equal(v, []byte{1, 2}) || !bytes.Equal(f, []byte{3, 4}) {
-		t.Errorf("%x, %x", v, f)
+	if !bytes.Equal(v, []byte{1, 2}) || !bytes.Equal(f, []byte{3, 4}) || !bytes.Equal(rest, []byte{5, 6}) || r.Done() != nil || r.Rest("more", 0) != nil {
+		t.Errorf("%x, %x, %x, %v", v, f, rest, r.Err())
 	}
 	_ = append(v, 9)
 	if !bytes.Equal(f, []byte{3, 4}) {

@@ -24,62 +24,79 @@ func Combine(publicKey *secp256k1.Point, signers []mpc.ID, messageHash [32]byte,
 	if err != nil {
 		return nil, fmt.Errorf("dkls23: %w", err)
 	}
-	if err := belong(signers, shares); err != nil {
+	parts := make([]part, len(shares))
+	for i, f := range shares {
+		parts[i] = part{from: f.From, session: f.SID, epoch: f.Epoch, echo: f.Echo, point: f.R, w: &f.W, u: &f.U}
+	}
+	if err := belong(signers, parts); err != nil {
 		return nil, session.Benign(stepCombine, err)
 	}
-	w, u := secp256k1.NewScalar(), secp256k1.NewScalar()
-	for _, f := range shares {
-		w.Add(w, &f.W)
-		u.Add(u, &f.U)
-	}
-	r := secp256k1.NewPoint()
-	if err := r.SetBytes(shares[0].R[:]); err != nil {
-		return nil, session.Unattributed(stepCombine, fmt.Errorf("point R: %w", err))
-	}
-	sig, err := assemble(r, w, u)
+	sig, err := release(child.Bytes(), messageHash, parts)
 	if err != nil {
 		return nil, session.Unattributed(stepCombine, err)
-	}
-	key := child.Bytes()
-	if err := ecdsa.Verify(key, messageHash, sig); err != nil {
-		return nil, session.Unattributed(stepCombine, err)
-	}
-	recovered, err := ecdsa.Recover(messageHash, sig)
-	if err != nil {
-		return nil, session.Unattributed(stepCombine, err)
-	}
-	if recovered != key {
-		return nil, session.Unattributed(stepCombine, fmt.Errorf("recovery id %d gives the key %x, want %x", sig.RecoveryID, recovered, key))
 	}
 	return sig, nil
 }
 
-// belong checks that the shares are of all signers and of one session in which
+// part is one signer's part of one signature.
+type part struct {
+	from    mpc.ID
+	session [32]byte
+	epoch   uint64
+	echo    [32]byte
+	point   [33]byte // R
+	w, u    *secp256k1.Scalar
+}
+
+// belong checks that the parts are of all signers and of one session in which
 // all saw the same messages (h₂) and the same R.
-func belong(signers []mpc.ID, shares []*FinalShare) error {
+func belong(signers []mpc.ID, parts []part) error {
 	if err := sharing.CheckIDs(signers); err != nil {
 		return err
 	}
-	if len(shares) != len(signers) {
-		return fmt.Errorf("%d final shares, want one of each of %v", len(shares), signers)
+	if len(parts) != len(signers) {
+		return fmt.Errorf("%d final shares, want one of each of %v", len(parts), signers)
 	}
-	seen := make(map[mpc.ID]bool, len(shares))
-	for _, f := range shares {
-		if !sharing.Contains(signers, f.From) || seen[f.From] {
-			return fmt.Errorf("final share of participant %d, want one of each of %v", f.From, signers)
+	seen := make(map[mpc.ID]bool, len(parts))
+	first := &parts[0]
+	for i := range parts {
+		f := &parts[i]
+		if !sharing.Contains(signers, f.from) || seen[f.from] {
+			return fmt.Errorf("final share of participant %d, want one of each of %v", f.from, signers)
 		}
-		seen[f.From] = true
-		first := shares[0]
+		seen[f.from] = true
 		switch {
-		case f.SID != first.SID || f.Epoch != first.Epoch:
-			return fmt.Errorf("final shares of participants %d and %d are of different sessions", first.From, f.From)
-		case f.Echo != first.Echo:
-			return fmt.Errorf("participants %d and %d saw different messages in round 2", first.From, f.From)
-		case f.R != first.R:
-			return fmt.Errorf("participants %d and %d hold different R", first.From, f.From)
+		case f.session != first.session || f.epoch != first.epoch:
+			return fmt.Errorf("final shares of participants %d and %d are of different sessions", first.from, f.from)
+		case f.echo != first.echo:
+			return fmt.Errorf("participants %d and %d saw different messages in round 2", first.from, f.from)
+		case f.point != first.point:
+			return fmt.Errorf("participants %d and %d hold different R", first.from, f.from)
 		}
 	}
 	return nil
+}
+
+// release makes the signature from parts that belong together and gives it out
+// only when it verifies under the key, by a verifier that is not ours.
+func release(key [33]byte, messageHash [32]byte, parts []part) (*ecdsa.Signature, error) {
+	w, u := secp256k1.NewScalar(), secp256k1.NewScalar()
+	for i := range parts {
+		w.Add(w, parts[i].w)
+		u.Add(u, parts[i].u)
+	}
+	r := secp256k1.NewPoint()
+	if err := r.SetBytes(parts[0].point[:]); err != nil {
+		return nil, fmt.Errorf("point R: %w", err)
+	}
+	sig, err := assemble(r, w, u)
+	if err != nil {
+		return nil, err
+	}
+	if err := ecdsa.Check(key, messageHash, sig); err != nil {
+		return nil, err
+	}
+	return sig, nil
 }
 
 // assemble is s = w/u with r, s ≤ q/2 and the recovery id.

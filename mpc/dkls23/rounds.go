@@ -122,7 +122,7 @@ func (r *run) agree(bodies map[mpc.ID]*body0, faults map[mpc.ID]error) error {
 		if faults[i] != nil {
 			return h, false
 		}
-		return bodies[i].setups[without(r.signers, i, j)], true
+		return bodies[i].setups[indexWithout(r.signers, i, j)], true
 	}
 	for i, a := range r.signers {
 		for _, b := range r.signers[i+1:] {
@@ -136,8 +136,8 @@ func (r *run) agree(bodies map[mpc.ID]*body0, faults map[mpc.ID]error) error {
 	return session.Blame(step1, r.peers, faults)
 }
 
-// without is the index of j in the set without i.
-func without(set []mpc.ID, i, j mpc.ID) int {
+// indexWithout is the index of j in the set without i.
+func indexWithout(set []mpc.ID, i, j mpc.ID) int {
 	k := slices.Index(set, j)
 	if i < j {
 		k--
@@ -323,9 +323,11 @@ func checkAttachment(b []byte) error {
 	return nil
 }
 
+func (r *run) draw(step string, dst []byte) error { return draw(r.rand, step, dst) }
+
 // draw fills dst. A source that fails is nobody's fault.
-func (r *run) draw(step string, dst []byte) error {
-	if _, err := io.ReadFull(r.rand, dst); err != nil {
+func draw(rand io.Reader, step string, dst []byte) error {
+	if _, err := io.ReadFull(rand, dst); err != nil {
 		return session.Benign(step, fmt.Errorf("couldn't read randomness: %w", err))
 	}
 	return nil

@@ -31,9 +31,7 @@ type run struct {
 	self  mpc.ID
 	peers []mpc.ID // signers without self
 	rand  io.Reader
-	next  uint8 // the round to be called
-	abort error // set once; then every call returns it
-	ended bool
+	order
 
 	ctx   [32]byte
 	sid   [32]byte
@@ -120,13 +118,14 @@ func newRun(f frame, rand io.Reader) (*run, error) {
 	for k := range r.slots {
 		r.slots[k] = &slot{secret: new(secrets), commitments: make(map[mpc.ID][32]byte), late: make(map[mpc.ID][33]byte)}
 	}
-	for _, id := range r.signers {
-		if id != r.self {
-			r.peers = append(r.peers, id)
-		}
-	}
+	r.peers = without(r.signers, r.self)
 	r.ctx = f.context()
 	return r, nil
+}
+
+// without is the set without one member.
+func without(set []mpc.ID, id mpc.ID) []mpc.ID {
+	return slices.DeleteFunc(slices.Clone(set), func(x mpc.ID) bool { return x == id })
 }
 
 func (f *frame) context() [32]byte {
@@ -211,15 +210,22 @@ func (r *run) Destroy() {
 	clear(r.links)
 }
 
+// order is where a session stands.
+type order struct {
+	next  uint8 // the round to be called
+	abort error // set once; then every call returns it
+	ended bool
+}
+
 // begin guards the order of the rounds.
-func (r *run) begin(round uint8) error {
+func (o *order) begin(round uint8) error {
 	switch {
-	case r.abort != nil:
-		return r.abort
-	case r.ended:
+	case o.abort != nil:
+		return o.abort
+	case o.ended:
 		return errors.New("dkls23: the session has ended")
-	case r.next != round:
-		return fmt.Errorf("dkls23: round %d called, the next is %d", round, r.next)
+	case o.next != round:
+		return fmt.Errorf("dkls23: round %d called, the next is %d", round, o.next)
 	}
 	return nil
 }

@@ -71,6 +71,9 @@ func TestWycheproof(t *testing.T) {
 			} else if !errors.Is(err, ecdsa.ErrInvalid) {
 				t.Errorf("%d %s: %v is not ErrInvalid", c.ID, c.Comment, err)
 			}
+			if (checks(hash, *sig, key) == nil) != (c.Result == "valid") {
+				t.Errorf("%d %s: Check does not agree with %s", c.ID, c.Comment, c.Result)
+			}
 			if recovers(hash, sig, key) != (c.Result == "valid") {
 				t.Errorf("%d %s: recovery does not agree with %s", c.ID, c.Comment, c.Result)
 			}
@@ -79,6 +82,17 @@ func TestWycheproof(t *testing.T) {
 	if valid < 100 || reached < 200 {
 		t.Errorf("%d valid signatures of %d that parse: the file is not what it was", valid, reached)
 	}
+}
+
+// checks is Check with the recovery id that fits, if there is one.
+func checks(hash [32]byte, sig ecdsa.Signature, key [33]byte) (err error) {
+	for id := range byte(4) {
+		sig.RecoveryID = id
+		if err = ecdsa.Check(key, hash, &sig); err == nil {
+			return nil
+		}
+	}
+	return err
 }
 
 // recovers reports whether one of the four recovery ids gives the key.

@@ -42,6 +42,9 @@ func TestVerifyRefuses(t *testing.T) {
 		if err := ecdsa.Verify(k, h, &s); !errors.Is(err, ecdsa.ErrInvalid) {
 			t.Errorf("another %s: got %v, want ErrInvalid", name, err)
 		}
+		if err := ecdsa.Check(k, h, &s); !errors.Is(err, ecdsa.ErrInvalid) {
+			t.Errorf("another %s: Check gives %v, want ErrInvalid", name, err)
+		}
 		if recovered, err := ecdsa.Recover(h, &s); name != "negated key" && name != "another key" && err == nil && recovered == key {
 			t.Errorf("another %s: recovers the key", name)
 		}
@@ -50,5 +53,8 @@ func TestVerifyRefuses(t *testing.T) {
 	s.RecoveryID ^= 1
 	if recovered, err := ecdsa.Recover(hash, &s); err == nil && recovered == key {
 		t.Error("the other recovery id recovers the key")
+	}
+	if ecdsa.Check(key, hash, &s) == nil || ecdsa.Check(key, hash, &sig) != nil {
+		t.Error("Check takes another recovery id, or refuses the right one")
 	}
 }
