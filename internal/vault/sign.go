@@ -13,7 +13,6 @@ import (
 	"github.com/cofferhq/coffer/internal/request"
 	"github.com/cofferhq/coffer/internal/wire"
 	"github.com/cofferhq/coffer/mpc"
-	"github.com/cofferhq/coffer/mpc/dkls23"
 	"github.com/cofferhq/coffer/mpc/pair"
 )
 
@@ -37,7 +36,7 @@ type signSession struct {
 	detail      string
 	decidedAt   uint64
 
-	run       *dkls23.Session
+	run       protocol
 	envelope  *envelope
 	round     uint8 // the round whose messages are being waited for: 0, 1, 2
 	broadcast [3]map[mpc.ID][]byte
@@ -83,16 +82,8 @@ func (v *Vault) sign(id uint64, c *cluster.Command) {
 		v.refuseSign(s, c, r)
 		return
 	}
-	setups, err := v.setupsOf(s)
-	if err != nil {
-		v.reply(id, abortReply(benign("sign", err)))
-		return
-	}
-	s.run, err = dkls23.New(dkls23.Config{
-		Key: s.key.share, Signers: s.signers, Setups: setups, AttemptID: s.attempt,
-		RequestHash: s.request, MessageHash: s.prepared.Digests[0], Purpose: PurposeECDSA,
-	}, v.sessionRand())
-	if err != nil {
+	var err error
+	if s.run, err = v.begin(s); err != nil {
 		v.reply(id, abortReply(asAbort("sign", err)))
 		return
 	}
@@ -115,21 +106,6 @@ func (v *Vault) sign(id uint64, c *cluster.Command) {
 	s.own[0] = b
 	v.broadcast(innerSign, s.attempt, 0, s.peers, b, nil)
 	v.replayEarly(innerSign, s.attempt)
-}
-
-func (v *Vault) setupsOf(s *signSession) (map[mpc.ID]*pair.Setup, error) {
-	setups := map[mpc.ID]*pair.Setup{}
-	for _, id := range s.peers {
-		p := v.peers[id]
-		switch {
-		case p.quarantined:
-			return nil, fmt.Errorf("the pair with vault %d is quarantined until the admins lift it", id)
-		case p.setup == nil:
-			return nil, fmt.Errorf("the pair setup with vault %d is not done yet", id)
-		}
-		setups[id] = p.setup
-	}
-	return setups, nil
 }
 
 // refuseSign logs the refusal and answers once the HSM's signature covers it.
@@ -199,7 +175,7 @@ func (v *Vault) advanceSign(s *signSession) {
 func (v *Vault) signR1(s *signSession) error {
 	from := v.ledgers[v.cfg.ID].head().Seq
 	for _, id := range s.peers {
-		b, err := dkls23.Attachment0(s.broadcast[0][id])
+		b, err := s.run.Attachment(0, s.broadcast[0][id])
 		if err != nil {
 			return attributed(id, "sign R0", err)
 		}
@@ -263,7 +239,7 @@ func hashR0(s *signSession, self mpc.ID) [32]byte {
 // Decision goes into the log, and R2 waits until the HSM has signed for it.
 func (v *Vault) signDecide(s *signSession) error {
 	for _, id := range s.peers {
-		b, err := dkls23.Attachment1(s.broadcast[1][id])
+		b, err := s.run.Attachment(1, s.broadcast[1][id])
 		if err != nil {
 			return attributed(id, "sign R1", err)
 		}
@@ -345,7 +321,7 @@ func (v *Vault) signR2(s *signSession, index uint64, cp *audit.SignedCheckpoint)
 func (v *Vault) signFinal(s *signSession) error {
 	var witnessed []audit.SignedCheckpoint
 	for _, id := range s.peers {
-		b, err := dkls23.Attachment2(s.broadcast[2][id])
+		b, err := s.run.Attachment(2, s.broadcast[2][id])
 		if err != nil {
 			return attributed(id, "sign R2", err)
 		}
@@ -355,11 +331,7 @@ func (v *Vault) signFinal(s *signSession) error {
 		}
 		witnessed = append(witnessed, *cp)
 	}
-	final, err := s.run.Round3(s.broadcast[2], s.private[2])
-	if err != nil {
-		return err
-	}
-	share, err := final.MarshalBinary()
+	share, err := s.run.Final(s.broadcast[2], s.private[2])
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,85 @@
+package vault
+
+import (
+	"fmt"
+
+	"github.com/cofferhq/coffer/mpc"
+	"github.com/cofferhq/coffer/mpc/dkls23"
+	"github.com/cofferhq/coffer/mpc/pair"
+)
+
+// protocol is one run of a threshold signature in the rounds of ARCHITECTURE.md
+// §5, whatever the suite. R0 fixes what is signed and by whom, R1 brings the
+// ledgers, R2 the decisions, and the final share is the last thing that leaves.
+// Messages are by author; what a suite has no private messages for is nil.
+type protocol interface {
+	Round0(attachment []byte) (broadcast []byte, err error)
+	Round1(r0 map[mpc.ID][]byte, attachment []byte) (broadcast []byte, private map[mpc.ID][]byte, err error)
+	Round2(r1, private map[mpc.ID][]byte, attachment []byte) (broadcast []byte, out map[mpc.ID][]byte, err error)
+	Final(r2, private map[mpc.ID][]byte) (share []byte, err error)
+
+	// Attachment reads what a peer's vault has attached to its broadcast of a round;
+	// everything else is checked by the round that takes it.
+	Attachment(round int, broadcast []byte) ([]byte, error)
+	Destroy()
+}
+
+// begin makes the run for the suite of the session's key. A peer whose pair is
+// quarantined has cheated: no suite signs with it.
+func (v *Vault) begin(s *signSession) (protocol, error) {
+	for _, id := range s.peers {
+		if v.peers[id].quarantined {
+			return nil, benign("sign", fmt.Errorf("the pair with vault %d is quarantined until the admins lift it", id))
+		}
+	}
+	return v.beginECDSA(s)
+}
+
+// ecdsaRun is a run of DKLs23.
+type ecdsaRun struct{ *dkls23.Session }
+
+func (v *Vault) beginECDSA(s *signSession) (protocol, error) {
+	setups, err := v.setupsOf(s)
+	if err != nil {
+		return nil, benign("sign", err)
+	}
+	run, err := dkls23.New(dkls23.Config{
+		Key: s.key.share, Signers: s.signers, Setups: setups, AttemptID: s.attempt,
+		RequestHash: s.request, MessageHash: s.prepared.Digests[0], Purpose: PurposeECDSA,
+	}, v.sessionRand())
+	if err != nil {
+		return nil, err
+	}
+	return ecdsaRun{run}, nil
+}
+
+func (r ecdsaRun) Final(r2, private map[mpc.ID][]byte) ([]byte, error) {
+	share, err := r.Session.Round3(r2, private)
+	if err != nil {
+		return nil, err
+	}
+	return share.MarshalBinary()
+}
+
+func (ecdsaRun) Attachment(round int, broadcast []byte) ([]byte, error) {
+	switch round {
+	case 0:
+		return dkls23.Attachment0(broadcast)
+	case 1:
+		return dkls23.Attachment1(broadcast)
+	}
+	return dkls23.Attachment2(broadcast)
+}
+
+// setupsOf are the pair setups with the session's peers.
+func (v *Vault) setupsOf(s *signSession) (map[mpc.ID]*pair.Setup, error) {
+	setups := map[mpc.ID]*pair.Setup{}
+	for _, id := range s.peers {
+		p := v.peers[id]
+		if p.setup == nil {
+			return nil, fmt.Errorf("the pair setup with vault %d is not done yet", id)
+		}
+		setups[id] = p.setup
+	}
+	return setups, nil
+}
