@@ -11,10 +11,10 @@ import (
 )
 
 var (
-	inFile = regexp.MustCompile("([a-z0-9_/]+_test\\.go)((?:,? `Test\\w+`)+)")
-	named  = regexp.MustCompile("`(Test\\w+)`")
-	rowOf  = regexp.MustCompile("^\\| ([0-9]+) \\|")
-	idOf   = regexp.MustCompile("^\\| `([a-z0-9-]+)` \\|")
+	inFile = regexp.MustCompile(`([a-z0-9_/]+_test\.go)((?:,? \x60Test\w+\x60)+)`)
+	named  = regexp.MustCompile(`\x60(Test\w+)\x60`)
+	rowOf  = regexp.MustCompile(`^\| ([0-9]+) \|`)
+	idOf   = regexp.MustCompile(`^\| \x60([a-z0-9-]+)\x60 \|`)
 )
 
 // The review says what is true: each of the 52 pitfalls has a test, each test it

@@ -71,5 +71,6 @@ func report(w io.Writer, scale float64, subjects, controls []subject) bool {
 		fmt.Fprintf(w, "timing: %s NOT FOUND (t = %.2f, error %v): the measurement is blind, what it says above means nothing\n", s.name, t, err)
 		ok = false
 	}
+	runtime.KeepAlive(sink)
 	return ok
 }
