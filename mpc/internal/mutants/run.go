@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -28,7 +29,6 @@ type outcome struct {
 type runner struct {
 	root string // of the module
 	tmp  string
-	args []string // more arguments for go test
 }
 
 var (
@@ -41,8 +41,12 @@ var (
 func (r *runner) gotest(t tests, more ...string) (string, bool, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), limit+time.Minute)
 	defer cancel()
-	args := append([]string{"test", "-count=1", "-short", "-vet=off", "-timeout=" + limit.String(), "-run", t.pattern()}, r.args...)
-	cmd := exec.CommandContext(ctx, "go", append(append(args, more...), "./"+t.pkg)...)
+	args := []string{"test", "-count=1", "-short", "-vet=off", "-timeout=" + limit.String(), "-run", t.pattern()}
+	args = append(append(args, more...), "./"+t.pkg)
+	if r.usesRapid(t.pkg) {
+		args = append(args, "-rapid.nofailfile") // it would write into the tree
+	}
+	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = r.root
 	out, err := cmd.CombinedOutput()
 	var exit *exec.ExitError
@@ -50,6 +54,17 @@ func (r *runner) gotest(t tests, more ...string) (string, bool, error) {
 		return string(out), false, fmt.Errorf("couldn't run go test ./%s: %w\n%s", t.pkg, err, tail(out))
 	}
 	return string(out), err == nil, nil
+}
+
+// usesRapid says whether the package's tests know rapid's flags.
+func (r *runner) usesRapid(pkg string) bool {
+	files, _ := filepath.Glob(filepath.Join(r.root, pkg, "*_test.go")) // the pattern is well-formed
+	for _, f := range files {
+		if src, err := os.ReadFile(f); err == nil && bytes.Contains(src, []byte(`"pgregory.net/rapid"`)) {
+			return true
+		}
+	}
+	return false
 }
 
 // baseline demands that every test passes while nothing is changed: neither
