@@ -33,7 +33,7 @@ var layers = [][]string{
 	{"mpc/dkls23"},
 	// what is asked, by whom, and what it does,
 	{"internal/chain/amount", "internal/chain/evm", "internal/chain/solana", "internal/request", "internal/audit", "internal/cluster"},
-	{"internal/identity"},
+	{"internal/identity", "internal/chain/family"},
 	{"internal/policy"},
 	{"internal/governance"},
 	// the port to the HSM (it takes contexts; the vault only names its roles), and the vault.
@@ -58,7 +58,7 @@ var layers = [][]string{
 // boundary are the packages that run inside a vault and decide. They do no I/O,
 // read no clock and start no goroutine.
 var boundary = []string{
-	"internal/wire", "internal/secret", "internal/form", "internal/signature", "internal/refusal", "internal/chain", "internal/chain/amount", "internal/chain/evm", "internal/chain/solana",
+	"internal/wire", "internal/secret", "internal/form", "internal/signature", "internal/refusal", "internal/chain", "internal/chain/amount", "internal/chain/evm", "internal/chain/solana", "internal/chain/family",
 	"internal/request", "internal/identity", "internal/policy", "internal/governance", "internal/audit", "internal/cluster",
 	"internal/vault", "internal/vault/planted",
 	"mpc", "mpc/transcript", "mpc/group", "mpc/group/secp256k1", "mpc/group/ed25519", "mpc/sharing", "mpc/ecdsa", "mpc/internal/session",

@@ -17,9 +17,8 @@ import (
 
 	"github.com/cofferhq/coffer/client"
 	"github.com/cofferhq/coffer/internal/audit/logfile"
-	"github.com/cofferhq/coffer/internal/chain"
-	"github.com/cofferhq/coffer/internal/chain/evm"
 	"github.com/cofferhq/coffer/internal/chain/evm/devnode"
+	"github.com/cofferhq/coffer/internal/chain/family"
 	"github.com/cofferhq/coffer/internal/governance"
 	"github.com/cofferhq/coffer/internal/hsm/softhsm"
 	"github.com/cofferhq/coffer/internal/verify"
@@ -110,7 +109,7 @@ func verifyLogs(ctx context.Context, s *session, genesis string, dirs []string) 
 	if err != nil {
 		return err
 	}
-	r := verify.Dirs(hash, dirs, []chain.Codec{evm.Codec{}})
+	r := verify.Dirs(hash, dirs, family.Codecs())
 	if s.json {
 		if err := printJSON(s.out(), r); err != nil {
 			return err

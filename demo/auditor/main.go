@@ -11,8 +11,7 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/cofferhq/coffer/internal/chain"
-	"github.com/cofferhq/coffer/internal/chain/evm"
+	"github.com/cofferhq/coffer/internal/chain/family"
 	"github.com/cofferhq/coffer/internal/verify"
 )
 
@@ -26,7 +25,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "error: genesis hash: want 64 hex digits")
 		os.Exit(2)
 	}
-	r := verify.Dirs([32]byte(genesis), os.Args[2:], []chain.Codec{evm.Codec{}})
+	r := verify.Dirs([32]byte(genesis), os.Args[2:], family.Codecs())
 	e := json.NewEncoder(os.Stdout)
 	e.SetIndent("", "  ")
 	if err := e.Encode(r); err != nil {

@@ -1,39 +1,18 @@
 package policy
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/cofferhq/coffer/internal/chain"
 	"github.com/cofferhq/coffer/internal/chain/evm"
+	"github.com/cofferhq/coffer/internal/chain/family"
+	"github.com/cofferhq/coffer/internal/chain/solana"
 )
 
 // Accounts and assets are compared as strings, so a policy may hold only what a
 // codec writes: an address book with another spelling of a blocked address would
 // block nothing. For families without a codec here, the form is checked.
-
-// checkAccount checks a CAIP-10 account.
-func checkAccount(s string) error {
-	if _, _, err := chain.ParseAccount(s); err != nil {
-		return err
-	}
-	if strings.HasPrefix(s, evm.Namespace+":") {
-		_, _, err := evm.ParseAccount(s)
-		return err
-	}
-	return nil
-}
-
-// checkChain checks a CAIP-2 chain.
-func checkChain(s string) error {
-	if err := chain.CheckID(s); err != nil {
-		return err
-	}
-	if strings.HasPrefix(s, evm.Namespace+":") {
-		_, err := evm.ParseChain(s)
-		return err
-	}
-	return nil
-}
 
 // checkAsset checks a CAIP-19 asset.
 func checkAsset(s string) error {
@@ -41,11 +20,14 @@ func checkAsset(s string) error {
 	if err != nil {
 		return err
 	}
-	if err := checkChain(id); err != nil {
+	if err := family.CheckChain(id); err != nil {
 		return err
 	}
 	if strings.HasPrefix(id, evm.Namespace+":") && namespace == "erc20" {
-		return checkAccount(id + ":" + reference)
+		return family.CheckAccount(id + ":" + reference)
+	}
+	if strings.HasPrefix(id, solana.Namespace+":") && s != solana.NativeAsset {
+		return fmt.Errorf("asset %s: want %s, no other of this chain is understood", s, solana.NativeAsset)
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/cofferhq/coffer/internal/chain"
+	"github.com/cofferhq/coffer/internal/chain/family"
 	"github.com/cofferhq/coffer/internal/form"
 	"github.com/cofferhq/coffer/internal/identity"
 	"github.com/cofferhq/coffer/internal/refusal"
@@ -208,7 +209,7 @@ func (d *Document) checkAddressBook() error {
 			return err
 		}
 		for _, a := range e.Addresses {
-			if err := checkAccount(a); err != nil {
+			if err := family.CheckAccount(a); err != nil {
 				return invalid(at, "%v", err)
 			}
 		}
@@ -315,13 +316,13 @@ func (d *Document) checkSet(at string, c *Condition) error {
 func (d *Document) checkItem(op Op, s string) error {
 	switch op {
 	case Chain:
-		return checkChain(s)
+		return family.CheckChain(s)
 	case Wallet:
 		if b, err := hex.DecodeString(s); err != nil || len(b) != 32 || strings.ToLower(s) != s {
 			return fmt.Errorf("wallet %q: want the 64 hex digits of its key id, in lower case", wire.CleanText(s, 80))
 		}
 	case Sender:
-		return checkAccount(s)
+		return family.CheckAccount(s)
 	case Initiator:
 		return wire.CheckName(strings.TrimPrefix(s, "group:"))
 	case EveryAsset, AnyAsset:
@@ -364,7 +365,7 @@ func (d *Document) checkParty(s string) error {
 	if _, _, err := chain.ParseAccount(s); err != nil {
 		return fmt.Errorf("%q: want label:NAME of the address book, or a CAIP-10 account such as eip155:1:0x52908400098527886E0F7030069857D2E4169EE7", wire.CleanText(s, 200))
 	}
-	return checkAccount(s)
+	return family.CheckAccount(s)
 }
 
 func (d *Document) checkLimits(at string, c *Condition) error {

@@ -52,6 +52,11 @@ func TestCheckRefuses(t *testing.T) {
 		{"labels out of order", func(d *Document) { d.AddressBook[0], d.AddressBook[1] = d.AddressBook[1], d.AddressBook[0] }, "want different labels, sorted"},
 		{"address", func(d *Document) { d.AddressBook[1].Addresses[0] = "acme" }, "want a CAIP-10 account"},
 		{"address in lower case", func(d *Document) { d.AddressBook[1].Addresses[0] = strings.ToLower(acme) }, "with its checksum"},
+		{"address on Solana", func(d *Document) {
+			d.AddressBook[1].Addresses[0] = "solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp:7EcDhSYGxXyscszYEp35KHN8vvw3svAuLKTzXwCFLt0"
+		}, "no character of base58"},
+		{"asset on Solana", func(d *Document) { d.Assets[1].ID = "solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp/slip44:60" }, "slip44:501, no other of this chain"},
+		{"another Solana", func(d *Document) { d.Assets[1].ID = "solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1/slip44:501" }, "does not name its cluster"},
 		{"address twice", func(d *Document) {
 			d.AddressBook[1].Addresses = append(d.AddressBook[1].Addresses, d.AddressBook[1].Addresses[0])
 		}, "want different values, sorted"},

@@ -8,6 +8,7 @@ import (
 	"github.com/cofferhq/coffer/internal/chain"
 	"github.com/cofferhq/coffer/internal/chain/amount"
 	"github.com/cofferhq/coffer/internal/chain/evm"
+	"github.com/cofferhq/coffer/internal/chain/family"
 	"github.com/cofferhq/coffer/internal/form"
 	"github.com/cofferhq/coffer/internal/request"
 )
@@ -107,7 +108,7 @@ func (rd *reader) label(name string, v *form.Value) {
 	e := Entry{Label: name}
 	for _, item := range v.Items("a list of CAIP-10 accounts") {
 		a := normalAccount(item.Text("a CAIP-10 account such as eip155:1:0x…"))
-		if err := checkAccount(a); err != nil && item.IsText() {
+		if err := family.CheckAccount(a); err != nil && item.IsText() {
 			item.Fail("%v", err)
 		}
 		if slices.Contains(e.Addresses, a) {

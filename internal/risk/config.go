@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/cofferhq/coffer/internal/chain/amount"
-	"github.com/cofferhq/coffer/internal/chain/evm"
+	"github.com/cofferhq/coffer/internal/chain/family"
 	"github.com/cofferhq/coffer/internal/config"
 	"github.com/cofferhq/coffer/internal/transport"
 )
@@ -101,7 +101,7 @@ func (c *Checks) Check() error {
 		return fmt.Errorf("checks.unusual_factor is %d: want 1 or more", c.UnusualFactor)
 	}
 	for i, a := range c.Bad {
-		if _, _, err := evm.ParseAccount(a); err != nil {
+		if err := family.CheckAccount(a); err != nil {
 			return fmt.Errorf("checks.bad[%d]: %w", i, err)
 		}
 	}

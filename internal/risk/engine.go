@@ -4,11 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/cofferhq/coffer/internal/chain"
 	"github.com/cofferhq/coffer/internal/chain/amount"
 	"github.com/cofferhq/coffer/internal/chain/evm"
+	"github.com/cofferhq/coffer/internal/chain/family"
 	"github.com/cofferhq/coffer/internal/keyfile"
 	"github.com/cofferhq/coffer/internal/request"
 	"github.com/cofferhq/coffer/internal/wire"
@@ -21,7 +23,6 @@ type Engine struct {
 	checks            Checks
 	feeMost, feeLeast chain.Amount
 	valid             time.Duration
-	codec             evm.Codec
 }
 
 // New makes an engine that signs with key.
@@ -48,7 +49,11 @@ func (e *Engine) Judge(q *Question, now time.Time) (*request.RiskVerdict, error)
 	if r.Cluster != e.cluster {
 		return nil, fmt.Errorf("the request is for cluster %x, this engine serves %x", r.Cluster[:8], e.cluster[:8])
 	}
-	effects, err := e.codec.Intent(r.Chain, r.Sender, r.Intent, r.MaxFee)
+	codec, err := family.Of(r.Chain)
+	if err != nil {
+		return nil, err
+	}
+	effects, err := codec.Intent(r.Chain, r.Sender, r.Intent, r.MaxFee)
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +63,7 @@ func (e *Engine) Judge(q *Question, now time.Time) (*request.RiskVerdict, error)
 	}
 	f := &findings{}
 	e.known(f, effects)
-	past := e.past(effects, q.History)
+	past := e.past(codec, effects, q.History)
 	e.recipients(f, effects, past)
 	e.amounts(f, effects, past)
 	e.fees(f, r)
@@ -129,14 +134,14 @@ func (e *Engine) known(f *findings, x *chain.Effects) {
 
 // past decodes what this wallet did on this chain. What does not decode taught
 // nothing.
-func (e *Engine) past(x *chain.Effects, history []Past) []*chain.Effects {
+func (e *Engine) past(codec chain.Codec, x *chain.Effects, history []Past) []*chain.Effects {
 	var out []*chain.Effects
 	for i := range history {
 		r := history[i].Request
 		if r.Cluster != e.cluster || r.Sender != x.Sender {
 			continue
 		}
-		if p, err := e.codec.Intent(r.Chain, r.Sender, r.Intent, r.MaxFee); err == nil {
+		if p, err := codec.Intent(r.Chain, r.Sender, r.Intent, r.MaxFee); err == nil {
 			out = append(out, p)
 		}
 	}
@@ -188,9 +193,9 @@ func (e *Engine) amounts(f *findings, x *chain.Effects, past []*chain.Effects) {
 	}
 }
 
-// fees looks at the most that fees may be.
+// fees looks at the most that fees may be, where they are paid in ether.
 func (e *Engine) fees(f *findings, r *request.Request) {
-	if e.checks.FeeWeight == 0 {
+	if e.checks.FeeWeight == 0 || !strings.HasPrefix(r.Chain, evm.Namespace+":") {
 		return
 	}
 	most, least := e.feeMost, e.feeLeast

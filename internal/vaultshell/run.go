@@ -11,8 +11,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/cofferhq/coffer/internal/chain"
-	"github.com/cofferhq/coffer/internal/chain/evm"
+	"github.com/cofferhq/coffer/internal/chain/family"
 	"github.com/cofferhq/coffer/internal/governance"
 	"github.com/cofferhq/coffer/internal/hsm"
 	"github.com/cofferhq/coffer/internal/hsm/remote"
@@ -98,7 +97,7 @@ func hello(vc vault.Config) *vaultlink.Hello {
 }
 
 func vaultConfig(cfg *Config) (vault.Config, error) {
-	vc := vault.Config{ID: mpc.ID(cfg.Vault.ID), Name: cfg.Vault.Name, Codecs: []chain.Codec{evm.Codec{}}}
+	vc := vault.Config{ID: mpc.ID(cfg.Vault.ID), Name: cfg.Vault.Name, Codecs: family.Codecs()}
 	if err := cfg.Check(); err != nil || cfg.Vault.Enrol {
 		return vc, err
 	}

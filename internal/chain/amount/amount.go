@@ -30,6 +30,15 @@ var (
 // Ether is all of them, for Parse.
 var Ether = []Unit{ETH, Gwei, Wei}
 
+// The units of SOL, Solana's coin.
+var (
+	Lamport = Unit{"lamport", 0}
+	SOL     = Unit{"SOL", 9}
+)
+
+// Sol is all of them, for Parse.
+var Sol = []Unit{SOL, Lamport}
+
 // maxText bounds what Parse looks at: 2²⁵⁶ has 78 digits.
 const maxText = 200
 
