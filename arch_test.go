@@ -27,7 +27,7 @@ var layers = [][]string{
 	{"internal/wire", "internal/secret", "internal/vault/planted", "mpc", "mpc/group/secp256k1", "mpc/group/ed25519", "mpc/ecdsa"},
 	{"internal/form", "internal/signature", "internal/refusal", "internal/chain", "mpc/transcript", "mpc/group"},
 	{"mpc/internal/session", "mpc/sharing", "mpc/baseot"},
-	{"mpc/dkg", "mpc/otext"},
+	{"mpc/dkg", "mpc/otext", "mpc/handover"},
 	{"mpc/vole"},
 	{"mpc/pair"},
 	{"mpc/dkls23"},
@@ -62,7 +62,7 @@ var boundary = []string{
 	"internal/request", "internal/identity", "internal/policy", "internal/governance", "internal/audit", "internal/cluster",
 	"internal/vault", "internal/vault/planted",
 	"mpc", "mpc/transcript", "mpc/group", "mpc/group/secp256k1", "mpc/group/ed25519", "mpc/sharing", "mpc/ecdsa", "mpc/internal/session",
-	"mpc/baseot", "mpc/otext", "mpc/vole", "mpc/pair", "mpc/dkg", "mpc/dkls23",
+	"mpc/baseot", "mpc/otext", "mpc/vole", "mpc/pair", "mpc/dkg", "mpc/dkls23", "mpc/handover",
 }
 
 // allowed are the imports from outside the module that a boundary package may

@@ -48,4 +48,8 @@ const (
 	TagPresigID  Tag = "presig-id"  // the id of a presignature
 	TagOnline    Tag = "online"     // the id of a signature from a presignature
 	TagRerandomR Tag = "rerandom-R" // δ of a presignature V2
+
+	// Handover to the next epoch (docs/spec/handover.md).
+	TagHandoverPlan Tag = "handover-plan" // names one attempt
+	TagHandoverVote Tag = "handover-vote" // what an identity signs
 )
