@@ -54,6 +54,74 @@ func (r *run) Wiped() bool {
 	return len(r.links) == 0
 }
 
+// Raw shows what a presignature hides: uᵢ, vᵢ, φᵢ and R (nil in V1).
+func (p *Presignature) Raw() (u, v, phi *secp256k1.Scalar, total *secp256k1.Point) {
+	return &p.m.secret.u, &p.m.secret.v, &p.m.secret.phi, p.m.total
+}
+
+// CheckOf shows χ_{i,j} and d^u_{i,j} of a presignature V1.
+func (p *Presignature) CheckOf(j mpc.ID) (chi, d *secp256k1.Scalar) {
+	return &p.m.delayed.checks[j].chi, &p.m.delayed.checks[j].d
+}
+
+// Clone makes a second presignature of the same material: what the package never
+// does, and an adversary who restores memory would.
+func (p *Presignature) Clone() *Presignature {
+	m := *p.m
+	secret := *p.m.secret
+	m.secret = &secret
+	if p.m.delayed != nil {
+		d := *p.m.delayed
+		d.checks = make(map[mpc.ID]*check)
+		for id, c := range p.m.delayed.checks {
+			x := *c
+			d.checks[id] = &x
+		}
+		m.delayed = &d
+	}
+	return &Presignature{&m}
+}
+
+// Wiped reports whether a signature from a presignature holds no secret.
+func (o *Online) Wiped() bool { return o.m.secret == nil && o.m.delayed == nil }
+
+// Chi shows χ_{i,j} of a slot.
+func (r *run) Chi(j mpc.ID, slot int) *secp256k1.Scalar { return r.links[j].bob.Chi(slot) }
+
+// DU shows d^u_{i,j} of a slot, when its VOLE is finished.
+func (r *run) DU(j mpc.ID, slot int) *secp256k1.Scalar { return &r.links[j].d[slot][0] }
+
+// FinishVOLE runs what Round3 does with the peer's products, and leaves the
+// session where it is.
+func (r *run) FinishVOLE(r2, private map[mpc.ID][]byte) error { return r.finish(r2, private) }
+
+// ReencodeA decodes A and encodes what it decoded.
+func ReencodeA(kind Kind, private bool, b []byte) ([]byte, error) {
+	r := wire.NewReader(b, session.Version)
+	h := session.ReadHeader(r)
+	w := h.Writer()
+	if err := r.Err(); err != nil {
+		return nil, err
+	}
+	if private {
+		p, err := readGamma(r)
+		if err != nil {
+			return nil, err
+		}
+		e := p.Bytes()
+		return w.Fixed(e[:]).Bytes(), nil
+	}
+	a, err := readBodyA(r, kind)
+	if err != nil {
+		return nil, err
+	}
+	if kind == Delayed {
+		a.r = a.point.Bytes()
+	}
+	a.write(w, kind)
+	return w.Bytes(), nil
+}
+
 // The algebra of Combine.
 var (
 	Assemble    = assemble
@@ -62,8 +130,9 @@ var (
 
 // The steps that aborts name.
 const (
-	Step1, Step2, Step2TH, Step3                    = step1, step2, step2TH, step3
-	Step3Open, Step3Mu, Step3Gamma, StepCombineName = step3Open, step3Mu, step3Gamma, stepCombine
+	Step1, Step2, Step2TH, Step3                      = step1, step2, step2TH, step3
+	StepA, StepEcho, StepOpen, StepOnlineGamma, StepB = stepA, stepEcho, stepOpen, stepOnlineGamma, stepB
+	Step3Open, Step3Mu, Step3Gamma, StepCombineName   = step3Open, step3Mu, step3Gamma, stepCombine
 )
 
 // Reencode decodes a message of a round of a session of n slots and encodes what

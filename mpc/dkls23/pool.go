@@ -67,6 +67,9 @@ func newSetKey(key [32]byte, epoch uint64, kind Kind, signers []mpc.ID) (k setKe
 // already; those before it are in.
 func (p *Pool) Add(presigs ...*Presignature) error {
 	for _, x := range presigs {
+		if x == nil || x.m == nil {
+			return errors.New("no presignature")
+		}
 		k, err := newSetKey(x.m.key, x.m.epoch, x.m.kind, x.m.signers)
 		if err != nil {
 			return err
