@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"testing"
 
+	"github.com/cofferhq/coffer/mpc"
 	"github.com/cofferhq/coffer/mpc/dkls23"
 	"github.com/cofferhq/coffer/mpc/internal/mpctest"
 )
@@ -132,4 +133,33 @@ func TestPitfall38_CanonicalEncodings(t *testing.T) {
 	if _, err := dkls23.Reencode(2, true, 1, mpctest.Put(s.Private[2][1][2], mpctest.OffBody+66, order[:])); err == nil {
 		t.Error("psi = q decodes")
 	}
+}
+
+// One message to signer 1 is patched, cut or lengthened on its way, at any round:
+// no panic, nobody but its author is blamed, and a signature that comes out is one.
+func FuzzRounds(f *testing.F) {
+	c := shared(f, 3, 2)
+	f.Add(uint8(0), false, uint32(143), []byte{1}, uint16(0))
+	f.Add(uint8(1), false, uint32(79), []byte{1}, uint16(3))
+	f.Add(uint8(1), true, uint32(52), []byte{0xff, 0xff}, uint16(0))
+	f.Add(uint8(2), false, uint32(79), []byte{2}, uint16(0))
+	f.Add(uint8(2), true, uint32(47), []byte{3}, uint16(0))
+	f.Add(uint8(2), true, uint32(60000), []byte{3}, uint16(0))
+	f.Fuzz(func(t *testing.T, round uint8, private bool, at uint32, patch []byte, cut uint16) {
+		round %= 3
+		err := runMutated(t, c.sign(t, "fuzz rounds", mpctest.IDs(2), nil), int(round), private && round > 0, func(b []byte) []byte {
+			b = append(bytes.Clone(b), make([]byte, min(64, max(0, int(at)+len(patch)-len(b))))...)
+			if int(at) < len(b) {
+				copy(b[at:], patch)
+			}
+			return b[:max(0, len(b)-int(cut))]
+		})
+		if err == nil {
+			return
+		}
+		a := mpc.AsAbort(err)
+		if a == nil || len(a.Culprits) > 1 || len(a.Culprits) == 1 && a.Culprits[0] != 2 {
+			t.Errorf("got %v, want an abort that blames signer 2 or nobody", err)
+		}
+	})
 }

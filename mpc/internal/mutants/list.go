@@ -36,8 +36,8 @@ var (
 	testForm = regexp.MustCompile(`^(Test|Fuzz)[A-Za-z0-9_]+$`)
 )
 
-// parser reads the list; its form is told at the list's head.
-type parser struct {
+// listReader reads the list; its form is told at the list's head.
+type listReader struct {
 	all     []mutant
 	seen    map[string]bool
 	file    string
@@ -45,7 +45,7 @@ type parser struct {
 }
 
 func parse(list []byte) ([]mutant, error) {
-	p := &parser{seen: make(map[string]bool)}
+	p := &listReader{seen: make(map[string]bool)}
 	for i, line := range strings.Split(string(list)+"\n", "\n") {
 		if err := p.take(i+1, line); err != nil {
 			return nil, fmt.Errorf("line %d: %w", i+1, err)
@@ -54,7 +54,7 @@ func parse(list []byte) ([]mutant, error) {
 	return p.all, nil
 }
 
-func (p *parser) take(at int, line string) error {
+func (p *listReader) take(at int, line string) error {
 	key, rest, _ := strings.Cut(line, " ")
 	m := &p.current
 	switch {
@@ -89,7 +89,7 @@ func (p *parser) take(at int, line string) error {
 }
 
 // finish ends a mutant.
-func (p *parser) finish() error {
+func (p *listReader) finish() error {
 	m := p.current
 	if m.id == "" {
 		return nil

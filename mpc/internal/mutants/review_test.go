@@ -63,9 +63,6 @@ func TestReview(t *testing.T) {
 		if rows[n] == 0 && !waiting[n] {
 			t.Errorf("pitfall %d has no test", n)
 		}
-		if rows[n] > 0 && waiting[n] {
-			t.Errorf("pitfall %d has tests now: take it from the waiting ones", n)
-		}
 	}
 	all, err := parse(list)
 	if err != nil {
