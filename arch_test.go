@@ -25,7 +25,8 @@ const module = "github.com/cofferhq/coffer"
 var layers = [][]string{
 	// Inside the boundary: arithmetic and encodings,
 	{"internal/wire", "internal/secret", "internal/vault/planted", "mpc", "mpc/group/secp256k1", "mpc/group/ed25519", "mpc/ecdsa"},
-	{"internal/form", "internal/signature", "internal/refusal", "internal/chain", "mpc/transcript", "mpc/group"},
+	{"mpc/group"},
+	{"internal/form", "internal/signature", "internal/refusal", "internal/chain", "mpc/transcript"},
 	{"mpc/internal/session", "mpc/sharing", "mpc/baseot"},
 	{"mpc/dkg", "mpc/otext", "mpc/handover"},
 	{"mpc/vole"},

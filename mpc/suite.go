@@ -20,6 +20,10 @@ func Suites() []Suite {
 	return []Suite{DKLS23Secp256k1, FROSTEd25519, FROSTSecp256k1, FROSTSecp256k1TR}
 }
 
+// ZeroShares says whether the parties of a key of the suite hold pairwise seeds
+// of zero sharings: signing with DKLs23 needs them, FROST does not.
+func (s Suite) ZeroShares() bool { return s == DKLS23Secp256k1 }
+
 // Check refuses a name that is no suite's.
 func (s Suite) Check() error {
 	for _, known := range Suites() {

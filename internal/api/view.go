@@ -81,9 +81,8 @@ func (s *server) wallet(w *coordinator.Wallet) (*client.Wallet, error) {
 	if err != nil {
 		return nil, err
 	}
-	public := cert.PublicKey().Bytes()
 	out := &client.Wallet{
-		ID: hex.EncodeToString(w.ID[:]), Name: w.Name, Purpose: cert.Purpose, PublicKey: hex.EncodeToString(public[:]),
+		ID: hex.EncodeToString(w.ID[:]), Name: w.Name, Purpose: cert.Purpose, PublicKey: hex.EncodeToString(cert.PublicKey().Encode()),
 		Threshold: cert.Threshold, Addresses: map[string]string{}, Created: millis(w.Created), Certificate: b64(w.Certificate),
 	}
 	for _, p := range cert.Parties {

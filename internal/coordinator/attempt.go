@@ -18,6 +18,7 @@ import (
 	"github.com/cofferhq/coffer/mpc/dkg"
 	"github.com/cofferhq/coffer/mpc/dkls23"
 	"github.com/cofferhq/coffer/mpc/ecdsa"
+	"github.com/cofferhq/coffer/mpc/group"
 )
 
 // sign runs one attempt. The error says why there is no signature yet; the
@@ -256,7 +257,8 @@ func (c *Coordinator) assemble(r *Record, cert *dkg.Certificate, a *Attempt) err
 		}
 		shares, signers = append(shares, s), append(signers, mpc.ID(p.Vault))
 	}
-	sig, err := dkls23.Combine(cert.PublicKey(), signers, prepared.Digests[0], nil, shares)
+	public := group.Secp256k1Point(cert.PublicKey())
+	sig, err := dkls23.Combine(public, signers, prepared.Digests[0], nil, shares)
 	if err != nil {
 		return fmt.Errorf("the vaults' shares make no signature: %w", err)
 	}
@@ -266,7 +268,7 @@ func (c *Coordinator) assemble(r *Record, cert *dkg.Certificate, a *Attempt) err
 	}
 	x := audit.Receipt{
 		Attempt: a.ID, Request: r.ID, Key: cert.KeyID(), Unsigned: prepared.Canonical,
-		Signatures: []chain.Signature{chainSignature(sig)}, PublicKey: cert.PublicKey().Bytes(), TxID: txid,
+		Signatures: []chain.Signature{chainSignature(sig)}, PublicKey: public.Bytes(), TxID: txid,
 	}
 	err = c.to(r, move{
 		To: Signed, Reason: fmt.Sprintf("by vaults %v", a.Signers), Raw: raw, TxID: txid,

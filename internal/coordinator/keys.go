@@ -27,8 +27,7 @@ func (w *Wallet) Address(chain string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	public := cert.PublicKey().Bytes()
-	return evm.Codec{}.Address(chain, public[:])
+	return evm.Codec{}.Address(chain, cert.PublicKey().Encode())
 }
 
 // Wallets lists the keys by name.
@@ -82,6 +81,9 @@ func (c *Coordinator) Keygen(ctx context.Context, o *governance.KeygenOrder) (w 
 	key, err := dkg.DecodeCertificate(cert)
 	if err != nil {
 		return nil, false, err
+	}
+	if key.Suite != mpc.DKLS23Secp256k1 {
+		return nil, false, fmt.Errorf("the vaults made a key of suite %s, want %s", key.Suite, mpc.DKLS23Secp256k1)
 	}
 	w = &Wallet{ID: key.KeyID(), Name: o.Name, Order: enc, Certificate: cert, Created: c.now()}
 	if err := c.store.addWallet(ctx, w); err != nil {

@@ -280,7 +280,8 @@ func (d *Dealer) Finish(d3 map[int][]byte) (*Generated, error) {
 }
 
 func (d *Dealer) outcome(s *big.Int, zero map[int][]byte) *Generated {
-	body := cat(u8(1), vary([]byte(Suite)), vary([]byte(d.Purpose)), d.session, u64(1), u16(d.T), u32(len(d.IDs)))
+	// Generated, a key id and a certificate before it: none.
+	body := cat(u8(2), vary([]byte(Suite)), vary([]byte(d.Purpose)), u8(1), make([]byte, 32), make([]byte, 32), d.session, u64(1), u16(d.T), u32(len(d.IDs)))
 	for i, id := range d.IDs {
 		body = cat(body, u16(id), d.x[i].Bytes())
 	}
@@ -297,20 +298,20 @@ func (d *Dealer) outcome(s *big.Int, zero map[int][]byte) *Generated {
 }
 
 func evidence(sid []byte, from, to int, share *big.Int, a []Point, sig []byte) []byte {
-	return cat(u8(1), sid, u16(from), u16(to), enc(share), u32(len(a)), cat(encodeAll(a)...), vary(sig))
+	return cat(u8(2), vary([]byte(Suite)), sid, u16(from), u16(to), enc(share), u32(len(a)), cat(encodeAll(a)...), vary(sig))
 }
 
 // VerifyEvidence says that the evidence proves the fault of the dealer that
 // holds the key.
 func VerifyEvidence(b []byte, key ed25519.PublicKey) error {
 	r := &parser{b: b}
-	version, sid := r.take(1)[0], r.take(32)
+	version, suite, sid := r.take(1)[0], string(r.vary(1, 64)), r.take(32)
 	from, to, share, a, sig := r.u16(), r.u16(), r.scalar(), r.points(16), r.vary(1, 256)
 	if err := r.end(); err != nil {
 		return err
 	}
 	switch {
-	case version != 1 || len(a) < 2 || from == 0 || to == 0:
+	case version != 2 || suite != Suite || len(a) < 2 || from == 0 || to == 0:
 		return errors.New("not evidence")
 	case !ed25519.Verify(key, shareDigest(sid, from, to, share, a), sig):
 		return errors.New("the dealer did not sign it")

@@ -71,7 +71,7 @@ func TestModelVector(t *testing.T) {
 			"the base OTs with Bob b and Alice a are dealt by SHAKE256 of \"bob b alice a\": Δ, then k_{i,0}, k_{i,1} for i = 0 … 127",
 			"attachments are empty",
 		},
-		Suite: Suite, Parties: []int{1, 7, 300, 65535}, Threshold: 3, DKGPurpose: "test", Signers: []int{7, 300, 65535}, Purpose: "sign",
+		Suite: Suite, Parties: []int{1, 7, 300, 65535}, Threshold: 3, DKGPurpose: "test", Signers: []int{7, 300, 65535}, Purpose: "test",
 		Identities: map[int]string{}, SessionKeySeeds: map[int]string{}, KeySharesActive: map[int]string{},
 		SetupHashes: map[string]string{}, FinalShares: map[int]string{},
 	}

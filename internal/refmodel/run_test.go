@@ -96,7 +96,7 @@ func team(keys map[int]*KeyShare, set []int, tweak *big.Int) map[int]*Signer {
 	for _, i := range set {
 		s := &Signer{
 			Key: keys[i], S: set, Attempt: H256([]byte("attempt"))[:16], RequestHash: H256([]byte("request")), MessageHash: H256([]byte("message")),
-			Tweak: tweak, Purpose: "sign", Rand: NewStream(fmt.Sprintf("coffer/test/%s sign/%d", modelLabel, i)), Setups: map[int]Setup{},
+			Tweak: tweak, Purpose: "test", Rand: NewStream(fmt.Sprintf("coffer/test/%s sign/%d", modelLabel, i)), Setups: map[int]Setup{},
 		}
 		for _, j := range set {
 			if j != i {
@@ -220,7 +220,7 @@ func TestThreeOfFour(t *testing.T) {
 				pending.State = Pending
 				s.Key = &pending
 			},
-			"no purpose": func(s *Signer) { s.Purpose = "" },
+			"another purpose": func(s *Signer) { s.Purpose = "sign" },
 		} {
 			s := team(keys, set, one)[1]
 			change(s)

@@ -51,8 +51,8 @@ func (s *Signer) validate() error {
 		return errors.New("h is zero")
 	case s.Key.PublicKey.Add(Base(s.Tweak)).IsIdentity():
 		return errors.New("the child key is O")
-	case s.Purpose == "" || len(s.Purpose) > 64:
-		return errors.New("the purpose has not 1 … 64 bytes")
+	case s.Purpose != s.Key.Purpose:
+		return errors.New("the purpose is not the key's")
 	case s.Key.State != Active:
 		return errors.New("the key share is pending")
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/cofferhq/coffer/mpc/dkg"
 	"github.com/cofferhq/coffer/mpc/dkls23"
 	"github.com/cofferhq/coffer/mpc/ecdsa"
+	"github.com/cofferhq/coffer/mpc/group"
 )
 
 // The cast of every simulation.
@@ -153,7 +154,7 @@ func (w *World) wallet(cert []byte) (*Wallet, error) {
 	if err != nil {
 		return nil, err
 	}
-	x := &Wallet{ID: c.KeyID(), Certificate: c, PublicKey: c.PublicKey().Bytes(), Parties: c.Parties, Threshold: c.Threshold}
+	x := &Wallet{ID: c.KeyID(), Certificate: c, PublicKey: group.Secp256k1Point(c.PublicKey()).Bytes(), Parties: c.Parties, Threshold: c.Threshold}
 	x.Sender, err = evm.Codec{}.Address(Chain, x.PublicKey[:])
 	return x, err
 }
@@ -266,7 +267,7 @@ func Combine(x *Wallet, digest [32]byte, replies map[mpc.ID]*cluster.Reply) (*ec
 		shares = append(shares, s)
 		signers = append(signers, id)
 	}
-	return dkls23.Combine(x.Certificate.PublicKey(), signers, digest, nil, shares)
+	return dkls23.Combine(group.Secp256k1Point(x.Certificate.PublicKey()), signers, digest, nil, shares)
 }
 
 func keysOf(k ed25519.PrivateKey) (out []publicKey) { return []publicKey{PublicKey(k)} }

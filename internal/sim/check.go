@@ -12,6 +12,7 @@ import (
 	"github.com/cofferhq/coffer/internal/vault"
 	"github.com/cofferhq/coffer/mpc"
 	"github.com/cofferhq/coffer/mpc/dkls23"
+	"github.com/cofferhq/coffer/mpc/group"
 )
 
 // checker holds the invariants of ARCHITECTURE.md against everything that
@@ -211,7 +212,7 @@ func (c *checker) combine(a *asked) {
 	for _, id := range a.signers {
 		shares = append(shares, c.shares[a.attempt][id].final)
 	}
-	if _, err := dkls23.Combine(c.r.x.Certificate.PublicKey(), a.signers, a.digest, nil, shares); err != nil {
+	if _, err := dkls23.Combine(group.Secp256k1Point(c.r.x.Certificate.PublicKey()), a.signers, a.digest, nil, shares); err != nil {
 		c.fault("attempt %x: %d shares and no signature: %v", a.attempt, len(shares), err)
 		return
 	}

@@ -28,10 +28,7 @@ type key struct {
 
 func (k *key) epoch() uint32 { return uint32(k.cert.Epoch) }
 
-func (k *key) publicKey() []byte {
-	b := k.cert.PublicKey().Bytes()
-	return b[:]
-}
+func (k *key) publicKey() []byte { return k.cert.PublicKey().Encode() }
 
 // keyRecord is a key on disk. The share's bytes are secret: the record is sealed
 // and the buffer wiped.
@@ -254,7 +251,7 @@ func (v *Vault) startKeygen(id uint64, c *cluster.Command, o *governance.KeygenO
 	}
 	var err error
 	s.run, err = dkg.New(dkg.Config{
-		Self: v.cfg.ID, Parties: s.parties, Threshold: int(o.Threshold), Purpose: o.Purpose, AttemptID: c.Attempt,
+		Suite: mpc.DKLS23Secp256k1, Self: v.cfg.ID, Parties: s.parties, Threshold: int(o.Threshold), Purpose: o.Purpose, AttemptID: c.Attempt,
 		Identities: identities,
 		Sign: func(d [32]byte) []byte {
 			return v.signSession(dkgStatement(d)).Bytes

@@ -8,6 +8,7 @@ import (
 	"github.com/cofferhq/coffer/internal/chain"
 	"github.com/cofferhq/coffer/internal/governance"
 	"github.com/cofferhq/coffer/internal/request"
+	"github.com/cofferhq/coffer/mpc"
 	"github.com/cofferhq/coffer/mpc/dkg"
 )
 
@@ -67,7 +68,7 @@ func (w *world) signOrder(o *governance.KeygenOrder) []byte {
 // recert is the wallet's certificate with something changed, signed by these.
 func (w *world) recert(change func(c *dkg.Certificate), signers ...uint16) []byte {
 	c := &dkg.Certificate{
-		Purpose: w.cert.Purpose, SID: w.cert.SID, Epoch: w.cert.Epoch, Threshold: w.cert.Threshold,
+		Suite: w.cert.Suite, Origin: w.cert.Origin, Purpose: w.cert.Purpose, SID: w.cert.SID, Epoch: w.cert.Epoch, Threshold: w.cert.Threshold,
 		Parties: w.cert.Parties, PublicShares: w.cert.PublicShares, Feldman: w.cert.Feldman,
 	}
 	change(c)
@@ -192,7 +193,13 @@ var forgeries = []forgery{
 	{"another purpose than ordered", KeyOrder, "ordered was", keyed(func(w *world, k *audit.KeyEntry) {
 		k.Certificate = w.recert(func(c *dkg.Certificate) { c.Purpose = "other" }, 1, 2, 3)
 	})},
-	{"another epoch than the first", KeyOrder, "epoch 2", keyed(func(w *world, k *audit.KeyEntry) {
+	{"a key that was dealt, not generated", KeyOrder, "imported", keyed(func(w *world, k *audit.KeyEntry) {
+		k.Certificate = w.recert(func(c *dkg.Certificate) { c.Origin = dkg.Imported }, 1, 2, 3)
+	})},
+	{"a key of another suite", KeyOrder, "FROST", keyed(func(w *world, k *audit.KeyEntry) {
+		k.Certificate = w.recert(func(c *dkg.Certificate) { c.Suite = mpc.FROSTSecp256k1 }, 1, 2, 3)
+	})},
+	{"another epoch than the first", EntryForm, "epoch 2", keyed(func(w *world, k *audit.KeyEntry) {
 		k.Certificate = w.recert(func(c *dkg.Certificate) { c.Epoch = 2 }, 1, 2, 3)
 	})},
 	{"certificate lacks a vault", KeySigners, "lacks", keyed(func(w *world, k *audit.KeyEntry) { k.Certificate = w.recert(keep, 1, 2) })},

@@ -10,6 +10,7 @@ import (
 	"github.com/cofferhq/coffer/internal/signature"
 	"github.com/cofferhq/coffer/mpc"
 	"github.com/cofferhq/coffer/mpc/dkg"
+	"github.com/cofferhq/coffer/mpc/group"
 )
 
 // keyInfo is a wallet's key, as the first log to tell of it says.
@@ -21,7 +22,7 @@ type keyInfo struct {
 	vault uint16
 }
 
-func (k *keyInfo) publicKey() [33]byte { return k.cert.PublicKey().Bytes() }
+func (k *keyInfo) publicKey() [33]byte { return group.Secp256k1Point(k.cert.PublicKey()).Bytes() }
 
 // decision is a Decision that allows, found good when sound.
 type decision struct {
@@ -174,13 +175,16 @@ func (v *verifier) checkOrder(l *vaultLog, now uint64, o *governance.KeygenOrder
 	if err != nil {
 		return fmt.Errorf("the order: %w", err)
 	}
+	if cert.Suite != mpc.DKLS23Secp256k1 || cert.Origin != dkg.Generated {
+		return fmt.Errorf("the certificate is of a key %s for suite %s, want one generated for %s", cert.Origin, cert.Suite, mpc.DKLS23Secp256k1)
+	}
 	parties := make([]uint16, len(cert.Parties))
 	for j, id := range cert.Parties {
 		parties[j] = uint16(id)
 	}
-	if o.Name != name || o.Purpose != cert.Purpose || int(o.Threshold) != cert.Threshold || !sameIDs(o.Parties, parties) || cert.Epoch != 1 {
-		return fmt.Errorf("ordered was %q, %s, %d of %v; made was %q, %s, %d of %v, epoch %d",
-			o.Name, o.Purpose, o.Threshold, o.Parties, name, cert.Purpose, cert.Threshold, parties, cert.Epoch)
+	if o.Name != name || o.Purpose != cert.Purpose || int(o.Threshold) != cert.Threshold || !sameIDs(o.Parties, parties) {
+		return fmt.Errorf("ordered was %q, %s, %d of %v; made was %q, %s, %d of %v",
+			o.Name, o.Purpose, o.Threshold, o.Parties, name, cert.Purpose, cert.Threshold, parties)
 	}
 	return nil
 }

@@ -23,7 +23,7 @@ import (
 	"github.com/cofferhq/coffer/internal/signature"
 	"github.com/cofferhq/coffer/mpc"
 	"github.com/cofferhq/coffer/mpc/dkg"
-	group "github.com/cofferhq/coffer/mpc/group/secp256k1"
+	"github.com/cofferhq/coffer/mpc/group"
 	"github.com/cofferhq/coffer/mpc/sharing"
 )
 
@@ -174,13 +174,12 @@ func testPolicy(limit uint64) *policy.Document {
 }
 
 func (w *world) dealKey() {
-	poly := must[*sharing.Polynomial](w.t)(sharing.NewPolynomial(rand.Reader, 2))
+	poly := must[*sharing.Polynomial](w.t)(sharing.NewPolynomial(group.Secp256k1(), rand.Reader, 2))
 	feldman := poly.Commit()
-	secret := poly.Constant().Bytes()
-	w.wallet = secp256k1.PrivKeyFromBytes(secret[:])
+	w.wallet = secp256k1.PrivKeyFromBytes(poly.Constant().Encode())
 	w.cert = &dkg.Certificate{
-		Purpose: governance.PurposeECDSA, SID: [32]byte{1}, Epoch: 1, Threshold: 2, Parties: []mpc.ID{1, 2, 3},
-		PublicShares: map[mpc.ID]*group.Point{}, Feldman: feldman,
+		Suite: mpc.DKLS23Secp256k1, Origin: dkg.Generated, Purpose: governance.PurposeECDSA, SID: [32]byte{1}, Epoch: 1, Threshold: 2, Parties: []mpc.ID{1, 2, 3},
+		PublicShares: map[mpc.ID]group.Point{}, Feldman: feldman,
 	}
 	for _, id := range w.cert.Parties {
 		w.cert.PublicShares[id] = feldman.Eval(id)

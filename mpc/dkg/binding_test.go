@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"github.com/cofferhq/coffer/mpc"
-	"github.com/cofferhq/coffer/mpc/group/secp256k1"
+	"github.com/cofferhq/coffer/mpc/group"
 	"github.com/cofferhq/coffer/mpc/sharing"
 )
 
@@ -25,8 +25,8 @@ func distinct[H comparable](t *testing.T, what string, hashes map[string]H) {
 // frozen vector says: without one of them a commitment, a proof or a signature
 // could be carried to another place.
 func TestPitfall24_EveryItemIsBound(t *testing.T) {
-	point := func(n uint64) *secp256k1.Point {
-		return secp256k1.NewPoint().ScalarBaseMult(secp256k1.NewScalar().SetUint64(n))
+	point := func(n uint64) group.Point {
+		return secp.NewPoint().ScalarBaseMult(secp.NewScalar().SetUint64(n))
 	}
 	type in struct {
 		sid [32]byte
@@ -35,12 +35,9 @@ func TestPitfall24_EveryItemIsBound(t *testing.T) {
 	}
 	base := func() *in {
 		v := sharing.Commitment{point(2), point(3)}
-		return &in{[32]byte{1}, 4, opening{vector: v, encoded: v.Encode(), proofNonce: point(5), chain: [32]byte{6}, salt: [32]byte{7}}}
+		return &in{[32]byte{1}, 4, opening{vector: v, proofNonce: point(5), chain: [32]byte{6}, salt: [32]byte{7}}}
 	}
-	set := func(x *in, v ...*secp256k1.Point) {
-		x.o.vector = v
-		x.o.encoded = x.o.vector.Encode()
-	}
+	set := func(x *in, v ...group.Point) { x.o.vector = v }
 	commitments, challenges := map[string][32]byte{}, map[string][32]byte{}
 	for name, change := range map[string]func(*in){
 		"nothing":            func(*in) {},
@@ -56,9 +53,10 @@ func TestPitfall24_EveryItemIsBound(t *testing.T) {
 	} {
 		x := base()
 		change(x)
+		x.o.encode()
 		commitments[name] = x.o.commitment(x.sid, x.id)
 		if name != "chain-code share" && name != "salt" {
-			challenges[name] = x.o.challenge(x.sid, x.id).Bytes()
+			challenges[name] = [32]byte(x.o.challenge(x.sid, x.id).Encode())
 		}
 	}
 	distinct(t, "commitment", commitments)
@@ -84,7 +82,7 @@ func TestPitfall24_EveryItemIsBound(t *testing.T) {
 	}
 
 	digest := func(sid byte, from, to mpc.ID, share uint64, vector byte) [32]byte {
-		return shareDigest([32]byte{sid}, from, to, secp256k1.NewScalar().SetUint64(share), [32]byte{vector})
+		return shareDigest([32]byte{sid}, from, to, secp.NewScalar().SetUint64(share), [32]byte{vector})
 	}
 	distinct(t, "digest of a share", map[string][32]byte{
 		"nothing": digest(1, 2, 3, 4, 5), "session": digest(9, 2, 3, 4, 5), "from": digest(1, 9, 3, 4, 5), "to": digest(1, 2, 9, 4, 5),
@@ -100,6 +98,10 @@ func TestCertificateDigestCoversEveryField(t *testing.T) {
 	digests := map[string][32]byte{}
 	for name, change := range map[string]func(*Certificate){
 		"nothing":          func(*Certificate) {},
+		"suite":            func(c *Certificate) { c.Suite = mpc.FROSTSecp256k1 },
+		"origin":           func(c *Certificate) { c.Origin++ },
+		"key id":           func(c *Certificate) { c.keyID[31]++ },
+		"previous":         func(c *Certificate) { c.Previous[31]++ },
 		"purpose":          func(c *Certificate) { c.Purpose = "another" },
 		"session":          func(c *Certificate) { c.SID[31]++ },
 		"epoch":            func(c *Certificate) { c.Epoch++ },
@@ -112,9 +114,9 @@ func TestCertificateDigestCoversEveryField(t *testing.T) {
 		"chain commitment": func(c *Certificate) { c.ChainCommitment[31]++ },
 		"echo":             func(c *Certificate) { c.Echo[31]++ },
 	} {
-		c := &Certificate{Purpose: "test", Threshold: 2, Parties: []mpc.ID{1, 2}, PublicShares: map[mpc.ID]*secp256k1.Point{}}
+		c := &Certificate{Suite: mpc.DKLS23Secp256k1, Purpose: "test", Threshold: 2, Parties: []mpc.ID{1, 2}, PublicShares: map[mpc.ID]group.Point{}}
 		for n := range uint64(2) {
-			p := secp256k1.NewPoint().ScalarBaseMult(secp256k1.NewScalar().SetUint64(n + 2))
+			p := secp.NewPoint().ScalarBaseMult(secp.NewScalar().SetUint64(n + 2))
 			c.PublicShares[mpc.ID(n+1)] = p
 			c.Feldman = append(c.Feldman, p)
 		}
@@ -122,7 +124,7 @@ func TestCertificateDigestCoversEveryField(t *testing.T) {
 		digests[name] = c.Digest()
 	}
 	distinct(t, "digest", digests)
-	if len(digests) != 12 {
-		t.Fatal(fmt.Sprint(len(digests), " cases, want 12"))
+	if len(digests) != 16 {
+		t.Fatal(fmt.Sprint(len(digests), " cases, want 16"))
 	}
 }

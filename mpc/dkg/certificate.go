@@ -6,42 +6,73 @@ import (
 
 	"github.com/cofferhq/coffer/internal/wire"
 	"github.com/cofferhq/coffer/mpc"
-	"github.com/cofferhq/coffer/mpc/group/secp256k1"
+	"github.com/cofferhq/coffer/mpc/group"
 	"github.com/cofferhq/coffer/mpc/internal/session"
 	"github.com/cofferhq/coffer/mpc/sharing"
 	"github.com/cofferhq/coffer/mpc/transcript"
 )
 
 const (
-	certificateVersion = 1
+	certificateVersion = 2
 	maxSignature       = 1024
+	maxSuite           = 64
 )
 
-// Certificate says which key a generation made. It is public. It is complete
-// when every party's identity has signed its Digest.
+// Origin says how an epoch of a key came to be.
+type Origin uint8
+
+// The origins. Numbers are never reused.
+const (
+	Generated Origin = 1 // by this package: nobody ever held the key
+	Imported  Origin = 2 // dealt by somebody who held it whole
+	Refreshed Origin = 3 // same parties and threshold, new shares
+	Reshared  Origin = 4 // other parties or another threshold
+	Repaired  Origin = 5 // a lost share was made again by its peers
+)
+
+func (o Origin) String() string {
+	if o < Generated || o > Repaired {
+		return fmt.Sprintf("origin-%d", uint8(o))
+	}
+	return [...]string{"generated", "imported", "refreshed", "reshared", "repaired"}[o-Generated]
+}
+
+// first says that a key begins with it: no certificate comes before.
+func (o Origin) first() bool { return o == Generated || o == Imported }
+
+// Certificate says which shares an epoch of a key has. It is public. It is
+// complete when every party's identity has signed its Digest.
 type Certificate struct {
+	Suite           mpc.Suite
 	Purpose         string
+	Origin          Origin
+	Previous        [32]byte // digest of the certificate of the epoch before; zero at first
 	SID             [32]byte
 	Epoch           uint64
 	Threshold       int
 	Parties         []mpc.ID // ascending
-	PublicShares    map[mpc.ID]*secp256k1.Point
+	PublicShares    map[mpc.ID]group.Point
 	Feldman         sharing.Commitment // the sum of all dealers' vectors
 	RosterHash      [32]byte
 	ChainCommitment [32]byte // hides the chain code
 	Echo            [32]byte // h₂: every value opened in round 2
 
+	// keyID is zero at first: the key is then named after the certificate itself.
+	keyID      [32]byte
 	signatures map[mpc.ID][]byte
 }
 
 // PublicKey is the group public key.
-func (c *Certificate) PublicKey() *secp256k1.Point { return c.Feldman[0] }
+func (c *Certificate) PublicKey() group.Point { return c.Feldman[0] }
 
 // body is what the digest covers.
 func (c *Certificate) body() *wire.Writer {
 	w := wire.NewWriter(certificateVersion).
-		String(session.Suite).
+		String(string(c.Suite)).
 		String(c.Purpose).
+		Uint8(uint8(c.Origin)).
+		Fixed(c.keyID[:]).
+		Fixed(c.Previous[:]).
 		Fixed(c.SID[:]).
 		Uint64(c.Epoch).
 		Uint16(uint16(c.Threshold))
@@ -55,8 +86,12 @@ func (c *Certificate) Digest() [32]byte {
 	return transcript.Sum(transcript.TagDKGCert, c.body().Bytes())
 }
 
-// KeyID names the key for its whole life.
+// KeyID names the key for its whole life: it is derived from the digest of the
+// first certificate, and stands in the later ones.
 func (c *Certificate) KeyID() [32]byte {
+	if !c.Origin.first() {
+		return c.keyID
+	}
 	digest := c.Digest()
 	return transcript.Sum(transcript.TagKeyID, digest[:])
 }
@@ -119,13 +154,17 @@ func (c *Certificate) Encode() []byte {
 func DecodeCertificate(b []byte) (*Certificate, error) {
 	r := wire.NewReader(b, certificateVersion)
 	c := new(Certificate)
-	readSuite(r)
+	var curve group.Curve
+	c.Suite, curve = readSuite(r)
 	c.Purpose = r.String("purpose", session.MaxPurpose)
+	c.Origin = Origin(r.Uint8("origin"))
+	r.Into("key id", c.keyID[:])
+	r.Into("previous certificate", c.Previous[:])
 	r.Into("sid", c.SID[:])
 	c.Epoch = r.Uint64("epoch")
 	c.Threshold = int(r.Uint16("threshold"))
-	c.Parties, c.PublicShares = readShares(r)
-	c.Feldman = readPoints(r, "feldman vector")
+	c.Parties, c.PublicShares = readShares(r, curve)
+	c.Feldman = readPoints(r, curve, "feldman vector")
 	r.Into("roster hash", c.RosterHash[:])
 	r.Into("chain commitment", c.ChainCommitment[:])
 	r.Into("echo", c.Echo[:])
@@ -157,6 +196,9 @@ func (c *Certificate) check() error {
 	if err := session.CheckPurpose(c.Purpose); err != nil {
 		return err
 	}
+	if err := c.checkOrigin(); err != nil {
+		return err
+	}
 	if err := sharing.CheckThreshold(c.Threshold, len(c.Parties)); err != nil {
 		return err
 	}
@@ -171,32 +213,56 @@ func (c *Certificate) check() error {
 	return nil
 }
 
-// The pieces of encodings that the certificate and the key share have in common.
-
-func readSuite(r *wire.Reader) {
-	if s := r.String("suite", len(session.Suite)); r.Err() == nil && s != session.Suite {
-		r.Failf("suite %q, want %q", s, session.Suite)
+// checkOrigin: the first certificate of a key names none before and no key id;
+// every later one names both.
+func (c *Certificate) checkOrigin() error {
+	var none [32]byte
+	switch {
+	case c.Origin < Generated || c.Origin > Repaired:
+		return fmt.Errorf("origin %d is unknown, want %d to %d", c.Origin, Generated, Repaired)
+	case c.Origin.first() && (c.Epoch != FirstEpoch || c.Previous != none || c.keyID != none):
+		return fmt.Errorf("a key that was %s begins with epoch %d, names no certificate before it and gets its id from this one; this is epoch %d after %.8x… of key %.8x…",
+			c.Origin, FirstEpoch, c.Epoch, c.Previous[:], c.keyID[:])
+	case !c.Origin.first() && (c.Epoch <= FirstEpoch || c.Previous == none || c.keyID == none):
+		return fmt.Errorf("a key that was %s has an epoch above %d, a certificate before and an id; this is epoch %d after %.8x… of key %.8x…",
+			c.Origin, FirstEpoch, c.Epoch, c.Previous[:], c.keyID[:])
 	}
+	return nil
 }
 
-func writeShares(w *wire.Writer, parties []mpc.ID, shares map[mpc.ID]*secp256k1.Point) {
-	points := make([]*secp256k1.Point, len(parties))
+// The pieces of encodings that the certificate and the key share have in common.
+
+// readSuite always returns a curve, so that the rest can be read.
+func readSuite(r *wire.Reader) (mpc.Suite, group.Curve) {
+	s := mpc.Suite(r.String("suite", maxSuite))
+	c, err := group.OfSuite(s)
+	if err != nil {
+		if r.Err() == nil {
+			r.Fail(err)
+		}
+		return s, group.Secp256k1()
+	}
+	return s, c
+}
+
+func writeShares(w *wire.Writer, parties []mpc.ID, shares map[mpc.ID]group.Point) {
+	points := make([]group.Point, len(parties))
 	for i, id := range parties {
 		points[i] = shares[id]
 	}
 	w.Count(len(parties))
-	for i, b := range secp256k1.EncodePoints(points) {
-		w.Uint16(uint16(parties[i])).Fixed(b[:])
+	for i, b := range group.EncodePoints(points) {
+		w.Uint16(uint16(parties[i])).Fixed(b)
 	}
 }
 
-func readShares(r *wire.Reader) ([]mpc.ID, map[mpc.ID]*secp256k1.Point) {
-	n := r.Count("public shares", mpc.MaxParties, 2+33)
+func readShares(r *wire.Reader, c group.Curve) ([]mpc.ID, map[mpc.ID]group.Point) {
+	n := r.Count("public shares", mpc.MaxParties, 2+c.PointSize())
 	parties := make([]mpc.ID, n)
-	shares := make(map[mpc.ID]*secp256k1.Point, n)
+	shares := make(map[mpc.ID]group.Point, n)
 	for i := range parties {
 		parties[i] = mpc.ID(r.Uint16("participant"))
-		shares[parties[i]] = readPoint(r, "public share")
+		shares[parties[i]] = readPoint(r, c, "public share")
 	}
 	if r.Err() == nil {
 		if err := sharing.CheckIDs(parties); err != nil {
@@ -206,40 +272,40 @@ func readShares(r *wire.Reader) ([]mpc.ID, map[mpc.ID]*secp256k1.Point) {
 	return parties, shares
 }
 
-func writePoints(w *wire.Writer, points [][33]byte) {
+func writePoints(w *wire.Writer, points [][]byte) {
 	w.Count(len(points))
 	for i := range points {
-		w.Fixed(points[i][:])
+		w.Fixed(points[i])
 	}
 }
 
-func readPoints(r *wire.Reader, field string) sharing.Commitment {
-	c := make(sharing.Commitment, r.Count(field, mpc.MaxParties, 33))
-	for k := range c {
-		c[k] = readPoint(r, field)
+func readPoints(r *wire.Reader, c group.Curve, field string) sharing.Commitment {
+	v := make(sharing.Commitment, r.Count(field, mpc.MaxParties, c.PointSize()))
+	for k := range v {
+		v[k] = readPoint(r, c, field)
 	}
-	return c
+	return v
 }
 
 // readPoint refuses the identity and every encoding but the canonical one.
-func readPoint(r *wire.Reader, field string) *secp256k1.Point {
-	p := secp256k1.NewPoint()
-	var b [33]byte
-	r.Into(field, b[:])
+func readPoint(r *wire.Reader, c group.Curve, field string) group.Point {
+	p := c.NewPoint()
+	b := make([]byte, c.PointSize())
+	r.Into(field, b)
 	if r.Err() == nil {
-		if err := p.SetBytes(b[:]); err != nil {
+		if err := p.Decode(b); err != nil {
 			r.Fail(fmt.Errorf("%s: %w", field, err))
 		}
 	}
 	return p
 }
 
-func readScalar(r *wire.Reader, field string) *secp256k1.Scalar {
-	s := secp256k1.NewScalar()
+func readScalar(r *wire.Reader, c group.Curve, field string) group.Scalar {
+	s := c.NewScalar()
 	var b [32]byte
 	r.Into(field, b[:])
 	if r.Err() == nil {
-		if err := s.SetBytes(b[:]); err != nil {
+		if err := s.Decode(b[:]); err != nil {
 			r.Fail(fmt.Errorf("%s: %w", field, err))
 		}
 	}

@@ -7,7 +7,7 @@ import (
 	"slices"
 
 	"github.com/cofferhq/coffer/mpc"
-	"github.com/cofferhq/coffer/mpc/group/secp256k1"
+	"github.com/cofferhq/coffer/mpc/group"
 	"github.com/cofferhq/coffer/mpc/internal/session"
 	"github.com/cofferhq/coffer/mpc/sharing"
 )
@@ -15,16 +15,14 @@ import (
 // FirstEpoch is the epoch of a key that was just made.
 const FirstEpoch = 1
 
-// Suite is the parameter set that keys and their contexts are bound to.
-const Suite = session.Suite
-
 // Config is what the parties agree on before they start. A difference is a
 // benign abort.
 type Config struct {
+	Suite     mpc.Suite // what the key is for and on which curve
 	Self      mpc.ID
 	Parties   []mpc.ID // ascending, all n, Self among them
 	Threshold int      // 2 … n
-	Purpose   string   // what the key is for, 1 … 64 bytes
+	Purpose   string   // what the caller uses the key for, 1 … 64 bytes
 	AttemptID [16]byte // chosen by whoever proposes; never reused for the same inputs
 
 	// Identities are the parties' identity keys; they are hashed into the
@@ -46,6 +44,7 @@ type Output struct {
 // order. It is not safe for concurrent use.
 type Session struct {
 	cfg    Config
+	curve  group.Curve
 	rand   io.Reader
 	peers  []mpc.ID
 	roster [32]byte
@@ -61,18 +60,22 @@ type Session struct {
 
 	polynomial  *sharing.Polynomial
 	own         *opening
-	halves      map[mpc.ID]*seedHalf // this party's, by peer
+	halves      map[mpc.ID]*seedHalf // this party's, by peer; none if the suite has no zero shares
 	commitments map[mpc.ID][32]byte  // Cⱼ
 	opened      map[mpc.ID]*opening
 	chainCode   *[32]byte
-	sum         sharing.Commitment          // A
-	shares      map[mpc.ID]*secp256k1.Point // Xᵢ
+	sum         sharing.Commitment     // A
+	shares      map[mpc.ID]group.Point // Xᵢ
 }
 
 // New checks the configuration. rand must be a cryptographic source; it is the
 // session's until it ends.
 func New(cfg Config, rand io.Reader) (*Session, error) {
 	if err := cfg.check(); err != nil {
+		return nil, fmt.Errorf("dkg: %w", err)
+	}
+	curve, err := group.OfSuite(cfg.Suite)
+	if err != nil {
 		return nil, fmt.Errorf("dkg: %w", err)
 	}
 	roster, err := session.RosterHash(cfg.Parties, cfg.Identities)
@@ -83,13 +86,14 @@ func New(cfg Config, rand io.Reader) (*Session, error) {
 		return nil, errors.New("dkg: no source of randomness")
 	}
 	cfg.Parties = slices.Clone(cfg.Parties)
-	s := &Session{cfg: cfg, rand: rand, roster: roster, chainCode: new([32]byte)}
+	s := &Session{cfg: cfg, curve: curve, rand: rand, roster: roster, chainCode: new([32]byte)}
 	for _, id := range cfg.Parties {
 		if id != cfg.Self {
 			s.peers = append(s.peers, id)
 		}
 	}
 	ctx := session.Context{
+		Suite:      cfg.Suite,
 		Protocol:   session.DKG,
 		Epoch:      FirstEpoch,
 		RosterHash: roster,

@@ -1,30 +1,47 @@
 package dkg_test
 
 import (
+	"bytes"
+	"fmt"
 	"testing"
 
 	"github.com/cofferhq/coffer/mpc"
 	"github.com/cofferhq/coffer/mpc/dkg"
-	"github.com/cofferhq/coffer/mpc/group/secp256k1"
 	"github.com/cofferhq/coffer/mpc/internal/mpctest"
 	"github.com/cofferhq/coffer/mpc/sharing"
 )
 
 func TestKeyGeneration(t *testing.T) {
-	for _, c := range []struct {
-		parties   []mpc.ID
-		threshold int
-	}{
-		{[]mpc.ID{1, 2}, 2},
-		{[]mpc.ID{1, 2, 3}, 2},
-		{[]mpc.ID{1, 2, 3}, 3},
-		{[]mpc.ID{3, 500, 4000, 40000, 65535}, 3},
-	} {
-		shares, cert, err := mpctest.Keys("dkg", c.parties, c.threshold)
-		if err != nil {
-			t.Fatal(err)
+	for _, suite := range mpc.Suites() {
+		for _, c := range []struct {
+			parties   []mpc.ID
+			threshold int
+		}{
+			{[]mpc.ID{1, 2}, 2},
+			{[]mpc.ID{1, 2, 3}, 2},
+			{[]mpc.ID{1, 2, 3}, 3},
+			{[]mpc.ID{3, 500, 4000, 40000, 65535}, 3},
+			{[]mpc.ID{65531, 65532, 65533, 65534, 65535}, 4},
+		} {
+			t.Run(fmt.Sprintf("%s/%d of %v", suite, c.threshold, c.parties), func(t *testing.T) {
+				shares, cert, err := mpctest.KeysOf(suite, "dkg", c.parties, c.threshold)
+				if err != nil {
+					t.Fatal(err)
+				}
+				checkKey(t, shares, cert, c.threshold)
+				for _, id := range c.parties {
+					b := shares[id].Encode()
+					k, err := dkg.DecodeKeyShare(b)
+					if err != nil || k.Suite != suite || !bytes.Equal(k.Encode(), b) {
+						t.Errorf("share of %d does not survive its encoding: %v", id, err)
+					}
+				}
+				again, err := dkg.DecodeCertificate(cert.Encode())
+				if err != nil || again.Suite != suite || again.Digest() != cert.Digest() || !bytes.Equal(again.Encode(), cert.Encode()) {
+					t.Errorf("certificate does not survive its encoding: %v", err)
+				}
+			})
 		}
-		checkKey(t, shares, cert, c.threshold)
 	}
 }
 
@@ -32,17 +49,17 @@ func TestKeyGeneration(t *testing.T) {
 // parties hold one view.
 func checkKey(t *testing.T, shares map[mpc.ID]*dkg.KeyShare, cert *dkg.Certificate, threshold int) {
 	t.Helper()
-	first := shares[cert.Parties[0]]
+	first, curve := shares[cert.Parties[0]], cert.PublicKey().Curve()
 	for _, set := range subsets(cert.Parties, threshold) {
-		sum := secp256k1.NewScalar()
+		sum := curve.NewScalar()
 		for _, id := range set {
-			l, err := sharing.Lagrange(set, id)
+			l, err := sharing.Lagrange(curve, set, id)
 			if err != nil {
 				t.Fatal(err)
 			}
 			sum.Add(sum, l.Mul(l, shares[id].Share()))
 		}
-		if secp256k1.NewPoint().ScalarBaseMult(sum).Equal(cert.PublicKey()) != 1 {
+		if curve.NewPoint().ScalarBaseMult(sum).Equal(cert.PublicKey()) != 1 {
 			t.Errorf("shares of %v are not of the public key", set)
 		}
 	}
@@ -51,11 +68,15 @@ func checkKey(t *testing.T, shares map[mpc.ID]*dkg.KeyShare, cert *dkg.Certifica
 		if k.KeyID != first.KeyID || k.ChainCode() != first.ChainCode() || k.FeldmanHash != first.FeldmanHash || k.CertificateHash != cert.Digest() {
 			t.Errorf("party %d holds another key than party %d", id, first.ID)
 		}
-		if secp256k1.NewPoint().ScalarBaseMult(k.Share()).Equal(cert.PublicShares[id]) != 1 {
+		if curve.NewPoint().ScalarBaseMult(k.Share()).Equal(cert.PublicShares[id]) != 1 {
 			t.Errorf("share of party %d does not match its public share", id)
 		}
 		for _, j := range cert.Parties {
-			if j != id && (k.ZeroSeed(j) != shares[j].ZeroSeed(id) || k.ZeroSeed(j) == [32]byte{}) {
+			if !cert.Suite.ZeroShares() || j == id {
+				if _, err := k.ZeroSeed(j); err == nil {
+					t.Errorf("party %d of a key of suite %s has a zero-share seed with %d", id, cert.Suite, j)
+				}
+			} else if seed(t, k, j) != seed(t, shares[j], id) || seed(t, k, j) == [32]byte{} {
 				t.Errorf("parties %d and %d hold different zero-share seeds", id, j)
 			}
 		}

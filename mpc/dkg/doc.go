@@ -1,7 +1,10 @@
-// Package dkg makes a secp256k1 key of which every party holds a Shamir share
-// and nobody ever holds the whole: commit, open Feldman vectors with proofs of
-// possession, deal shares, end in a certificate that all n parties sign
-// (docs/spec/dkg.md).
+// Package dkg makes a key of which every party holds a Shamir share and nobody
+// ever holds the whole: commit, open Feldman vectors with proofs of possession,
+// deal shares, end in a certificate that all n parties sign (docs/spec/dkg.md).
+//
+// The suite says on which curve and for which signatures: ECDSA by package
+// dkls23, Ed25519, Schnorr or BIP-340 by package frost. A key of one suite serves
+// no other.
 //
 // A Session is a pure state machine. The caller authenticates every message,
 // encrypts D2 (it carries the chain-code share) and D3 to their recipients, and

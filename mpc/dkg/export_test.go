@@ -4,6 +4,8 @@ import (
 	"io"
 
 	"github.com/cofferhq/coffer/internal/wire"
+	"github.com/cofferhq/coffer/mpc"
+	"github.com/cofferhq/coffer/mpc/group"
 	"github.com/cofferhq/coffer/mpc/internal/session"
 	"github.com/cofferhq/coffer/mpc/sharing"
 )
@@ -12,7 +14,7 @@ import (
 
 // ReplacePolynomial makes it deal other shares than it committed to.
 func (s *Session) ReplacePolynomial(rand io.Reader) (err error) {
-	s.polynomial, err = sharing.NewPolynomial(rand, s.cfg.Threshold)
+	s.polynomial, err = sharing.NewPolynomial(s.curve, rand, s.cfg.Threshold)
 	return err
 }
 
@@ -21,7 +23,11 @@ func (s *Session) ReplacePolynomial(rand io.Reader) (err error) {
 func (s *Session) ReplaceThreshold(t int) { s.cfg.Threshold = t }
 
 // ReencodeD2 and ReencodeD3 decode a message and encode what they decoded.
-func ReencodeD2(b []byte) ([]byte, error) {
+func ReencodeD2(suite mpc.Suite, b []byte) ([]byte, error) {
+	c, err := group.OfSuite(suite)
+	if err != nil {
+		return nil, err
+	}
 	r := wire.NewReader(b, session.Version)
 	h := session.ReadHeader(r)
 	var echo [32]byte
@@ -29,17 +35,21 @@ func ReencodeD2(b []byte) ([]byte, error) {
 	if err := r.Err(); err != nil {
 		return nil, err
 	}
-	o, err := readOpening(r)
+	o, err := readOpening(r, c, suite)
 	if err != nil {
 		return nil, err
 	}
 	w := h.Writer().Fixed(echo[:])
-	o.write(w)
+	o.write(w, suite)
 	return w.Bytes(), nil
 }
 
 // ReencodeD3 is ReencodeD2 for D3.
-func ReencodeD3(b []byte) ([]byte, error) {
+func ReencodeD3(suite mpc.Suite, b []byte) ([]byte, error) {
+	c, err := group.OfSuite(suite)
+	if err != nil {
+		return nil, err
+	}
 	r := wire.NewReader(b, session.Version)
 	h := session.ReadHeader(r)
 	var echo [32]byte
@@ -47,11 +57,11 @@ func ReencodeD3(b []byte) ([]byte, error) {
 	if err := r.Err(); err != nil {
 		return nil, err
 	}
-	d, err := readDeal(r)
+	d, err := readDeal(r, c, suite)
 	if err != nil {
 		return nil, err
 	}
 	w := h.Writer().Fixed(echo[:])
-	d.write(w)
+	d.write(w, suite)
 	return w.Bytes(), nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"testing"
 
+	"github.com/cofferhq/coffer/mpc"
 	"github.com/cofferhq/coffer/mpc/dkg"
 	"github.com/cofferhq/coffer/mpc/internal/mpctest"
 )
@@ -11,7 +12,7 @@ import (
 func FuzzDecodeD2(f *testing.F) {
 	f.Add(start(f, 2).Broadcast[2][1])
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if again, err := dkg.ReencodeD2(b); err == nil && !bytes.Equal(again, b) {
+		if again, err := dkg.ReencodeD2(mpc.DKLS23Secp256k1, b); err == nil && !bytes.Equal(again, b) {
 			t.Errorf("decodes, but encodes to other bytes:\n%x\n%x", b, again)
 		}
 	})
@@ -20,7 +21,7 @@ func FuzzDecodeD2(f *testing.F) {
 func FuzzDecodeD3(f *testing.F) {
 	f.Add(start(f, 3).Private[1][2])
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if again, err := dkg.ReencodeD3(b); err == nil && !bytes.Equal(again, b) {
+		if again, err := dkg.ReencodeD3(mpc.DKLS23Secp256k1, b); err == nil && !bytes.Equal(again, b) {
 			t.Errorf("decodes, but encodes to other bytes:\n%x\n%x", b, again)
 		}
 	})

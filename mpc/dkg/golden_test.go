@@ -40,7 +40,7 @@ func TestGolden(t *testing.T) {
 	}
 	cfg := mpctest.DKGConfig(1, parties, 2)
 	v := vector{
-		Suite:        dkg.Suite,
+		Suite:        string(mpc.DKLS23Secp256k1),
 		Randomness:   `party i reads SHAKE256("coffer/test/" || label || "/" || i), i in decimal`,
 		Label:        label,
 		Parties:      parties,
@@ -78,5 +78,5 @@ func TestGolden(t *testing.T) {
 		}
 	}
 	v.Certificate = cert.Encode()
-	mpctest.Golden(t, "testdata/"+dkg.Suite+"-dkg-2of3.json", v)
+	mpctest.Golden(t, "testdata/"+string(mpc.DKLS23Secp256k1)+"-dkg-2of3.json", v)
 }

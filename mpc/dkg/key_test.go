@@ -96,14 +96,23 @@ func TestKeyShareEncoding(t *testing.T) {
 		}
 	}
 	k.Destroy()
-	if k.Share().IsZero() != 1 || k.ChainCode() != [32]byte{} || k.ZeroSeed(1) != [32]byte{} || k.Active() {
+	if k.Share().IsZero() != 1 || k.ChainCode() != [32]byte{} || seed(t, k, 1) != [32]byte{} || k.Active() {
 		t.Error("secrets are left after Destroy")
 	}
 }
 
 func keyBytes(k *dkg.KeyShare) []byte {
-	b := k.PublicKey.Bytes()
-	return b[:]
+	return k.PublicKey.Encode()
+}
+
+// seed is the zero-share seed with a peer.
+func seed(t *testing.T, k *dkg.KeyShare, peer mpc.ID) [32]byte {
+	t.Helper()
+	s, err := k.ZeroSeed(peer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }
 
 // No verb and no encoder shows a share.
@@ -113,7 +122,7 @@ func TestKeyShareIsUnprintable(t *testing.T) {
 		t.Fatal(err)
 	}
 	k := keys[1]
-	share, chain, zero := k.Share().Bytes(), k.ChainCode(), k.ZeroSeed(2)
+	share, chain, zero := [32]byte(k.Share().Encode()), k.ChainCode(), seed(t, k, 2)
 	limbs := fmt.Sprintf("%d", binary.BigEndian.Uint64(share[:8]))
 	hidden := struct{ k *dkg.KeyShare }{k}
 	inside := struct{ k dkg.KeyShare }{*k}
@@ -264,7 +273,7 @@ func TestCertificateMustBeConsistent(t *testing.T) {
 	} {
 		k := mustKeys(t)
 		c := &dkg.Certificate{ // without the signatures
-			Purpose: k.Purpose, SID: k.SID, Epoch: k.Epoch, Threshold: k.Threshold, Parties: k.Parties,
+			Suite: k.Suite, Origin: k.Origin, Purpose: k.Purpose, SID: k.SID, Epoch: k.Epoch, Threshold: k.Threshold, Parties: k.Parties,
 			PublicShares: k.PublicShares, Feldman: k.Feldman, RosterHash: k.RosterHash, ChainCommitment: k.ChainCommitment, Echo: k.Echo,
 		}
 		edit(c)
@@ -319,12 +328,11 @@ func TestKeyShareMustBeConsistent(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := keys[2].Encode()
-	offState := 1 + 4 + len(dkg.Suite) + 4 + len("ecdsa")
+	offState := 1 + 4 + len(mpc.DKLS23Secp256k1) + 4 + len(mpctest.Purpose)
 	offID := offState + 1 + 32 + 8
 	seeds := len(b) - 2*32
 	publicShare := func(id mpc.ID) int {
-		x := keys[2].PublicShares[id].Bytes()
-		return bytes.Index(b, x[:])
+		return bytes.Index(b, keys[2].PublicShares[id].Encode())
 	}
 	key := keyBytes(keys[2])
 	for name, bad := range map[string][]byte{

@@ -9,7 +9,7 @@ import (
 
 	"github.com/cofferhq/coffer/internal/wire"
 	"github.com/cofferhq/coffer/mpc"
-	"github.com/cofferhq/coffer/mpc/group/secp256k1"
+	"github.com/cofferhq/coffer/mpc/group"
 	"github.com/cofferhq/coffer/mpc/internal/session"
 	"github.com/cofferhq/coffer/mpc/sharing"
 	"github.com/cofferhq/coffer/mpc/transcript"
@@ -25,14 +25,15 @@ const (
 // not be changed; the share, the chain code and the zero-share seeds come from
 // methods. It prints as a placeholder and refuses every encoder but Encode.
 type KeyShare struct {
+	Suite           mpc.Suite
 	ID              mpc.ID
 	Threshold       int
 	Parties         []mpc.ID // ascending
 	Purpose         string
 	KeyID           [32]byte
 	Epoch           uint64
-	PublicKey       *secp256k1.Point
-	PublicShares    map[mpc.ID]*secp256k1.Point
+	PublicKey       group.Point
+	PublicShares    map[mpc.ID]group.Point
 	FeldmanHash     [32]byte
 	RosterHash      [32]byte
 	CertificateHash [32]byte
@@ -49,30 +50,45 @@ func (k *KeyShare) private() *keySecret { return *k.secret }
 
 type keySecret struct {
 	active    bool
-	share     secp256k1.Scalar
+	share     group.Scalar
 	chainCode [32]byte
-	zero      map[mpc.ID]*[32]byte
+	zero      map[mpc.ID]*[32]byte // by peer; none if the suite has no zero shares
 }
 
 // Active reports whether all n parties have certified the key. A pending share
 // does not sign.
 func (k *KeyShare) Active() bool { return k.private().active }
 
+// Curve is the suite's.
+func (k *KeyShare) Curve() group.Curve { return k.PublicKey.Curve() }
+
 // Share returns a copy of the secret share; the caller must Destroy it.
-func (k *KeyShare) Share() *secp256k1.Scalar {
-	return secp256k1.NewScalar().Set(&k.private().share)
+func (k *KeyShare) Share() group.Scalar {
+	return k.Curve().NewScalar().Set(k.private().share)
 }
 
 // ChainCode returns the BIP-32 chain code, which hosts must not see.
 func (k *KeyShare) ChainCode() [32]byte { return k.private().chainCode }
 
 // ZeroSeed returns the seed that this party shares with a peer. The caller must
-// wipe it. It is zero for anyone who is no peer.
-func (k *KeyShare) ZeroSeed(peer mpc.ID) [32]byte {
-	if z := k.private().zero[peer]; z != nil {
-		return *z
+// wipe it.
+func (k *KeyShare) ZeroSeed(peer mpc.ID) ([32]byte, error) {
+	if !k.Suite.ZeroShares() {
+		return [32]byte{}, fmt.Errorf("a key of suite %s has no zero-share seeds", k.Suite)
 	}
-	return [32]byte{}
+	z := k.private().zero[peer]
+	if z == nil {
+		return [32]byte{}, fmt.Errorf("participant %d has no zero-share seed with %d, want a peer among %v", k.ID, peer, k.Parties)
+	}
+	return *z, nil
+}
+
+// zeroPeers are the peers with whom the share has a zero-share seed, ascending.
+func (k *KeyShare) zeroPeers() []mpc.ID {
+	if !k.Suite.ZeroShares() {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(k.Parties), func(id mpc.ID) bool { return id == k.ID })
 }
 
 // Activate makes a pending share ready to sign, given the certificate with the
@@ -91,7 +107,9 @@ func (k *KeyShare) Activate(c *Certificate, verify func(id mpc.ID, digest [32]by
 // Destroy wipes the secrets. The share is useless afterwards.
 func (k *KeyShare) Destroy() {
 	k.private().active = false
-	k.private().share.Destroy()
+	if k.private().share != nil {
+		k.private().share.Destroy()
+	}
 	clear(k.private().chainCode[:])
 	for _, z := range k.private().zero {
 		clear(z[:])
@@ -105,11 +123,10 @@ func (k *KeyShare) Encode() []byte {
 	if k.private().active {
 		state = stateActive
 	}
-	public := k.PublicKey.Bytes()
-	share := k.private().share.Bytes()
-	defer clear(share[:])
+	share := k.private().share.Encode()
+	defer clear(share)
 	w := wire.NewWriter(keyShareVersion).
-		String(session.Suite).
+		String(string(k.Suite)).
 		String(k.Purpose).
 		Uint8(state).
 		Fixed(k.KeyID[:]).
@@ -117,7 +134,7 @@ func (k *KeyShare) Encode() []byte {
 		Uint16(uint16(k.ID)).
 		Uint16(uint16(k.Threshold))
 	writeShares(w, k.Parties, k.PublicShares)
-	w.Fixed(public[:]).
+	w.Fixed(k.PublicKey.Encode()).
 		Fixed(k.FeldmanHash[:]).
 		Fixed(k.RosterHash[:]).
 		Fixed(k.CertificateHash[:])
@@ -125,12 +142,13 @@ func (k *KeyShare) Encode() []byte {
 	out := make([]byte, 0, len(w.Bytes())+32+32+4+32*len(k.Parties))
 	out = append(out, w.Bytes()...)
 	out = append(out, k.private().chainCode[:]...)
-	out = append(out, share[:]...)
+	out = append(out, share...)
+	if !k.Suite.ZeroShares() {
+		return out
+	}
 	out = binary.BigEndian.AppendUint32(out, uint32(len(k.Parties)-1))
-	for _, id := range k.Parties {
-		if id != k.ID {
-			out = append(out, k.private().zero[id][:]...)
-		}
+	for _, id := range k.zeroPeers() {
+		out = append(out, k.private().zero[id][:]...)
 	}
 	return out
 }
@@ -140,27 +158,26 @@ func (k *KeyShare) Encode() []byte {
 func DecodeKeyShare(b []byte) (*KeyShare, error) {
 	r := wire.NewReader(b, keyShareVersion)
 	k := &KeyShare{secret: hold(&keySecret{zero: make(map[mpc.ID]*[32]byte)})}
-	readSuite(r)
+	var c group.Curve
+	k.Suite, c = readSuite(r)
 	k.Purpose = r.String("purpose", session.MaxPurpose)
 	state := r.Uint8("state")
 	r.Into("key id", k.KeyID[:])
 	k.Epoch = r.Uint64("epoch")
 	k.ID = mpc.ID(r.Uint16("id"))
 	k.Threshold = int(r.Uint16("threshold"))
-	k.Parties, k.PublicShares = readShares(r)
-	k.PublicKey = readPoint(r, "public key")
+	k.Parties, k.PublicShares = readShares(r, c)
+	k.PublicKey = readPoint(r, c, "public key")
 	r.Into("feldman hash", k.FeldmanHash[:])
 	r.Into("roster hash", k.RosterHash[:])
 	r.Into("certificate digest", k.CertificateHash[:])
 	r.Into("chain code", k.private().chainCode[:])
-	share := readScalar(r, "share")
-	k.private().share.Set(share)
-	share.Destroy()
-	if n := r.Count("zero-share seeds", mpc.MaxParties-1, 32); r.Err() == nil && n != len(k.Parties)-1 {
-		r.Failf("%d zero-share seeds for %d parties, want one a peer", n, len(k.Parties))
-	}
-	for _, id := range k.Parties {
-		if id != k.ID {
+	k.private().share = readScalar(r, c, "share")
+	if k.Suite.ZeroShares() {
+		if n := r.Count("zero-share seeds", mpc.MaxParties-1, 32); r.Err() == nil && n != len(k.Parties)-1 {
+			r.Failf("%d zero-share seeds for %d parties, want one a peer", n, len(k.Parties))
+		}
+		for _, id := range k.zeroPeers() {
 			k.private().zero[id] = new([32]byte)
 			r.Into("zero-share seed", k.private().zero[id][:])
 		}
@@ -194,7 +211,7 @@ func (k *KeyShare) check() error {
 	// lies on it exactly when it gives the key together with those.
 	for _, id := range k.Parties[k.Threshold-1:] {
 		set := append(slices.Clone(k.Parties[:k.Threshold-1]), id)
-		key, err := sharing.InterpolatePoint(set, k.PublicShares)
+		key, err := sharing.InterpolatePoint(k.Curve(), set, k.PublicShares)
 		if err != nil {
 			return err
 		}
@@ -202,7 +219,12 @@ func (k *KeyShare) check() error {
 			return fmt.Errorf("public shares of %v do not interpolate to the public key", set)
 		}
 	}
-	if secp256k1.NewPoint().ScalarBaseMult(&k.private().share).Equal(k.PublicShares[k.ID]) != 1 {
+	return k.checkShare()
+}
+
+// checkShare: the share is the one that its public share commits to.
+func (k *KeyShare) checkShare() error {
+	if k.Curve().NewPoint().ScalarBaseMult(k.private().share).Equal(k.PublicShares[k.ID]) != 1 {
 		return errors.New("share does not match its public share")
 	}
 	return nil

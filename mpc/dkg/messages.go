@@ -2,10 +2,11 @@ package dkg
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/cofferhq/coffer/internal/wire"
 	"github.com/cofferhq/coffer/mpc"
-	"github.com/cofferhq/coffer/mpc/group/secp256k1"
+	"github.com/cofferhq/coffer/mpc/group"
 	"github.com/cofferhq/coffer/mpc/sharing"
 	"github.com/cofferhq/coffer/mpc/transcript"
 )
@@ -16,69 +17,79 @@ import (
 // opening is the body of D2.
 type opening struct {
 	vector     sharing.Commitment // Aᵢ
-	encoded    [][33]byte         // Aᵢ as sent
-	proofNonce *secp256k1.Point   // Kᵢ
-	proof      *secp256k1.Scalar  // zᵢ
+	proofNonce group.Point        // Kᵢ
+	encoded    [][]byte           // Aᵢ and then Kᵢ, as sent
+	proof      group.Scalar       // zᵢ
 	chain      [32]byte           // ccᵢ
 	salt       [32]byte
-	seeds      [][32]byte // M_{i→j}, j ≠ i ascending
+	seeds      [][32]byte // M_{i→j}, j ≠ i ascending; none if the suite has no zero shares
 }
 
-func (o *opening) write(w *wire.Writer) {
-	k, z := o.proofNonce.Bytes(), o.proof.Bytes()
-	writePoints(w, o.encoded)
-	w.Fixed(k[:]).Fixed(z[:]).Fixed(o.chain[:]).Fixed(o.salt[:]).Count(len(o.seeds))
+// encode fills encoded, with one inversion for all points.
+func (o *opening) encode() {
+	o.encoded = group.EncodePoints(append(slices.Clone(o.vector), o.proofNonce))
+}
+
+// points is Aᵢ as sent.
+func (o *opening) points() [][]byte { return o.encoded[:len(o.vector)] }
+
+// hash is H(Aᵢ).
+func (o *opening) hash() [32]byte { return sharing.HashEncoded(o.points()) }
+
+func (o *opening) write(w *wire.Writer, suite mpc.Suite) {
+	writePoints(w, o.points())
+	w.Fixed(o.encoded[len(o.vector)]).Fixed(o.proof.Encode()).Fixed(o.chain[:]).Fixed(o.salt[:])
+	if !suite.ZeroShares() {
+		return
+	}
+	w.Count(len(o.seeds))
 	for i := range o.seeds {
 		w.Fixed(o.seeds[i][:])
 	}
 }
 
-func readOpening(r *wire.Reader) (*opening, error) {
+func readOpening(r *wire.Reader, c group.Curve, suite mpc.Suite) (*opening, error) {
 	o := new(opening)
-	o.vector = readPoints(r, "feldman vector")
-	o.proofNonce = readPoint(r, "nonce of the proof of possession")
-	o.proof = readScalar(r, "proof of possession")
+	o.vector = readPoints(r, c, "feldman vector")
+	o.proofNonce = readPoint(r, c, "nonce of the proof of possession")
+	o.proof = readScalar(r, c, "proof of possession")
 	r.Into("chain-code share", o.chain[:])
 	r.Into("salt", o.salt[:])
-	o.seeds = make([][32]byte, r.Count("seed commitments", mpc.MaxParties-1, 32))
-	for i := range o.seeds {
-		r.Into("seed commitment", o.seeds[i][:])
+	if suite.ZeroShares() {
+		o.seeds = make([][32]byte, r.Count("seed commitments", mpc.MaxParties-1, 32))
+		for i := range o.seeds {
+			r.Into("seed commitment", o.seeds[i][:])
+		}
 	}
 	if err := r.Done(); err != nil {
 		return nil, err
 	}
-	o.encoded = o.vector.Encode()
+	o.encode()
 	return o, nil
 }
 
 // commitment is Cᵢ = RO("dkg-com", sid, i, Aᵢ…, Kᵢ, ccᵢ, saltᵢ).
 func (o *opening) commitment(sid [32]byte, id mpc.ID) [32]byte {
-	k := o.proofNonce.Bytes()
-	items := append(o.items(sid, id), k[:], o.chain[:], o.salt[:])
+	items := append(o.items(sid, id), o.chain[:], o.salt[:])
 	return transcript.Sum(transcript.TagDKGCommit, items...)
 }
 
 // challenge is eᵢ = RO_q("dkg-pok", sid, i, Aᵢ…, Kᵢ).
-func (o *opening) challenge(sid [32]byte, id mpc.ID) *secp256k1.Scalar {
-	k := o.proofNonce.Bytes()
-	return transcript.Scalar(transcript.TagDKGProof, append(o.items(sid, id), k[:])...)
+func (o *opening) challenge(sid [32]byte, id mpc.ID) group.Scalar {
+	return transcript.ScalarOf(o.proofNonce.Curve(), transcript.TagDKGProof, o.items(sid, id)...)
 }
 
+// items are sid, i, Aᵢ…, Kᵢ.
 func (o *opening) items(sid [32]byte, id mpc.ID) [][]byte {
 	items := make([][]byte, 0, 5+len(o.encoded))
 	items = append(items, sid[:], transcript.Uint16(uint16(id)))
-	for k := range o.encoded {
-		items = append(items, o.encoded[k][:])
-	}
-	return items
+	return append(items, o.encoded...)
 }
 
 // proves checks the proof of possession, zG = K + e·A₀. All of it is public.
 func (o *opening) proves(sid [32]byte, id mpc.ID) bool {
 	e := o.challenge(sid, id)
-	left := secp256k1.NewPoint().MultiScalarMultVartime(
-		[]*secp256k1.Scalar{o.proof, e.Negate(e)},
-		[]*secp256k1.Point{secp256k1.Generator(), o.vector[0]})
+	left := e.Curve().NewPoint().DoubleScalarMultVartime(e.Negate(e), o.vector[0], o.proof)
 	return left.Equal(o.proofNonce) == 1
 }
 
@@ -102,22 +113,28 @@ func pairSeed(sid [32]byte, self, peer mpc.ID, own, theirs *seedHalf) [32]byte {
 
 // deal is the body of D3.
 type deal struct {
-	share *secp256k1.Scalar // fᵢ(j)
-	half  seedHalf
+	share group.Scalar // fᵢ(j)
+	half  seedHalf     // zero if the suite has no zero shares
 	sig   []byte
 }
 
-func (d *deal) write(w *wire.Writer) {
-	share := d.share.Bytes()
-	w.Fixed(share[:]).Fixed(d.half.seed[:]).Fixed(d.half.salt[:]).Var(d.sig)
-	clear(share[:])
+func (d *deal) write(w *wire.Writer, suite mpc.Suite) {
+	share := d.share.Encode()
+	w.Fixed(share)
+	if suite.ZeroShares() {
+		w.Fixed(d.half.seed[:]).Fixed(d.half.salt[:])
+	}
+	w.Var(d.sig)
+	clear(share)
 }
 
-func readDeal(r *wire.Reader) (*deal, error) {
+func readDeal(r *wire.Reader, c group.Curve, suite mpc.Suite) (*deal, error) {
 	d := new(deal)
-	d.share = readScalar(r, "share")
-	r.Into("seed", d.half.seed[:])
-	r.Into("seed salt", d.half.salt[:])
+	d.share = readScalar(r, c, "share")
+	if suite.ZeroShares() {
+		r.Into("seed", d.half.seed[:])
+		r.Into("seed salt", d.half.salt[:])
+	}
 	d.sig = r.Var("signature on the share", maxShareSignature)
 	if r.Err() == nil && len(d.sig) == 0 {
 		r.Failf("signature on the share is empty")
@@ -128,14 +145,14 @@ func readDeal(r *wire.Reader) (*deal, error) {
 const maxShareSignature = 256
 
 // shareDigest is what the dealer signs, so that a wrong share is evidence.
-func shareDigest(sid [32]byte, from, to mpc.ID, share *secp256k1.Scalar, vector [32]byte) [32]byte {
-	b := share.Bytes()
-	defer clear(b[:])
+func shareDigest(sid [32]byte, from, to mpc.ID, share group.Scalar, vector [32]byte) [32]byte {
+	b := share.Encode()
+	defer clear(b)
 	return transcript.Sum(transcript.TagDKGShare, sid[:],
-		transcript.Uint16(uint16(from)), transcript.Uint16(uint16(to)), b[:], vector[:])
+		transcript.Uint16(uint16(from)), transcript.Uint16(uint16(to)), b, vector[:])
 }
 
-const evidenceVersion = 1
+const evidenceVersion = 2
 
 // EvidenceError is the Err of an attributed abort that anybody can verify.
 type EvidenceError struct {
@@ -166,13 +183,13 @@ func Evidence(err error) [][]byte {
 	return out
 }
 
-func encodeEvidence(sid [32]byte, from, to mpc.ID, d *deal, vector [][33]byte) []byte {
-	share := d.share.Bytes()
+func encodeEvidence(suite mpc.Suite, sid [32]byte, from, to mpc.ID, d *deal, vector [][]byte) []byte {
 	w := wire.NewWriter(evidenceVersion).
+		String(string(suite)).
 		Fixed(sid[:]).
 		Uint16(uint16(from)).
 		Uint16(uint16(to)).
-		Fixed(share[:])
+		Fixed(d.share.Encode())
 	writePoints(w, vector)
 	return w.Var(d.sig).Bytes()
 }
@@ -182,11 +199,12 @@ func encodeEvidence(sid [32]byte, from, to mpc.ID, d *deal, vector [][33]byte) [
 // a party's session key. An error means that the evidence convicts nobody.
 func VerifyEvidence(evidence []byte, verify func(id mpc.ID, digest [32]byte, sig []byte) bool) (mpc.ID, error) {
 	r := wire.NewReader(evidence, evidenceVersion)
+	_, c := readSuite(r)
 	var sid [32]byte
 	r.Into("sid", sid[:])
 	from, to := mpc.ID(r.Uint16("from")), mpc.ID(r.Uint16("to"))
-	share := readScalar(r, "share")
-	vector := readPoints(r, "feldman vector")
+	share := readScalar(r, c, "share")
+	vector := readPoints(r, c, "feldman vector")
 	sig := r.Var("signature", maxShareSignature)
 	if r.Err() == nil && (from == 0 || to == 0) {
 		r.Failf("participant id 0")

@@ -14,7 +14,7 @@ import (
 	"github.com/cofferhq/coffer/mpc/transcript"
 )
 
-const modelFile = "../../internal/refmodel/testdata/model-" + dkg.Suite + ".json"
+const modelFile = "../../internal/refmodel/testdata/model-" + string(mpc.DKLS23Secp256k1) + ".json"
 
 // modelRun sets up the key generation of the reference model's run: 3 of 4, ids
 // at both ends of their range.
@@ -31,6 +31,7 @@ func modelRun(t *testing.T, m *mpctest.Model) (*mpctest.DKG, func(mpc.ID, [32]by
 	d := &mpctest.DKG{Parties: m.Parties, Sessions: make(map[mpc.ID]*dkg.Session)}
 	for _, id := range m.Parties {
 		s, err := dkg.New(dkg.Config{
+			Suite:      mpc.DKLS23Secp256k1,
 			Self:       id,
 			Parties:    m.Parties,
 			Threshold:  m.Threshold,

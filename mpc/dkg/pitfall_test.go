@@ -126,7 +126,7 @@ func TestPitfall12_DKGInvalidPoints(t *testing.T) {
 
 // certPoint is the offset of a point in the certificate of a 2-of-3 key.
 func certPoint(i int) int {
-	shares := 1 + 4 + len(dkg.Suite) + 4 + len("ecdsa") + 32 + 8 + 2 + 4
+	shares := 1 + 4 + len(mpc.DKLS23Secp256k1) + 4 + len(mpctest.Purpose) + 1 + 3*32 + 8 + 2 + 4
 	if i < 3 {
 		return shares + i*35 + 2
 	}
@@ -292,7 +292,9 @@ func TestWrongShareIsEvidence(t *testing.T) {
 // evidenceOf frames a dealer with the share that it really dealt.
 func evidenceOf(d *mpctest.DKG, from, to mpc.ID) []byte {
 	m, open := d.Private[from][to], d.Broadcast[2][from]
-	b := []byte{1}
+	b := []byte{2}
+	b = binary.BigEndian.AppendUint32(b, uint32(len(mpc.DKLS23Secp256k1)))
+	b = append(b, mpc.DKLS23Secp256k1...)
 	b = append(b, m[mpctest.OffSession:mpctest.OffSession+32]...)
 	b = binary.BigEndian.AppendUint16(b, uint16(from))
 	b = binary.BigEndian.AppendUint16(b, uint16(to))
@@ -422,7 +424,7 @@ func TestPitfall37_DKGNoPanicOnMalformedMessages(t *testing.T) {
 func TestSignatureOfAShareIsNotEmpty(t *testing.T) {
 	d := start(t, 3)
 	m := d.Private[2][1]
-	if _, err := dkg.ReencodeD3(append(slices.Clone(m[:offSeedEnd]), 0, 0, 0, 0)); err == nil {
+	if _, err := dkg.ReencodeD3(mpc.DKLS23Secp256k1, append(slices.Clone(m[:offSeedEnd]), 0, 0, 0, 0)); err == nil {
 		t.Error("a share without a signature decodes")
 	}
 }

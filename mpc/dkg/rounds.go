@@ -7,7 +7,7 @@ import (
 	"slices"
 
 	"github.com/cofferhq/coffer/mpc"
-	"github.com/cofferhq/coffer/mpc/group/secp256k1"
+	"github.com/cofferhq/coffer/mpc/group"
 	"github.com/cofferhq/coffer/mpc/internal/session"
 	"github.com/cofferhq/coffer/mpc/sharing"
 	"github.com/cofferhq/coffer/mpc/transcript"
@@ -81,21 +81,21 @@ func (s *Session) Round1(d0 map[mpc.ID][]byte) (broadcast []byte, err error) {
 // specification.
 func (s *Session) choose() error {
 	var err error
-	if s.polynomial, err = sharing.NewPolynomial(s.rand, s.cfg.Threshold); err != nil {
+	if s.polynomial, err = sharing.NewPolynomial(s.curve, s.rand, s.cfg.Threshold); err != nil {
 		return session.Benign(step1, err)
 	}
-	k := secp256k1.NewScalar()
+	k := s.curve.NewScalar()
 	defer k.Destroy()
 	if err := k.SetRandom(s.rand); err != nil {
 		return session.Benign(step1, err)
 	}
-	o := &opening{vector: s.polynomial.Commit(), proofNonce: secp256k1.NewPoint().ScalarBaseMult(k)}
-	o.encoded = o.vector.Encode()
+	o := &opening{vector: s.polynomial.Commit(), proofNonce: s.curve.NewPoint().ScalarBaseMult(k)}
+	o.encode()
 	if err := s.draw(step1, o.chain[:], o.salt[:]); err != nil {
 		return err
 	}
 	s.halves = make(map[mpc.ID]*seedHalf, len(s.peers))
-	for _, j := range s.peers {
+	for _, j := range s.zeroPeers() {
 		h := new(seedHalf)
 		s.halves[j] = h
 		if err := s.draw(step1, h.seed[:], h.salt[:]); err != nil {
@@ -110,6 +110,14 @@ func (s *Session) choose() error {
 	o.proof = z.Add(z.Mul(z, a), k)
 	s.own = o
 	return nil
+}
+
+// zeroPeers are the peers with whom a zero-share seed is made.
+func (s *Session) zeroPeers() []mpc.ID {
+	if !s.cfg.Suite.ZeroShares() {
+		return nil
+	}
+	return s.peers
 }
 
 // Round2 takes the peers' D1 and returns D2. The caller encrypts D2 to the peers.
@@ -135,7 +143,7 @@ func (s *Session) Round2(d1 map[mpc.ID][]byte) (broadcast []byte, err error) {
 	}
 	s.hear(1, d1)
 	w := s.header(2, session.Broadcast).Writer().Fixed(s.echo[1][:])
-	s.own.write(w)
+	s.own.write(w, s.cfg.Suite)
 	s.sent[2] = w.Bytes()
 	return slices.Clone(s.sent[2]), nil
 }
@@ -154,7 +162,7 @@ func (s *Session) Round3(d2 map[mpc.ID][]byte) (private map[mpc.ID][]byte, err e
 	s.opened = make(map[mpc.ID]*opening, len(s.cfg.Parties))
 	faults := make(map[mpc.ID]error)
 	for _, id := range s.peers {
-		s.opened[id], faults[id] = readOpening(in[0][id])
+		s.opened[id], faults[id] = readOpening(in[0][id], s.curve, s.cfg.Suite)
 	}
 	if err := session.Blame(step3, s.peers, faults); err != nil {
 		return nil, err
@@ -177,8 +185,8 @@ func (s *Session) checkOpening(id mpc.ID) error {
 	if len(o.vector) != s.cfg.Threshold {
 		return fmt.Errorf("feldman vector of %d points, want %d", len(o.vector), s.cfg.Threshold)
 	}
-	if len(o.seeds) != len(s.peers) {
-		return fmt.Errorf("%d seed commitments, want %d", len(o.seeds), len(s.peers))
+	if want := len(s.zeroPeers()); len(o.seeds) != want {
+		return fmt.Errorf("%d seed commitments, want %d", len(o.seeds), want)
 	}
 	if o.commitment(s.sid, id) != s.commitments[id] {
 		return errors.New("opening does not match the commitment of round 1")
@@ -203,7 +211,7 @@ func (s *Session) combine() error {
 		return err
 	}
 	s.sum = sum
-	s.shares = make(map[mpc.ID]*secp256k1.Point, len(s.cfg.Parties))
+	s.shares = make(map[mpc.ID]group.Point, len(s.cfg.Parties))
 	for _, id := range s.cfg.Parties {
 		s.shares[id] = sum.Eval(id)
 		if s.shares[id].IsIdentity() == 1 {
@@ -217,15 +225,18 @@ func (s *Session) combine() error {
 // deal makes D3.
 func (s *Session) deal() (map[mpc.ID][]byte, error) {
 	out := make(map[mpc.ID][]byte, len(s.peers))
-	vector := s.own.vector.Hash()
+	vector := s.own.hash()
 	for _, j := range s.peers {
-		d := deal{share: s.polynomial.Eval(j), half: *s.halves[j]}
+		d := deal{share: s.polynomial.Eval(j)}
+		if h := s.halves[j]; h != nil {
+			d.half = *h
+		}
 		d.sig = s.cfg.Sign(shareDigest(s.sid, s.cfg.Self, j, d.share, vector))
 		if len(d.sig) == 0 || len(d.sig) > maxShareSignature {
 			return nil, session.Benign(step3, fmt.Errorf("own session key made a signature of %d bytes, want 1 to %d", len(d.sig), maxShareSignature))
 		}
 		w := s.header(3, j).Writer().Fixed(s.echo[2][:])
-		d.write(w)
+		d.write(w, s.cfg.Suite)
 		d.share.Destroy()
 		out[j] = w.Bytes()
 	}
@@ -247,7 +258,7 @@ func (s *Session) Finish(d3 map[mpc.ID][]byte) (out *Output, err error) {
 	deals := make(map[mpc.ID]*deal, len(s.peers))
 	faults := make(map[mpc.ID]error)
 	for _, id := range s.peers {
-		deals[id], faults[id] = readDeal(in[0][id])
+		deals[id], faults[id] = readDeal(in[0][id], s.curve, s.cfg.Suite)
 	}
 	defer func() {
 		for _, d := range deals {
@@ -269,11 +280,14 @@ func (s *Session) Finish(d3 map[mpc.ID][]byte) (out *Output, err error) {
 
 func (s *Session) checkDeal(id mpc.ID, d *deal) error {
 	o := s.opened[id]
-	if !s.cfg.Verify(id, shareDigest(s.sid, id, s.cfg.Self, d.share, o.vector.Hash()), d.sig) {
+	if !s.cfg.Verify(id, shareDigest(s.sid, id, s.cfg.Self, d.share, o.hash()), d.sig) {
 		return errors.New("signature on the share does not verify")
 	}
 	if err := o.vector.Verify(s.cfg.Self, d.share); err != nil {
-		return &EvidenceError{Evidence: encodeEvidence(s.sid, id, s.cfg.Self, d, o.encoded), Err: err}
+		return &EvidenceError{Evidence: encodeEvidence(s.cfg.Suite, s.sid, id, s.cfg.Self, d, o.points()), Err: err}
+	}
+	if !s.cfg.Suite.ZeroShares() {
+		return nil
 	}
 	// The dealer's commitments are by recipient, itself left out.
 	k := slices.Index(s.cfg.Parties, s.cfg.Self)
@@ -287,46 +301,33 @@ func (s *Session) checkDeal(id mpc.ID, d *deal) error {
 }
 
 func (s *Session) output(deals map[mpc.ID]*deal) (*Output, error) {
-	cert := &Certificate{
-		Purpose:         s.cfg.Purpose,
-		SID:             s.sid,
-		Epoch:           FirstEpoch,
-		Threshold:       s.cfg.Threshold,
-		Parties:         slices.Clone(s.cfg.Parties),
-		PublicShares:    make(map[mpc.ID]*secp256k1.Point, len(s.cfg.Parties)),
-		Feldman:         s.sum,
-		RosterHash:      s.roster,
-		ChainCommitment: chainCommitment(s.sid, *s.chainCode),
-		Echo:            s.echo[2],
-	}
-	k := &KeyShare{
-		ID:           s.cfg.Self,
-		Threshold:    s.cfg.Threshold,
-		Parties:      slices.Clone(s.cfg.Parties),
-		Purpose:      s.cfg.Purpose,
-		Epoch:        FirstEpoch,
-		PublicKey:    secp256k1.NewPoint().Set(s.sum[0]),
-		PublicShares: make(map[mpc.ID]*secp256k1.Point, len(s.cfg.Parties)),
-		FeldmanHash:  s.sum.Hash(),
-		RosterHash:   s.roster,
-		secret:       hold(&keySecret{chainCode: *s.chainCode, zero: make(map[mpc.ID]*[32]byte, len(s.peers))}),
-	}
-	for id, x := range s.shares {
-		cert.PublicShares[id] = x
-		k.PublicShares[id] = secp256k1.NewPoint().Set(x)
-	}
-	k.CertificateHash = cert.Digest()
-	k.KeyID = cert.KeyID()
-	own := s.polynomial.Eval(s.cfg.Self)
-	k.private().share.Set(own)
-	own.Destroy()
+	share := s.polynomial.Eval(s.cfg.Self)
+	defer share.Destroy()
+	zero := make(map[mpc.ID][32]byte, len(s.peers))
 	for _, id := range s.peers {
-		k.private().share.Add(&k.private().share, deals[id].share)
-		seed := pairSeed(s.sid, s.cfg.Self, id, s.halves[id], &deals[id].half)
-		k.private().zero[id] = &seed
+		share.Add(share, deals[id].share)
 	}
-	if err := k.check(); err != nil {
-		k.Destroy()
+	for _, id := range s.zeroPeers() {
+		zero[id] = pairSeed(s.sid, s.cfg.Self, id, s.halves[id], &deals[id].half)
+	}
+	k, cert, err := assemble(&Parts{
+		Suite:      s.cfg.Suite,
+		Purpose:    s.cfg.Purpose,
+		SID:        s.sid,
+		Origin:     Generated,
+		Epoch:      FirstEpoch,
+		Self:       s.cfg.Self,
+		Threshold:  s.cfg.Threshold,
+		Parties:    s.cfg.Parties,
+		Feldman:    s.sum,
+		RosterHash: s.roster,
+		ChainCode:  *s.chainCode,
+		Echo:       s.echo[2],
+		Share:      share,
+		ZeroSeeds:  zero,
+	}, s.shares)
+	clear(zero)
+	if err != nil {
 		return nil, session.Unattributed(stepFinish, err)
 	}
 	return &Output{Share: k, Certificate: cert}, nil

@@ -6,6 +6,7 @@ import (
 
 	"github.com/cofferhq/coffer/mpc"
 	"github.com/cofferhq/coffer/mpc/dkls23"
+	"github.com/cofferhq/coffer/mpc/group"
 	"github.com/cofferhq/coffer/mpc/internal/mpctest"
 )
 
@@ -54,7 +55,7 @@ func BenchmarkCombine(b *testing.B) {
 	shares := []*dkls23.FinalShare{s.Final[1], s.Final[2]}
 	cfg := s.Configs[1]
 	for b.Loop() {
-		if _, err := dkls23.Combine(cfg.Key.PublicKey, s.Signers, cfg.MessageHash, cfg.Tweak, shares); err != nil {
+		if _, err := dkls23.Combine(group.Secp256k1Point(cfg.Key.PublicKey), s.Signers, cfg.MessageHash, cfg.Tweak, shares); err != nil {
 			b.Fatal(fmt.Errorf("combine: %w", err))
 		}
 	}

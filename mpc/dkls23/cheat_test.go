@@ -8,6 +8,7 @@ import (
 
 	"github.com/cofferhq/coffer/mpc"
 	"github.com/cofferhq/coffer/mpc/dkls23"
+	"github.com/cofferhq/coffer/mpc/group"
 	"github.com/cofferhq/coffer/mpc/group/secp256k1"
 	"github.com/cofferhq/coffer/mpc/internal/mpctest"
 )
@@ -197,14 +198,14 @@ func TestPitfall25_ZeroSharesAreOfTheSession(t *testing.T) {
 		t.Error("zero share of signer 1 is the same with another set")
 	}
 	sum := secp256k1.NewPoint().Add(publicShare(t, a, 1), publicShare(t, a, 2))
-	if sum.Equal(c.keys[1].PublicKey) != 1 {
+	if sum.Equal(group.Secp256k1Point(c.keys[1].PublicKey)) != 1 {
 		t.Error("public shares of one session do not add up to the key")
 	}
 	for name, mixed := range map[string]*secp256k1.Point{
 		"two sessions": secp256k1.NewPoint().Add(publicShare(t, a, 1), publicShare(t, b, 2)),
 		"two sets":     secp256k1.NewPoint().Add(publicShare(t, a, 1), publicShare(t, other, 3)),
 	} {
-		if mixed.Equal(c.keys[1].PublicKey) == 1 {
+		if mixed.Equal(group.Secp256k1Point(c.keys[1].PublicKey)) == 1 {
 			t.Errorf("public shares of %s add up to the key", name)
 		}
 	}
@@ -283,10 +284,10 @@ func TestPitfall26_ReuseOfPhiRecoversTheKey(t *testing.T) {
 		return secp256k1.NewPoint().ScalarBaseMult(num.Mul(num, den.Invert(den)))
 	}
 	phi := map[mpc.ID]*secp256k1.Scalar{1: secp256k1.NewScalar().SetUint64(11), 2: secp256k1.NewScalar().SetUint64(22)}
-	if attack(run(1, phi), run(2, phi)).Equal(c.keys[1].PublicKey) != 1 {
+	if attack(run(1, phi), run(2, phi)).Equal(group.Secp256k1Point(c.keys[1].PublicKey)) != 1 {
 		t.Error("the attack does not recover the key from a repeated φ: it proves nothing")
 	}
-	if attack(run(1, nil), run(2, nil)).Equal(c.keys[1].PublicKey) == 1 {
+	if attack(run(1, nil), run(2, nil)).Equal(group.Secp256k1Point(c.keys[1].PublicKey)) == 1 {
 		t.Error("two honest signatures reveal the key")
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/cofferhq/coffer/mpc"
 	"github.com/cofferhq/coffer/mpc/dkls23"
 	"github.com/cofferhq/coffer/mpc/ecdsa"
+	"github.com/cofferhq/coffer/mpc/group"
 	"github.com/cofferhq/coffer/mpc/group/secp256k1"
 	"github.com/cofferhq/coffer/mpc/internal/mpctest"
 )
@@ -180,7 +181,7 @@ func TestPitfall36_DirectedCases(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		sum.Add(sum, l.Mul(l, c.keys[id].Share()))
+		sum.Add(sum, l.Mul(l, group.Secp256k1Scalar(c.keys[id].Share())))
 	}
 	cfg := mpctest.SignConfig(c.keys[1], mpctest.IDs(2), c.setups[1])
 	cfg.Tweak = sum.Negate(sum)
@@ -231,11 +232,11 @@ func TestPitfall39_InvalidSignatureIsNotReleased(t *testing.T) {
 	cfg := s.Configs[1]
 	for name, f := range map[string]func() error{
 		"message": func() error {
-			_, err := dkls23.Combine(cfg.Key.PublicKey, s.Signers, [32]byte{1}, nil, shares)
+			_, err := dkls23.Combine(group.Secp256k1Point(cfg.Key.PublicKey), s.Signers, [32]byte{1}, nil, shares)
 			return err
 		},
 		"tweak": func() error {
-			_, err := dkls23.Combine(cfg.Key.PublicKey, s.Signers, cfg.MessageHash, one, shares)
+			_, err := dkls23.Combine(group.Secp256k1Point(cfg.Key.PublicKey), s.Signers, cfg.MessageHash, one, shares)
 			return err
 		},
 		"key": func() error {
@@ -249,7 +250,7 @@ func TestPitfall39_InvalidSignatureIsNotReleased(t *testing.T) {
 
 func TestCombineRefusesSharesThatDoNotBelongTogether(t *testing.T) {
 	a, b := finals(t, "combine a"), finals(t, "combine b")
-	key, hash := a.Configs[1].Key.PublicKey, a.Configs[1].MessageHash
+	key, hash := group.Secp256k1Point(a.Configs[1].Key.PublicKey), a.Configs[1].MessageHash
 	for name, shares := range map[string][]*dkls23.FinalShare{
 		"none":         nil,
 		"one missing":  {a.Final[1]},

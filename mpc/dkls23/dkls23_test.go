@@ -10,6 +10,7 @@ import (
 	"github.com/cofferhq/coffer/mpc/dkg"
 	"github.com/cofferhq/coffer/mpc/dkls23"
 	"github.com/cofferhq/coffer/mpc/ecdsa"
+	"github.com/cofferhq/coffer/mpc/group"
 	"github.com/cofferhq/coffer/mpc/group/secp256k1"
 	"github.com/cofferhq/coffer/mpc/internal/mpctest"
 	"github.com/cofferhq/coffer/mpc/sharing"
@@ -119,11 +120,17 @@ func TestSignEverySubset(t *testing.T) {
 }
 
 // lagrange is the weight of id over signers 1 and 2.
-func lagrange(id mpc.ID) (*secp256k1.Scalar, error) { return sharing.Lagrange(mpctest.IDs(2), id) }
+func lagrange(id mpc.ID) (*secp256k1.Scalar, error) {
+	l, err := sharing.Lagrange(group.Secp256k1(), mpctest.IDs(2), id)
+	if err != nil {
+		return nil, err
+	}
+	return group.Secp256k1Scalar(l), nil
+}
 
 // Two packages name the suite: the pair setup and the sessions bind to one.
 func TestSuite(t *testing.T) {
-	if dkg.Suite != vole.Suite {
-		t.Errorf("contexts are of suite %q, the VOLE of %q", dkg.Suite, vole.Suite)
+	if mpc.DKLS23Secp256k1 != vole.Suite {
+		t.Errorf("contexts are of suite %q, the VOLE of %q", mpc.DKLS23Secp256k1, vole.Suite)
 	}
 }

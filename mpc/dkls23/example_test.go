@@ -11,6 +11,7 @@ import (
 	"github.com/cofferhq/coffer/mpc/dkg"
 	"github.com/cofferhq/coffer/mpc/dkls23"
 	"github.com/cofferhq/coffer/mpc/ecdsa"
+	"github.com/cofferhq/coffer/mpc/group"
 	"github.com/cofferhq/coffer/mpc/pair"
 )
 
@@ -35,7 +36,7 @@ func Example() {
 			AttemptID:   [16]byte{1},
 			RequestHash: sha256.Sum256([]byte("request 7")),
 			MessageHash: message,
-			Purpose:     "sign",
+			Purpose:     "ecdsa",
 		}, rand.Reader)
 		if err != nil {
 			log.Fatal(err)
@@ -68,8 +69,8 @@ func Example() {
 	}
 
 	// Anybody may combine: a final share is no secret once it may leave.
-	sig := must(dkls23.Combine(keys[1].PublicKey, signers, message, nil, shares))
-	fmt.Println("verifies:", ecdsa.Verify(keys[1].PublicKey.Bytes(), message, sig) == nil)
+	sig := must(dkls23.Combine(group.Secp256k1Point(keys[1].PublicKey), signers, message, nil, shares))
+	fmt.Println("verifies:", ecdsa.Verify([33]byte(keys[1].PublicKey.Encode()), message, sig) == nil)
 	// Output: verifies: true
 }
 
@@ -87,6 +88,7 @@ func exampleKeys(parties []mpc.ID) map[mpc.ID]*dkg.KeyShare {
 	sessions := make(map[mpc.ID]*dkg.Session)
 	for _, id := range parties {
 		sessions[id] = must(dkg.New(dkg.Config{
+			Suite:      mpc.DKLS23Secp256k1,
 			Self:       id,
 			Parties:    parties,
 			Threshold:  2,

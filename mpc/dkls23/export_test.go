@@ -42,7 +42,13 @@ func (r *run) CheatRound2(r1, private map[mpc.ID][]byte, change func(slot int, s
 func (r *run) DSID(bob, alice mpc.ID, slot uint64) [32]byte { return r.dsid(bob, alice, slot) }
 
 // ZeroShare shows ζᵢ of a slot.
-func (r *run) ZeroShare(slot int) *secp256k1.Scalar { return r.zeroShare(r.slots[slot]) }
+func (r *run) ZeroShare(slot int) *secp256k1.Scalar {
+	z, err := r.zeroShare(r.slots[slot])
+	if err != nil {
+		panic(err)
+	}
+	return z
+}
 
 // Wiped reports whether a session holds no secret any more.
 func (r *run) Wiped() bool {

@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"github.com/cofferhq/coffer/mpc"
+	"github.com/cofferhq/coffer/mpc/group"
 	"github.com/cofferhq/coffer/mpc/group/secp256k1"
 	"github.com/cofferhq/coffer/mpc/internal/session"
 	"github.com/cofferhq/coffer/mpc/vole"
@@ -114,7 +115,7 @@ func (r *run) sum(k int, s *slot, peers map[mpc.ID]*opened) error {
 		}
 	}
 	// The untweaked key: ε is in nobody's skᵢ.
-	if public.Equal(r.key.PublicKey) != 1 {
+	if public.Equal(group.Secp256k1Point(r.key.PublicKey)) != 1 {
 		return session.Unattributed(step3, errors.New("the signers' public shares do not add up to the public key"))
 	}
 	if r.layout.opens {

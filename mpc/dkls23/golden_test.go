@@ -6,7 +6,6 @@ import (
 
 	"github.com/cofferhq/coffer/mpc"
 	"github.com/cofferhq/coffer/mpc/baseot"
-	"github.com/cofferhq/coffer/mpc/dkg"
 	"github.com/cofferhq/coffer/mpc/dkls23"
 	"github.com/cofferhq/coffer/mpc/group/secp256k1"
 	"github.com/cofferhq/coffer/mpc/internal/mpctest"
@@ -109,7 +108,7 @@ func TestGolden(t *testing.T) {
 	}
 	cfg, eps := s.Configs[1], tweak.Bytes()
 	v := vector{
-		Suite:       dkg.Suite,
+		Suite:       string(mpc.DKLS23Secp256k1),
 		Randomness:  `signer i reads SHAKE256("coffer/test/" || label || "/" || i), i in decimal`,
 		Label:       label,
 		Signers:     signers,
@@ -144,5 +143,5 @@ func TestGolden(t *testing.T) {
 	}
 	child, raw := s.Child(), sig.Bytes()
 	v.ChildKey, v.Signature = child[:], raw[:]
-	mpctest.Golden(t, "testdata/"+dkg.Suite+"-sign-2of3.json", v)
+	mpctest.Golden(t, "testdata/"+string(mpc.DKLS23Secp256k1)+"-sign-2of3.json", v)
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/cofferhq/coffer/mpc"
 	"github.com/cofferhq/coffer/mpc/dkls23"
 	"github.com/cofferhq/coffer/mpc/ecdsa"
+	"github.com/cofferhq/coffer/mpc/group"
 	"github.com/cofferhq/coffer/mpc/group/secp256k1"
 	"github.com/cofferhq/coffer/mpc/internal/mpctest"
 )
@@ -66,7 +67,7 @@ func verify(t *testing.T, c *cluster, tweak *secp256k1.Scalar, hash [32]byte, si
 		t.Error("no signature")
 		return
 	}
-	p := secp256k1.NewPoint().Set(c.keys[1].PublicKey)
+	p := secp256k1.NewPoint().Set(group.Secp256k1Point(c.keys[1].PublicKey))
 	if tweak != nil {
 		p.Add(p, secp256k1.NewPoint().ScalarBaseMult(tweak))
 	}

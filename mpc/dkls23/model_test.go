@@ -14,7 +14,7 @@ import (
 	"github.com/cofferhq/coffer/mpc/pair"
 )
 
-const modelFile = "../../internal/refmodel/testdata/model-" + dkg.Suite + ".json"
+const modelFile = "../../internal/refmodel/testdata/model-" + string(mpc.DKLS23Secp256k1) + ".json"
 
 // modelSetups are the pair setups of the model's run: each direction dealt from
 // a stream of its own.

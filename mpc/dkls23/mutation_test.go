@@ -18,7 +18,7 @@ func layouts(c *cluster) []layout {
 	field := func(name string, n int, class mpc.Class) mpctest.Field {
 		return mpctest.Field{Name: name, Len: n, Class: class}
 	}
-	other := c.keys[1].PublicShares[3].Bytes()
+	other := [33]byte(c.keys[1].PublicShares[3].Encode())
 	point := func(name string, class mpc.Class) mpctest.Field {
 		return mpctest.Field{Name: name, Len: 33, Class: class, Or: mpc.Attributed, Value: other[:]}
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/cofferhq/coffer/mpc"
 	"github.com/cofferhq/coffer/mpc/dkg"
 	"github.com/cofferhq/coffer/mpc/ecdsa"
+	"github.com/cofferhq/coffer/mpc/group"
 	"github.com/cofferhq/coffer/mpc/group/secp256k1"
 	"github.com/cofferhq/coffer/mpc/internal/session"
 	"github.com/cofferhq/coffer/mpc/transcript"
@@ -80,7 +81,7 @@ func Open(p *Presignature, cfg OnlineConfig, now time.Time, rand io.Reader) (*On
 	if err != nil {
 		return nil, fmt.Errorf("dkls23: %w", err)
 	}
-	child, err := childKey(cfg.Key.PublicKey, it.tweak)
+	child, err := childKey(group.Secp256k1Point(cfg.Key.PublicKey), it.tweak)
 	if err != nil {
 		return nil, fmt.Errorf("dkls23: %w", err)
 	}

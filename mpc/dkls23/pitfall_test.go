@@ -254,7 +254,7 @@ func TestPitfall06_SessionIDNamesTheJob(t *testing.T) {
 		"request":      func(cfg *dkls23.Config) { cfg.RequestHash[31] ^= 1 },
 		"message hash": func(cfg *dkls23.Config) { cfg.MessageHash[31] ^= 1 },
 		"tweak":        func(cfg *dkls23.Config) { cfg.Tweak = one },
-		"purpose":      func(cfg *dkls23.Config) { cfg.Purpose = "another" },
+		"purpose":      func(cfg *dkls23.Config) { purpose(cfg, "another") },
 		"attempt":      func(cfg *dkls23.Config) { cfg.AttemptID[15] ^= 1 },
 	} {
 		s, err := mpctest.NewSign(label, c.keys, c.setups, mpctest.IDs(2), edit)
@@ -332,6 +332,42 @@ func TestPitfall27_ReflectedMessages(t *testing.T) {
 	mpctest.WantStep(t, err, dkls23.Step3Mu)
 }
 
+// purpose makes the signer believe in a key for another purpose.
+func purpose(cfg *dkls23.Config, p string) {
+	k := *cfg.Key
+	k.Purpose = p
+	cfg.Key, cfg.Purpose = &k, p
+}
+
+// A key serves the suite and the purpose that it was made for.
+func TestPitfall51_KeyOfAnotherSuiteOrPurpose(t *testing.T) {
+	c := shared(t, 3, 2)
+	for _, suite := range append(mpc.Suites(), "") {
+		k := *c.keys[1]
+		k.Suite = suite
+		cfg := mpctest.SignConfig(&k, mpctest.IDs(2), c.setups[1])
+		if _, err := dkls23.New(cfg, mpctest.Reader("p51")); (err == nil) != (suite == mpc.DKLS23Secp256k1) {
+			t.Errorf("key of suite %q: %v", suite, err)
+		}
+	}
+	for _, suite := range []mpc.Suite{mpc.FROSTEd25519, mpc.FROSTSecp256k1TR} {
+		keys, _, err := mpctest.KeysOf(suite, "p51", mpctest.IDs(3), 2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := dkls23.New(mpctest.SignConfig(keys[1], mpctest.IDs(2), c.setups[1]), mpctest.Reader("p51")); err == nil || !strings.Contains(err.Error(), string(suite)) {
+			t.Errorf("a key made for %s: %v", suite, err)
+		}
+	}
+	for _, p := range []string{"", "presign", "ecdsa2"} {
+		cfg := mpctest.SignConfig(c.keys[1], mpctest.IDs(2), c.setups[1])
+		cfg.Purpose = p
+		if _, err := dkls23.New(cfg, mpctest.Reader("p51")); err == nil {
+			t.Errorf("a session for purpose %q with a key for %q is accepted", p, c.keys[1].Purpose)
+		}
+	}
+}
+
 func TestPitfall31_DifferentMessageOrTweak(t *testing.T) {
 	c := shared(t, 3, 2)
 	for _, d := range []struct {
@@ -341,7 +377,7 @@ func TestPitfall31_DifferentMessageOrTweak(t *testing.T) {
 		{"message hash", "the message hash or the tweak differs", func(cfg *dkls23.Config) { cfg.MessageHash[31] ^= 1 }},
 		{"tweak", "the message hash or the tweak differs", func(cfg *dkls23.Config) { cfg.Tweak = one }},
 		{"request", "the request differs", func(cfg *dkls23.Config) { cfg.RequestHash[0] ^= 1 }},
-		{"purpose", "the context", func(cfg *dkls23.Config) { cfg.Purpose = "presign" }},
+		{"purpose", "the context", func(cfg *dkls23.Config) { purpose(cfg, "presign") }},
 		{"attempt", "is of session", func(cfg *dkls23.Config) { cfg.AttemptID[0] ^= 1 }},
 	} {
 		t.Run(d.name, func(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/cofferhq/coffer/mpc"
 	"github.com/cofferhq/coffer/mpc/dkls23"
+	"github.com/cofferhq/coffer/mpc/group"
 	"github.com/cofferhq/coffer/mpc/group/secp256k1"
 	"github.com/cofferhq/coffer/mpc/internal/mpctest"
 )
@@ -114,7 +115,7 @@ func TestCombineAuthorsAreTheSigners(t *testing.T) {
 	three := changed(two, func(f *dkls23.FinalShare) { f.From = 3 })
 	cfg := s.Configs[1]
 	combine := func(signers []mpc.ID, shares ...*dkls23.FinalShare) error {
-		_, err := dkls23.Combine(cfg.Key.PublicKey, signers, cfg.MessageHash, nil, shares)
+		_, err := dkls23.Combine(group.Secp256k1Point(cfg.Key.PublicKey), signers, cfg.MessageHash, nil, shares)
 		return err
 	}
 	if err := combine([]mpc.ID{1, 2}, two, one); err != nil {

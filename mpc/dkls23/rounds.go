@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/cofferhq/coffer/mpc"
+	"github.com/cofferhq/coffer/mpc/group"
 	"github.com/cofferhq/coffer/mpc/group/secp256k1"
 	"github.com/cofferhq/coffer/mpc/internal/session"
 	"github.com/cofferhq/coffer/mpc/sharing"
@@ -230,15 +231,18 @@ func (r *run) receive1(r1, private map[mpc.ID][]byte) (map[mpc.ID]*vole.Message1
 
 // multiplicands computes skᵢ = λᵢ·sᵢ + ζᵢ and pkᵢ of every slot.
 func (r *run) multiplicands() error {
-	lambda, err := sharing.Lagrange(r.signers, r.self)
+	lambda, err := sharing.Lagrange(group.Secp256k1(), r.signers, r.self)
 	if err != nil {
 		return session.Benign(step2, err)
 	}
 	share := r.key.Share()
 	defer share.Destroy()
 	for _, s := range r.slots {
-		zeta := r.zeroShare(s)
-		s.secret.sk.MulAdd(lambda, share, zeta)
+		zeta, err := r.zeroShare(s)
+		if err != nil {
+			return session.Benign(step2, err)
+		}
+		s.secret.sk.MulAdd(group.Secp256k1Scalar(lambda), group.Secp256k1Scalar(share), zeta)
 		zeta.Destroy()
 		s.public = secp256k1.NewPoint().ScalarBaseMult(&s.secret.sk)
 	}

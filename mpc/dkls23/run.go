@@ -129,12 +129,12 @@ func without(set []mpc.ID, id mpc.ID) []mpc.ID {
 }
 
 func (f *frame) context() [32]byte {
-	public := f.key.PublicKey.Bytes()
 	ctx := session.Context{
+		Suite:       f.key.Suite,
 		Protocol:    f.protocol,
 		KeyID:       f.key.KeyID[:],
 		Epoch:       f.key.Epoch,
-		PublicKey:   public[:],
+		PublicKey:   f.key.PublicKey.Encode(),
 		FeldmanHash: f.key.FeldmanHash[:],
 		RosterHash:  f.key.RosterHash,
 		N:           len(f.key.Parties),
@@ -163,7 +163,10 @@ func (f *frame) check() error {
 	if f.slots < 1 || f.slots > MaxBatch {
 		return fmt.Errorf("%d signatures in one session, want 1 to %d", f.slots, MaxBatch)
 	}
-	return session.CheckPurpose(f.purpose)
+	if f.purpose != f.key.Purpose {
+		return fmt.Errorf("session is for purpose %q, the key for %q", f.purpose, f.key.Purpose)
+	}
+	return nil
 }
 
 // checkSigners demands an active share and, as signers, exactly t of its parties,
@@ -171,6 +174,9 @@ func (f *frame) check() error {
 func checkSigners(key *dkg.KeyShare, signers []mpc.ID) error {
 	if key == nil {
 		return errors.New("no key share")
+	}
+	if _, err := publicKey(key); err != nil {
+		return err
 	}
 	if !key.Active() {
 		return errors.New("key share is pending: its certificate lacks signatures, see KeyShare.Activate")
@@ -301,10 +307,13 @@ func rCommitment(sid [32]byte, id mpc.ID, point *[33]byte, salt *[32]byte) [32]b
 
 // zeroShare is ζᵢ = Σ_{j>i} F(kᵢⱼ) − Σ_{j<i} F(kᵢⱼ), F(k) = RO_q("zero-share", k, sid):
 // the signers' ζ of one slot add up to zero.
-func (r *run) zeroShare(s *slot) *secp256k1.Scalar {
+func (r *run) zeroShare(s *slot) (*secp256k1.Scalar, error) {
 	z := secp256k1.NewScalar()
 	for _, j := range r.peers {
-		seed := r.key.ZeroSeed(j)
+		seed, err := r.key.ZeroSeed(j)
+		if err != nil {
+			return nil, err
+		}
 		f := transcript.Scalar(transcript.TagZero, seed[:], s.sid[:])
 		if j > r.self {
 			z.Add(z, f)
@@ -314,5 +323,5 @@ func (r *run) zeroShare(s *slot) *secp256k1.Scalar {
 		f.Destroy()
 		clear(seed[:])
 	}
-	return z
+	return z, nil
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/cofferhq/coffer/mpc"
 	"github.com/cofferhq/coffer/mpc/dkg"
+	"github.com/cofferhq/coffer/mpc/group"
 	"github.com/cofferhq/coffer/mpc/group/secp256k1"
 	"github.com/cofferhq/coffer/mpc/internal/session"
 	"github.com/cofferhq/coffer/mpc/pair"
@@ -34,7 +35,7 @@ type Config struct {
 	// mpc/derive, or empty. It is bound into what the signers agree on, and
 	// nothing is computed from it: that it leads to Tweak is the caller's.
 	Path    []byte
-	Purpose string // what this session is for, 1 … 64 bytes
+	Purpose string // the key's: what the caller means to use it for
 }
 
 // Session is one signer's run of the protocol. Its rounds are called once, in
@@ -57,6 +58,10 @@ type item struct {
 
 // newItem checks one message to sign with the key.
 func newItem(key *dkg.KeyShare, request, message [32]byte, tweak *secp256k1.Scalar, path []byte) (it item, err error) {
+	public, err := publicKey(key)
+	if err != nil {
+		return it, err
+	}
 	it.h = secp256k1.NewScalar().SetReduced(&message)
 	if it.h.IsZero() == 1 {
 		return it, errors.New("message hash is 0 mod q: anybody can sign it, and no hash function gives it")
@@ -69,7 +74,7 @@ func newItem(key *dkg.KeyShare, request, message [32]byte, tweak *secp256k1.Scal
 		it.tweak.Set(tweak)
 	}
 	it.job = jobHash(request, message, it.tweak, path)
-	_, err = childKey(key.PublicKey, tweak)
+	_, err = childKey(public, tweak)
 	return it, err
 }
 
@@ -125,6 +130,15 @@ func (s *Session) Round3(r2, private map[mpc.ID][]byte) (out *FinalShare, err er
 	f := &FinalShare{From: s.self, SID: s.sid, Epoch: s.key.Epoch, Echo: s.echo[2], R: s.slots[0].total.Bytes()}
 	s.slots[0].sign(&s.item, &f.W, &f.U)
 	return f, nil
+}
+
+// publicKey is the key's, if it was made for this protocol: a key serves one
+// scheme only.
+func publicKey(key *dkg.KeyShare) (*secp256k1.Point, error) {
+	if key.Suite != mpc.DKLS23Secp256k1 {
+		return nil, fmt.Errorf("key is for suite %s, want one for %s: a key serves one scheme only", key.Suite, mpc.DKLS23Secp256k1)
+	}
+	return group.Secp256k1Point(key.PublicKey), nil
 }
 
 // childKey returns pk + εG.

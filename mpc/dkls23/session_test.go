@@ -114,7 +114,6 @@ func TestConfigIsChecked(t *testing.T) {
 		"another's setup": func(cfg *dkls23.Config) { cfg.Setups = c.setups[2] },
 		"setup with 3":    func(cfg *dkls23.Config) { cfg.Setups = mpctest.Setups{1: {2: c.setups[1][3]}}[1] },
 		"no purpose":      func(cfg *dkls23.Config) { cfg.Purpose = "" },
-		"long purpose":    func(cfg *dkls23.Config) { cfg.Purpose = string(make([]byte, 65)) },
 		"pending share": func(cfg *dkls23.Config) {
 			d, err := mpctest.NewDKG("pending", mpctest.IDs(3), 2)
 			if err != nil {

@@ -124,6 +124,11 @@ func (p edPoint) ScalarBaseMult(k Scalar) Point {
 	return p
 }
 
+func (p edPoint) DoubleScalarMultVartime(k Scalar, a Point, l Scalar) Point {
+	p.Point.DoubleScalarMultVartime(Ed25519Scalar(k), Ed25519Point(a), Ed25519Scalar(l))
+	return p
+}
+
 func (p edPoint) MultiScalarMultVartime(ks []Scalar, ps []Point) Point {
 	scalars := make([]*ed25519.Scalar, len(ks))
 	for i := range ks {

@@ -54,6 +54,7 @@ type Point interface {
 	Negate(a Point) Point
 	ScalarMult(k Scalar, p Point) Point
 	ScalarBaseMult(k Scalar) Point
+	DoubleScalarMultVartime(k Scalar, a Point, l Scalar) Point // k·a + l·G, of public data
 	MultiScalarMultVartime(ks []Scalar, ps []Point) Point
 	Equal(a Point) int
 	IsIdentity() int

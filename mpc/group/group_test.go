@@ -75,6 +75,7 @@ func TestLaws(t *testing.T) {
 				"P − P = O":          {p().Sub(xg, xg), p()},
 				"P + P = 2P":         {p().Add(xg, xg), p().ScalarMult(n().SetUint64(2), xg)},
 				"sum":                {p().MultiScalarMultVartime([]group.Scalar{x, z}, []group.Point{yg, xg}), p().Add(p().ScalarMult(x, yg), p().ScalarMult(z, xg))},
+				"x(yG) + zG":         {p().DoubleScalarMultVartime(x, yg, z), p().Add(p().ScalarMult(x, yg), base(z))},
 				"set":                {p().Set(xg), xg},
 			} {
 				if q[0].Equal(q[1]) != 1 || !bytes.Equal(q[0].Encode(), q[1].Encode()) {

@@ -124,6 +124,13 @@ func (p secpPoint) ScalarBaseMult(k Scalar) Point {
 	return p
 }
 
+func (p secpPoint) DoubleScalarMultVartime(k Scalar, a Point, l Scalar) Point {
+	p.Point.MultiScalarMultVartime(
+		[]*secp256k1.Scalar{Secp256k1Scalar(k), Secp256k1Scalar(l)},
+		[]*secp256k1.Point{Secp256k1Point(a), secp256k1.Generator()})
+	return p
+}
+
 func (p secpPoint) MultiScalarMultVartime(ks []Scalar, ps []Point) Point {
 	scalars := make([]*secp256k1.Scalar, len(ks))
 	for i := range ks {

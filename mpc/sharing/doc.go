@@ -1,5 +1,5 @@
-// Package sharing is Shamir's secret sharing over the scalar field of secp256k1
-// with Feldman's commitments.
+// Package sharing is Shamir's secret sharing over the scalar field of a curve with
+// Feldman's commitments.
 //
 // A participant's id is its x-coordinate. Evaluation of a polynomial and the
 // check of a share are constant-time in the secret; everything that starts from

@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/cofferhq/coffer/mpc/group"
 )
 
 // No verb shows a coefficient, whatever holds the polynomial.
 func TestPolynomialIsNotPrinted(t *testing.T) {
-	p, err := NewPolynomial(rand.Reader, 2)
+	p, err := NewPolynomial(group.Secp256k1(), rand.Reader, 2)
 	if err != nil {
 		t.Fatal(err)
 	}

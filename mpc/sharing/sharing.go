@@ -4,9 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/bits"
 
 	"github.com/cofferhq/coffer/mpc"
-	"github.com/cofferhq/coffer/mpc/group/secp256k1"
+	"github.com/cofferhq/coffer/mpc/group"
 	"github.com/cofferhq/coffer/mpc/transcript"
 )
 
@@ -49,19 +50,38 @@ func Contains(ids []mpc.ID, id mpc.ID) bool {
 }
 
 // Scalar is an id as a field element.
-func Scalar(id mpc.ID) *secp256k1.Scalar {
-	return secp256k1.NewScalar().SetUint64(uint64(id))
-}
+func Scalar(c group.Curve, id mpc.ID) group.Scalar { return c.NewScalar().SetUint64(uint64(id)) }
 
 // Polynomial is f(x) = Σ aₖ·xᵏ over the scalar field; its coefficients are
 // secret.
-type Polynomial struct{ coefficients []secp256k1.Scalar }
+type Polynomial struct {
+	curve        group.Curve
+	coefficients []group.Scalar
+}
 
 // NewPolynomial draws t coefficients, a₀ first.
-func NewPolynomial(rand io.Reader, t int) (*Polynomial, error) {
-	p := &Polynomial{make([]secp256k1.Scalar, t)}
-	for k := range p.coefficients {
-		if err := p.coefficients[k].SetRandom(rand); err != nil {
+func NewPolynomial(c group.Curve, rand io.Reader, t int) (*Polynomial, error) {
+	return draw(c, rand, nil, t)
+}
+
+// NewPolynomialWith draws a₁ … a_{t−1}; a₀ is a copy of constant, and 0 for nil.
+func NewPolynomialWith(c group.Curve, rand io.Reader, constant group.Scalar, t int) (*Polynomial, error) {
+	if constant == nil {
+		constant = c.NewScalar()
+	}
+	return draw(c, rand, constant, t)
+}
+
+func draw(c group.Curve, rand io.Reader, constant group.Scalar, t int) (*Polynomial, error) {
+	p := &Polynomial{curve: c}
+	for k := range t {
+		a := c.NewScalar()
+		p.coefficients = append(p.coefficients, a)
+		if k == 0 && constant != nil {
+			a.Set(constant)
+			continue
+		}
+		if err := a.SetRandom(rand); err != nil {
 			p.Destroy()
 			return nil, fmt.Errorf("couldn't draw coefficient %d: %w", k, err)
 		}
@@ -70,17 +90,15 @@ func NewPolynomial(rand io.Reader, t int) (*Polynomial, error) {
 }
 
 // Constant returns a copy of a₀.
-func (p *Polynomial) Constant() *secp256k1.Scalar {
-	return secp256k1.NewScalar().Set(&p.coefficients[0])
-}
+func (p *Polynomial) Constant() group.Scalar { return p.curve.NewScalar().Set(p.coefficients[0]) }
 
 // Eval returns f(id) by Horner's rule.
-func (p *Polynomial) Eval(id mpc.ID) *secp256k1.Scalar {
-	x := Scalar(id)
-	y := secp256k1.NewScalar()
+func (p *Polynomial) Eval(id mpc.ID) group.Scalar {
+	x := Scalar(p.curve, id)
+	y := p.curve.NewScalar()
 	for k := len(p.coefficients) - 1; k >= 0; k-- {
 		y.Mul(y, x)
-		y.Add(y, &p.coefficients[k])
+		y.Add(y, p.coefficients[k])
 	}
 	return y
 }
@@ -89,25 +107,25 @@ func (p *Polynomial) Eval(id mpc.ID) *secp256k1.Scalar {
 func (p *Polynomial) Commit() Commitment {
 	c := make(Commitment, len(p.coefficients))
 	for k := range c {
-		c[k] = secp256k1.NewPoint().ScalarBaseMult(&p.coefficients[k])
+		c[k] = p.curve.NewPoint().ScalarBaseMult(p.coefficients[k])
 	}
 	return c
 }
 
 // Destroy wipes the coefficients.
 func (p *Polynomial) Destroy() {
-	for k := range p.coefficients {
-		p.coefficients[k].Destroy()
+	for _, a := range p.coefficients {
+		a.Destroy()
 	}
 }
 
-// Commitment is a Feldman vector A₀ … A_{t−1}.
-type Commitment []*secp256k1.Point
+// Commitment is a Feldman vector A₀ … A_{t−1}, of at least one point.
+type Commitment []group.Point
 
 // Eval returns Σ Aₖ·idᵏ, which is f(id)·G. Its time depends on id, which is
 // public.
-func (c Commitment) Eval(id mpc.ID) *secp256k1.Point {
-	y := secp256k1.NewPoint()
+func (c Commitment) Eval(id mpc.ID) group.Point {
+	y := c[0].Curve().NewPoint()
 	for k := len(c) - 1; k >= 0; k-- {
 		y.Add(smallMult(y, uint16(id)), c[k])
 	}
@@ -115,12 +133,13 @@ func (c Commitment) Eval(id mpc.ID) *secp256k1.Point {
 }
 
 // smallMult returns x·P by double and add.
-func smallMult(p *secp256k1.Point, x uint16) *secp256k1.Point {
-	out := secp256k1.NewPoint()
-	for bit := 15; bit >= 0; bit-- {
-		if x>>(bit+1) != 0 {
-			out.Double(out)
-		}
+func smallMult(p group.Point, x uint16) group.Point {
+	out := p.Curve().NewPoint()
+	if p.IsIdentity() == 1 {
+		return out
+	}
+	for bit := bits.Len16(x) - 1; bit >= 0; bit-- {
+		out.Add(out, out)
 		if x>>bit&1 == 1 {
 			out.Add(out, p)
 		}
@@ -129,36 +148,35 @@ func smallMult(p *secp256k1.Point, x uint16) *secp256k1.Point {
 }
 
 // Verify checks that share is f(id):  share·G = Σ Aₖ·idᵏ.
-func (c Commitment) Verify(id mpc.ID, share *secp256k1.Scalar) error {
-	if secp256k1.NewPoint().ScalarBaseMult(share).Equal(c.Eval(id)) != 1 {
+func (c Commitment) Verify(id mpc.ID, share group.Scalar) error {
+	if share.Curve().NewPoint().ScalarBaseMult(share).Equal(c.Eval(id)) != 1 {
 		return ErrShare
 	}
 	return nil
 }
 
-// Encode returns the points, 33 bytes each.
-func (c Commitment) Encode() [][33]byte { return secp256k1.EncodePoints(c) }
+// Encode returns the points.
+func (c Commitment) Encode() [][]byte { return group.EncodePoints(c) }
 
 // Hash is H(A), an item a point.
-func (c Commitment) Hash() [32]byte {
-	points := c.Encode()
-	items := make([][]byte, len(points))
-	for k := range points {
-		items[k] = points[k][:]
-	}
-	return transcript.Sum(transcript.TagDKGFeldman, items...)
+func (c Commitment) Hash() [32]byte { return HashEncoded(c.Encode()) }
+
+// HashEncoded is Hash of what Encode returned.
+func HashEncoded(points [][]byte) [32]byte {
+	return transcript.Sum(transcript.TagDKGFeldman, points...)
 }
 
 // SumCommitments adds vectors of equal length coefficient by coefficient. It
 // refuses a sum with the identity in it: a polynomial of lower degree, or the
 // zero key.
 func SumCommitments(vectors ...Commitment) (Commitment, error) {
-	if len(vectors) == 0 {
+	if len(vectors) == 0 || len(vectors[0]) == 0 {
 		return nil, errors.New("no Feldman vectors to add")
 	}
+	curve := vectors[0][0].Curve()
 	sum := make(Commitment, len(vectors[0]))
 	for k := range sum {
-		sum[k] = secp256k1.NewPoint()
+		sum[k] = curve.NewPoint()
 		for _, v := range vectors {
 			if len(v) != len(sum) {
 				return nil, fmt.Errorf("feldman vector of %d points beside one of %d", len(v), len(sum))
@@ -174,35 +192,46 @@ func SumCommitments(vectors ...Commitment) (Commitment, error) {
 
 // Lagrange returns λ_id = Π_{j∈set, j≠id} j·(j − id)⁻¹, the weight of id's share
 // in f(0). set must be ascending and hold id.
-func Lagrange(set []mpc.ID, id mpc.ID) (*secp256k1.Scalar, error) {
+func Lagrange(c group.Curve, set []mpc.ID, id mpc.ID) (group.Scalar, error) {
+	return LagrangeAt(c, set, id, 0)
+}
+
+// LagrangeAt returns Π_{j∈set, j≠id} (j − x)·(j − id)⁻¹, the weight of id's share
+// in f(x).
+func LagrangeAt(c group.Curve, set []mpc.ID, id, x mpc.ID) (group.Scalar, error) {
 	if err := CheckIDs(set); err != nil {
 		return nil, err
 	}
 	if !Contains(set, id) {
 		return nil, fmt.Errorf("participant %d is not in the set %v", id, set)
 	}
-	num := secp256k1.NewScalar().SetUint64(1)
-	den := secp256k1.NewScalar().SetUint64(1)
-	x := Scalar(id)
-	diff := secp256k1.NewScalar()
+	num := c.NewScalar().SetUint64(1)
+	den := c.NewScalar().SetUint64(1)
+	own, at := Scalar(c, id), Scalar(c, x)
+	diff := c.NewScalar()
 	for _, j := range set {
 		if j == id {
 			continue
 		}
-		xj := Scalar(j)
-		num.Mul(num, xj)
-		den.Mul(den, diff.Sub(xj, x))
+		xj := Scalar(c, j)
+		num.Mul(num, diff.Sub(xj, at))
+		den.Mul(den, diff.Sub(xj, own))
 	}
 	return num.Mul(num, den.Invert(den)), nil
 }
 
 // InterpolatePoint returns Σ λᵢ·Xᵢ over the set, which is f(0)·G when the points
 // are public shares.
-func InterpolatePoint(set []mpc.ID, points map[mpc.ID]*secp256k1.Point) (*secp256k1.Point, error) {
-	ks := make([]*secp256k1.Scalar, len(set))
-	ps := make([]*secp256k1.Point, len(set))
+func InterpolatePoint(c group.Curve, set []mpc.ID, points map[mpc.ID]group.Point) (group.Point, error) {
+	return InterpolatePointAt(c, set, points, 0)
+}
+
+// InterpolatePointAt returns f(x)·G.
+func InterpolatePointAt(c group.Curve, set []mpc.ID, points map[mpc.ID]group.Point, x mpc.ID) (group.Point, error) {
+	ks := make([]group.Scalar, len(set))
+	ps := make([]group.Point, len(set))
 	for i, id := range set {
-		l, err := Lagrange(set, id)
+		l, err := LagrangeAt(c, set, id, x)
 		if err != nil {
 			return nil, err
 		}
@@ -211,5 +240,5 @@ func InterpolatePoint(set []mpc.ID, points map[mpc.ID]*secp256k1.Point) (*secp25
 		}
 		ks[i], ps[i] = l, points[id]
 	}
-	return secp256k1.NewPoint().MultiScalarMultVartime(ks, ps), nil
+	return c.NewPoint().MultiScalarMultVartime(ks, ps), nil
 }

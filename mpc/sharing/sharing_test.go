@@ -9,7 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/cofferhq/coffer/mpc"
-	"github.com/cofferhq/coffer/mpc/group/secp256k1"
+	"github.com/cofferhq/coffer/mpc/group"
 	"github.com/cofferhq/coffer/mpc/sharing"
 )
 
@@ -24,10 +24,18 @@ func ids(t *rapid.T, n int) []mpc.ID {
 	return set
 }
 
-func polynomial(t *rapid.T, threshold int) *sharing.Polynomial {
-	seed := rapid.SliceOfN(rapid.Byte(), 48*threshold, 48*threshold).Draw(t, "coefficients")
+// onEach checks a property over both curves.
+func onEach(t *testing.T, f func(t *rapid.T, c group.Curve)) {
+	for _, c := range []group.Curve{group.Secp256k1(), group.Ed25519()} {
+		t.Run(c.Name(), rapid.MakeCheck(func(t *rapid.T) { f(t, c) }))
+	}
+}
+
+func polynomial(t *rapid.T, c group.Curve, threshold int) *sharing.Polynomial {
+	size := c.UniformSize() * threshold
+	seed := rapid.SliceOfN(rapid.Byte(), size, size).Draw(t, "coefficients")
 	seed[0] |= 1 // not all zero
-	p, err := sharing.NewPolynomial(bytes.NewReader(seed), threshold)
+	p, err := sharing.NewPolynomial(c, bytes.NewReader(seed), threshold)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,24 +45,24 @@ func polynomial(t *rapid.T, threshold int) *sharing.Polynomial {
 // Any t shares interpolate to f(0), in the field and in the group, and Feldman's
 // check takes each share and no other.
 func TestSharesInterpolate(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	onEach(t, func(t *rapid.T, curve group.Curve) {
 		threshold := rapid.IntRange(2, 6).Draw(t, "threshold")
 		set := ids(t, threshold)
-		p := polynomial(t, threshold)
+		p := polynomial(t, curve, threshold)
 		c := p.Commit()
-		sum, points := secp256k1.NewScalar(), make(map[mpc.ID]*secp256k1.Point)
+		sum, points := curve.NewScalar(), make(map[mpc.ID]group.Point)
 		for _, id := range set {
 			share := p.Eval(id)
 			if err := c.Verify(id, share); err != nil {
 				t.Fatalf("share of %d: %v", id, err)
 			}
 			points[id] = c.Eval(id)
-			l, err := sharing.Lagrange(set, id)
+			l, err := sharing.Lagrange(curve, set, id)
 			if err != nil {
 				t.Fatal(err)
 			}
 			sum.Add(sum, l.Mul(l, share))
-			wrong := share.Add(share, secp256k1.NewScalar().SetUint64(1))
+			wrong := share.Add(share, curve.NewScalar().SetUint64(1))
 			if err := c.Verify(id, wrong); !errors.Is(err, sharing.ErrShare) {
 				t.Fatalf("wrong share of %d: %v", id, err)
 			}
@@ -62,7 +70,7 @@ func TestSharesInterpolate(t *testing.T) {
 		if sum.Equal(p.Constant()) != 1 {
 			t.Fatalf("shares of %v do not interpolate to the secret", set)
 		}
-		key, err := sharing.InterpolatePoint(set, points)
+		key, err := sharing.InterpolatePoint(curve, set, points)
 		if err != nil || key.Equal(c[0]) != 1 {
 			t.Fatalf("public shares of %v do not interpolate to the key: %v", set, err)
 		}
@@ -71,21 +79,21 @@ func TestSharesInterpolate(t *testing.T) {
 
 // Σ λᵢ·iᵏ is 1 for k = 0 and 0 for 0 < k < |S|: what defines the weights.
 func TestLagrangeWeights(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	onEach(t, func(t *rapid.T, curve group.Curve) {
 		set := ids(t, rapid.IntRange(1, mpc.MaxParties).Draw(t, "n"))
 		for k := range set {
-			sum := secp256k1.NewScalar()
+			sum := curve.NewScalar()
 			for _, id := range set {
-				l, err := sharing.Lagrange(set, id)
+				l, err := sharing.Lagrange(curve, set, id)
 				if err != nil {
 					t.Fatal(err)
 				}
 				for range k {
-					l.Mul(l, sharing.Scalar(id))
+					l.Mul(l, sharing.Scalar(curve, id))
 				}
 				sum.Add(sum, l)
 			}
-			want := secp256k1.NewScalar()
+			want := curve.NewScalar()
 			if k == 0 {
 				want.SetUint64(1)
 			}
@@ -99,8 +107,8 @@ func TestLagrangeWeights(t *testing.T) {
 // The commitment to f + g is the sum of the commitments, and its hash is of the
 // points alone.
 func TestCommitmentsAddUp(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		f, g := polynomial(t, 3), polynomial(t, 3)
+	onEach(t, func(t *rapid.T, curve group.Curve) {
+		f, g := polynomial(t, curve, 3), polynomial(t, curve, 3)
 		sum, err := sharing.SumCommitments(f.Commit(), g.Commit())
 		if err != nil {
 			t.Fatal(err)
@@ -118,22 +126,81 @@ func TestCommitmentsAddUp(t *testing.T) {
 }
 
 func TestSumCommitmentsRefuses(t *testing.T) {
-	g := secp256k1.Generator()
-	minus := secp256k1.NewPoint().Negate(g)
-	for name, v := range map[string][]sharing.Commitment{
-		"none":               nil,
-		"different lengths":  {{g, g}, {g}},
-		"longer second":      {{g}, {g, g}},
-		"key is zero":        {{g, g}, {minus, g}},
-		"degree is lower":    {{g, g}, {g, minus}},
-		"identity in it":     {{g, secp256k1.NewPoint()}},
-		"three cancel in A0": {{g, g}, {g, g}, {secp256k1.NewPoint().Add(minus, minus), g}},
-	} {
-		if _, err := sharing.SumCommitments(v...); err == nil {
-			t.Errorf("%s: accepted", name)
+	for _, c := range []group.Curve{group.Secp256k1(), group.Ed25519()} {
+		g := c.Generator()
+		minus := c.NewPoint().Negate(g)
+		for name, v := range map[string][]sharing.Commitment{
+			"none":               nil,
+			"empty":              {{}, {}},
+			"different lengths":  {{g, g}, {g}},
+			"longer second":      {{g}, {g, g}},
+			"key is zero":        {{g, g}, {minus, g}},
+			"degree is lower":    {{g, g}, {g, minus}},
+			"identity in it":     {{g, c.NewPoint()}},
+			"three cancel in A0": {{g, g}, {g, g}, {c.NewPoint().Add(minus, minus), g}},
+		} {
+			if _, err := sharing.SumCommitments(v...); err == nil {
+				t.Errorf("%s, %s: accepted", c.Name(), name)
+			}
 		}
 	}
 }
+
+// With t values of f any other value is theirs, in the field and in the group:
+// what repairs a lost share.
+func TestInterpolationElsewhere(t *testing.T) {
+	onEach(t, func(t *rapid.T, curve group.Curve) {
+		threshold := rapid.IntRange(2, 5).Draw(t, "threshold")
+		set := ids(t, threshold)
+		x := mpc.ID(rapid.Uint16().Draw(t, "x"))
+		p := polynomial(t, curve, threshold)
+		c := p.Commit()
+		sum, points := curve.NewScalar(), make(map[mpc.ID]group.Point)
+		for _, id := range set {
+			l, err := sharing.LagrangeAt(curve, set, id, x)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sum.Add(sum, l.Mul(l, p.Eval(id)))
+			points[id] = c.Eval(id)
+		}
+		if sum.Equal(p.Eval(x)) != 1 {
+			t.Fatalf("shares of %v do not interpolate to f(%d)", set, x)
+		}
+		got, err := sharing.InterpolatePointAt(curve, set, points, x)
+		if err != nil || got.Equal(c.Eval(x)) != 1 {
+			t.Fatalf("public shares of %v do not interpolate to f(%d)·G: %v", set, x, err)
+		}
+	})
+}
+
+// The constant term is the one that was given, or zero; the others are drawn.
+func TestPolynomialWithAConstant(t *testing.T) {
+	for _, c := range []group.Curve{group.Secp256k1(), group.Ed25519()} {
+		seed := bytes.Repeat([]byte{7}, 2*c.UniformSize())
+		given := c.NewScalar().SetUint64(42)
+		p, err := sharing.NewPolynomialWith(c, bytes.NewReader(seed), given, 3)
+		if err != nil {
+			t.Fatal(err)
+		}
+		given.Destroy()
+		if p.Constant().Equal(c.NewScalar().SetUint64(42)) != 1 || p.Eval(1).Equal(p.Eval(2)) == 1 {
+			t.Errorf("%s: the constant is not a copy of the given, or the polynomial is flat", c.Name())
+		}
+		zero, err := sharing.NewPolynomialWith(c, bytes.NewReader(seed), nil, 3)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if zero.Constant().IsZero() != 1 || zero.Eval(1).IsZero() == 1 || zero.Commit()[0].IsIdentity() != 1 || zero.Commit()[2].IsIdentity() == 1 {
+			t.Errorf("%s: no sharing of zero", c.Name())
+		}
+		if _, err := sharing.NewPolynomialWith(c, bytes.NewReader(seed), nil, 4); err == nil {
+			t.Error("a polynomial from too little randomness")
+		}
+	}
+}
+
+var secp = group.Secp256k1()
 
 func TestPitfall33_CheckIDs(t *testing.T) {
 	many := make([]mpc.ID, mpc.MaxParties+1)
@@ -147,7 +214,7 @@ func TestPitfall33_CheckIDs(t *testing.T) {
 		if sharing.CheckIDs(bad) == nil {
 			t.Errorf("ids %v are accepted", bad)
 		}
-		if _, err := sharing.Lagrange(bad, 1); err == nil {
+		if _, err := sharing.Lagrange(secp, bad, 1); err == nil {
 			t.Errorf("weights over %v", bad)
 		}
 	}
@@ -162,15 +229,15 @@ func TestPitfall33_CheckIDs(t *testing.T) {
 }
 
 func TestPitfall41_LagrangeWantsItsMember(t *testing.T) {
-	if _, err := sharing.Lagrange([]mpc.ID{1, 2}, 3); err == nil {
+	if _, err := sharing.Lagrange(secp, []mpc.ID{1, 2}, 3); err == nil {
 		t.Error("a weight for someone outside the set")
 	}
-	a, err := sharing.Lagrange([]mpc.ID{1, 2}, 1)
+	a, err := sharing.Lagrange(secp, []mpc.ID{1, 2}, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, other := range [][]mpc.ID{{1, 3}, {1, 2, 3}, {1}} {
-		b, err := sharing.Lagrange(other, 1)
+		b, err := sharing.Lagrange(secp, other, 1)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -178,13 +245,13 @@ func TestPitfall41_LagrangeWantsItsMember(t *testing.T) {
 			t.Errorf("weight of 1 is the same over %v as over [1 2]", other)
 		}
 	}
-	if _, err := sharing.InterpolatePoint([]mpc.ID{1, 2}, map[mpc.ID]*secp256k1.Point{1: secp256k1.Generator()}); err == nil {
+	if _, err := sharing.InterpolatePoint(secp, []mpc.ID{1, 2}, map[mpc.ID]group.Point{1: secp.Generator()}); err == nil {
 		t.Error("a key from too few public shares")
 	}
 }
 
 func TestDestroyWipesThePolynomial(t *testing.T) {
-	p, err := sharing.NewPolynomial(bytes.NewReader(bytes.Repeat([]byte{7}, 96)), 2)
+	p, err := sharing.NewPolynomial(secp, bytes.NewReader(bytes.Repeat([]byte{7}, 96)), 2)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,7 +259,7 @@ func TestDestroyWipesThePolynomial(t *testing.T) {
 	if p.Constant().IsZero() != 1 || p.Eval(5).IsZero() != 1 {
 		t.Error("coefficients are left")
 	}
-	if _, err := sharing.NewPolynomial(bytes.NewReader(make([]byte, 95)), 2); err == nil {
+	if _, err := sharing.NewPolynomial(secp, bytes.NewReader(make([]byte, 95)), 2); err == nil {
 		t.Error("a polynomial from too little randomness")
 	}
 }

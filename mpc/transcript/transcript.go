@@ -13,6 +13,7 @@ import (
 	"encoding/binary"
 	"io"
 
+	"github.com/cofferhq/coffer/mpc/group"
 	"github.com/cofferhq/coffer/mpc/group/secp256k1"
 )
 
@@ -52,6 +53,16 @@ func Scalar(tag Tag, items ...[]byte) *secp256k1.Scalar {
 	read(XOF(tag, items...), wide[:])
 	s := secp256k1.NewScalar().SetWide(&wide)
 	clear(wide[:])
+	return s
+}
+
+// ScalarOf is Scalar on a curve of the caller's choice: UniformSize bytes of the
+// oracle, as SetUniform takes them.
+func ScalarOf(c group.Curve, tag Tag, items ...[]byte) group.Scalar {
+	wide := make([]byte, c.UniformSize())
+	read(XOF(tag, items...), wide)
+	s := c.NewScalar().SetUniform(wide)
+	clear(wide)
 	return s
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/cofferhq/coffer/mpc/dkg"
 	"github.com/cofferhq/coffer/mpc/dkls23"
 	"github.com/cofferhq/coffer/mpc/ecdsa"
+	"github.com/cofferhq/coffer/mpc/group"
 	"github.com/cofferhq/coffer/mpc/group/secp256k1"
 	"github.com/cofferhq/coffer/mpc/pair"
 )
@@ -210,7 +211,7 @@ func (m *Many) Combine() ([]*ecdsa.Signature, error) {
 			return nil, err
 		}
 	}
-	return dkls23.CombineBatch(m.Keys[m.Signers[0]].PublicKey, m.Signers, m.Items, shares)
+	return dkls23.CombineBatch(group.Secp256k1Point(m.Keys[m.Signers[0]].PublicKey), m.Signers, m.Items, shares)
 }
 
 // Online is a run of a signature from presignatures. A test may alter what lies
@@ -318,5 +319,5 @@ func (o *Online) Combine() (*ecdsa.Signature, error) {
 	}
 	first := o.Signers[0]
 	cfg := o.Configs[first]
-	return dkls23.CombineOnline(cfg.Key.PublicKey, o.Signers, o.Sessions[first].R(), cfg.MessageHash, cfg.Tweak, shares)
+	return dkls23.CombineOnline(group.Secp256k1Point(cfg.Key.PublicKey), o.Signers, o.Sessions[first].R(), cfg.MessageHash, cfg.Tweak, shares)
 }

@@ -56,17 +56,26 @@ func IDs(n int) []mpc.ID {
 	return ids
 }
 
-// DKGConfig is the configuration of one party.
+// DKGConfig is the configuration of one party, for a key of DKLs23.
 func DKGConfig(self mpc.ID, parties []mpc.ID, t int) dkg.Config {
+	return DKGConfigOf(mpc.DKLS23Secp256k1, self, parties, t)
+}
+
+// Purpose is what Keys makes keys for.
+const Purpose = "ecdsa"
+
+// DKGConfigOf is DKGConfig for a suite.
+func DKGConfigOf(suite mpc.Suite, self mpc.ID, parties []mpc.ID, t int) dkg.Config {
 	identities := make(map[mpc.ID][]byte, len(parties))
 	for _, id := range parties {
 		identities[id] = Key("identity", id).Public().(ed25519.PublicKey)
 	}
 	return dkg.Config{
+		Suite:      suite,
 		Self:       self,
 		Parties:    parties,
 		Threshold:  t,
-		Purpose:    "ecdsa",
+		Purpose:    Purpose,
 		AttemptID:  [16]byte{1},
 		Identities: identities,
 		Sign:       func(digest [32]byte) []byte { return ed25519.Sign(Key("session", self), digest[:]) },
@@ -105,11 +114,17 @@ type DKG struct {
 	Private   map[mpc.ID]map[mpc.ID][]byte
 }
 
-// NewDKG makes the sessions; party i draws from Reader(label/i).
+// NewDKG makes the sessions, for a key of DKLs23; party i draws from
+// Reader(label/i).
 func NewDKG(label string, parties []mpc.ID, t int) (*DKG, error) {
+	return NewDKGOf(mpc.DKLS23Secp256k1, label, parties, t)
+}
+
+// NewDKGOf is NewDKG for a suite.
+func NewDKGOf(suite mpc.Suite, label string, parties []mpc.ID, t int) (*DKG, error) {
 	d := &DKG{Parties: parties, Sessions: make(map[mpc.ID]*dkg.Session)}
 	for _, id := range parties {
-		s, err := dkg.New(DKGConfig(id, parties, t), Reader("%s/%d", label, id))
+		s, err := dkg.New(DKGConfigOf(suite, id, parties, t), Reader("%s/%d", label, id))
 		if err != nil {
 			return nil, err
 		}
@@ -152,9 +167,14 @@ func (d *DKG) Finish(id mpc.ID) (*dkg.Output, error) {
 	return d.Sessions[id].Finish(Inbound(d.Private, id))
 }
 
-// Keys runs a whole key generation and activates the shares.
+// Keys runs a whole key generation, for DKLs23, and activates the shares.
 func Keys(label string, parties []mpc.ID, t int) (map[mpc.ID]*dkg.KeyShare, *dkg.Certificate, error) {
-	d, err := NewDKG(label, parties, t)
+	return KeysOf(mpc.DKLS23Secp256k1, label, parties, t)
+}
+
+// KeysOf is Keys for a suite.
+func KeysOf(suite mpc.Suite, label string, parties []mpc.ID, t int) (map[mpc.ID]*dkg.KeyShare, *dkg.Certificate, error) {
+	d, err := NewDKGOf(suite, label, parties, t)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/cofferhq/coffer/mpc/dkg"
 	"github.com/cofferhq/coffer/mpc/dkls23"
 	"github.com/cofferhq/coffer/mpc/ecdsa"
+	"github.com/cofferhq/coffer/mpc/group"
 	"github.com/cofferhq/coffer/mpc/group/secp256k1"
 	"github.com/cofferhq/coffer/mpc/pair"
 )
@@ -91,7 +92,7 @@ func SignConfig(key *dkg.KeyShare, signers []mpc.ID, setups map[mpc.ID]*pair.Set
 		AttemptID:   [16]byte{2},
 		RequestHash: [32]byte{3},
 		MessageHash: [32]byte{4, 5, 6},
-		Purpose:     "sign",
+		Purpose:     key.Purpose,
 	}
 }
 
@@ -178,13 +179,13 @@ func (s *Sign) Combine() (*ecdsa.Signature, error) {
 		}
 	}
 	cfg := s.Configs[s.Signers[0]]
-	return dkls23.Combine(cfg.Key.PublicKey, s.Signers, cfg.MessageHash, cfg.Tweak, shares)
+	return dkls23.Combine(group.Secp256k1Point(cfg.Key.PublicKey), s.Signers, cfg.MessageHash, cfg.Tweak, shares)
 }
 
 // Child is the key that the signature verifies under.
 func (s *Sign) Child() [33]byte {
 	cfg := s.Configs[s.Signers[0]]
-	p := secp256k1.NewPoint().Set(cfg.Key.PublicKey)
+	p := secp256k1.NewPoint().Set(group.Secp256k1Point(cfg.Key.PublicKey))
 	if cfg.Tweak != nil {
 		p.Add(p, secp256k1.NewPoint().ScalarBaseMult(cfg.Tweak))
 	}

@@ -11,10 +11,6 @@ import (
 // Version is the version of every message and of the context.
 const Version = 1
 
-// Suite names the parameters that every context is bound to: set B (κ_OT=128,
-// ℓ=2, ρ=2, ξ=416, σ=128) with SoftSpoken k=1.
-const Suite = "DKLS23-SECP256K1-B1"
-
 // Protocol separates the protocols on the wire and in the context.
 type Protocol uint8
 
@@ -33,10 +29,11 @@ const (
 // Context is everything that a session is about and that its parties must agree
 // on before they say anything else.
 type Context struct {
+	Suite       mpc.Suite
 	Protocol    Protocol
 	KeyID       []byte // 32 bytes, or empty in a DKG
 	Epoch       uint64
-	PublicKey   []byte // 33 bytes, or empty in a DKG
+	PublicKey   []byte // a point, or empty in a DKG
 	FeldmanHash []byte // 32 bytes, or empty in a DKG
 	RosterHash  [32]byte
 	N, T        int
@@ -47,7 +44,7 @@ type Context struct {
 // Encode is the context's canonical encoding.
 func (c *Context) Encode() []byte {
 	w := wire.NewWriter(Version).
-		String(Suite).
+		String(string(c.Suite)).
 		Uint8(uint8(c.Protocol)).
 		Var(c.KeyID).
 		Uint64(c.Epoch).

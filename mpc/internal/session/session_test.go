@@ -105,12 +105,13 @@ func TestOrderOfWork(t *testing.T) {
 func TestContextBindsEveryField(t *testing.T) {
 	base := func() *session.Context {
 		return &session.Context{
-			Protocol: session.DKLS23, KeyID: []byte("key"), Epoch: 1, PublicKey: []byte("pk"), FeldmanHash: []byte("f"),
+			Suite: mpc.DKLS23Secp256k1, Protocol: session.DKLS23, KeyID: []byte("key"), Epoch: 1, PublicKey: []byte("pk"), FeldmanHash: []byte("f"),
 			RosterHash: [32]byte{1}, N: 3, T: 2, Set: []mpc.ID{1, 2}, Purpose: "sign",
 		}
 	}
 	seen := map[[32]byte]string{base().Hash(): "the context itself"}
 	for name, edit := range map[string]func(*session.Context){
+		"suite":      func(c *session.Context) { c.Suite = mpc.FROSTSecp256k1 },
 		"protocol":   func(c *session.Context) { c.Protocol = session.DKG },
 		"key id":     func(c *session.Context) { c.KeyID = []byte("kez") },
 		"epoch":      func(c *session.Context) { c.Epoch = 2 },
