@@ -89,7 +89,7 @@ func TestEveryFieldOfEveryMessage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	other := c.keys[1].PublicShares[3].Bytes()
+	other := [33]byte(c.keys[1].PublicShares[3].Encode())
 	mpctest.Attack(t, "final share", final, []mpctest.Field{
 		{Name: "version, protocol, round", Len: 3, Class: mpc.Benign},
 		{Name: "session", Len: 32, Class: mpc.Benign},

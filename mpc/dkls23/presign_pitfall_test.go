@@ -20,6 +20,7 @@ import (
 	"github.com/cofferhq/coffer/mpc/dkg"
 	"github.com/cofferhq/coffer/mpc/dkls23"
 	"github.com/cofferhq/coffer/mpc/ecdsa"
+	"github.com/cofferhq/coffer/mpc/group"
 	"github.com/cofferhq/coffer/mpc/group/secp256k1"
 	"github.com/cofferhq/coffer/mpc/internal/mpctest"
 )
@@ -278,7 +279,7 @@ func TestPitfall30_RawPresignatureWithDerivation(t *testing.T) {
 		t.Fatal(err)
 	}
 	verify(t, c, nil, chosen, sig)
-	child := secp256k1.NewPoint().Add(c.keys[1].PublicKey, secp256k1.NewPoint().ScalarBaseMult(evilTweak))
+	child := secp256k1.NewPoint().Add(group.Secp256k1Point(c.keys[1].PublicKey), secp256k1.NewPoint().ScalarBaseMult(evilTweak))
 	if ecdsa.Verify(child.Bytes(), evil, sig) == nil {
 		t.Error("the signature of a chosen message is one of another message under another key")
 	}
