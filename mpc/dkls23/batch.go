@@ -95,15 +95,11 @@ func (b *Batch) Round3(r2, private map[mpc.ID][]byte) (out *BatchShare, err erro
 	if err := b.finish(r2, private); err != nil {
 		return nil, err
 	}
-	points := make([]*secp256k1.Point, len(b.slots))
-	for k, s := range b.slots {
-		points[k] = s.total
-	}
 	f := &BatchShare{From: b.self, SID: b.sid, Epoch: b.key.Epoch, Echo: b.echo[2], Slots: make([]SlotShare, len(b.slots))}
-	for k, encoded := range secp256k1.EncodePoints(points) {
+	for k, s := range b.slots {
 		x := &f.Slots[k]
-		x.R = encoded
-		b.slots[k].sign(&b.items[k], &x.W, &x.U)
+		x.R = s.totalBytes
+		s.sign(&b.items[k], &x.W, &x.U)
 	}
 	return f, nil
 }

@@ -60,3 +60,33 @@ func BenchmarkCombine(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkBatch16 is a batch of 16, in whole.
+func BenchmarkBatch16(b *testing.B) {
+	c := shared(b, 3, 2)
+	b.ReportAllocs()
+	for b.Loop() {
+		m := c.batch(b, "bench batch", mpctest.IDs(2), mpctest.Items(16), nil)
+		if err := m.Run(); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := m.Combine(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkOnline is a signature from a presignature V2, both signers and the
+// verification.
+func BenchmarkOnline(b *testing.B) {
+	c := shared(b, 3, 2)
+	presigs := c.presignatures(b, "bench online", mpctest.IDs(2), dkls23.Full)
+	b.ReportAllocs()
+	for b.Loop() {
+		o := c.online(b, "bench online", mpctest.IDs(2), map[mpc.ID]*dkls23.Presignature{1: presigs[1].Clone(), 2: presigs[2].Clone()}, nil)
+		o.Bare = true
+		if _, err := o.Run(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -85,11 +85,7 @@ func release(key [33]byte, messageHash [32]byte, parts []part) (*ecdsa.Signature
 		w.Add(w, parts[i].w)
 		u.Add(u, parts[i].u)
 	}
-	r := secp256k1.NewPoint()
-	if err := r.SetBytes(parts[0].point[:]); err != nil {
-		return nil, fmt.Errorf("point R: %w", err)
-	}
-	sig, err := assemble(r, w, u)
+	sig, err := assemble(&parts[0].point, w, u)
 	if err != nil {
 		return nil, err
 	}
@@ -99,10 +95,13 @@ func release(key [33]byte, messageHash [32]byte, parts []part) (*ecdsa.Signature
 	return sig, nil
 }
 
-// assemble is s = w/u with r, s ≤ q/2 and the recovery id.
-func assemble(point *secp256k1.Point, w, u *secp256k1.Scalar) (*ecdsa.Signature, error) {
-	x := point.XBytes()
-	r, id, err := xCoordinate(&x, point.YIsOdd())
+// assemble is s = w/u with r, s ≤ q/2 and the recovery id. That R is on the curve
+// is for the verification to say.
+func assemble(point *[33]byte, w, u *secp256k1.Scalar) (*ecdsa.Signature, error) {
+	if point[0] != 2 && point[0] != 3 {
+		return nil, fmt.Errorf("R is no point: its first byte is %d, want 2 or 3", point[0])
+	}
+	r, id, err := xCoordinate((*[32]byte)(point[1:]), int(point[0]&1))
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/cofferhq/coffer/internal/wire"
 	"github.com/cofferhq/coffer/mpc"
+	"github.com/cofferhq/coffer/mpc/ecdsa"
 	"github.com/cofferhq/coffer/mpc/group/secp256k1"
 	"github.com/cofferhq/coffer/mpc/internal/session"
 	"github.com/cofferhq/coffer/mpc/vole"
@@ -128,9 +129,14 @@ func ReencodeA(kind Kind, private bool, b []byte) ([]byte, error) {
 	return w.Bytes(), nil
 }
 
+// Assemble is the algebra of Combine.
+func Assemble(point *secp256k1.Point, w, u *secp256k1.Scalar) (*ecdsa.Signature, error) {
+	b := point.Bytes()
+	return assemble(&b, w, u)
+}
+
 // The algebra of Combine.
 var (
-	Assemble    = assemble
 	XCoordinate = xCoordinate
 )
 

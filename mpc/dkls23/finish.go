@@ -47,10 +47,21 @@ func (r *run) finish(r2, private map[mpc.ID][]byte) error {
 			return err
 		}
 	}
+	totals := make([]*secp256k1.Point, len(r.slots))
 	for k, s := range r.slots {
 		if err := r.sum(k, s, peers); err != nil {
 			return err
 		}
+		totals[k] = s.total
+	}
+	if !r.layout.opens {
+		return nil
+	}
+	for k, encoded := range secp256k1.EncodePoints(totals) {
+		if err := usable(&encoded); err != nil {
+			return session.Unattributed(step3, err)
+		}
+		r.slots[k].totalBytes = encoded
 	}
 	return nil
 }
@@ -118,11 +129,6 @@ func (r *run) sum(k int, s *slot, peers map[mpc.ID]*opened) error {
 	if public.Equal(group.Secp256k1Point(r.key.PublicKey)) != 1 {
 		return session.Unattributed(step3, errors.New("the signers' public shares do not add up to the public key"))
 	}
-	if r.layout.opens {
-		if err := usable(s.total); err != nil {
-			return session.Unattributed(step3, err)
-		}
-	}
 	// uᵢ = rᵢ·(φᵢ + Σψ) + Σ(c^u + d^u)
 	// vᵢ = skᵢ·(φᵢ + Σψ) + Σ(c^v + d^v)
 	u, v := &s.secret.u, &s.secret.v
@@ -138,9 +144,9 @@ func (r *run) sum(k int, s *slot, peers map[mpc.ID]*opened) error {
 	return nil
 }
 
-// usable refuses an R that makes no signature.
-func usable(point *secp256k1.Point) error {
-	if point.IsIdentity() == 1 {
+// usable refuses an R, as encoded, that makes no signature.
+func usable(point *[33]byte) error {
+	if *point == [33]byte{} {
 		return errors.New("the nonces add up to the identity")
 	}
 	if xScalar(point).IsZero() == 1 {
@@ -150,9 +156,8 @@ func usable(point *secp256k1.Point) error {
 }
 
 // xScalar is r_x = x(R) mod q.
-func xScalar(point *secp256k1.Point) *secp256k1.Scalar {
-	x := point.XBytes()
-	return secp256k1.NewScalar().SetReduced(&x)
+func xScalar(point *[33]byte) *secp256k1.Scalar {
+	return secp256k1.NewScalar().SetReduced((*[32]byte)(point[1:]))
 }
 
 // sign makes this signer's part of the signature of an item:
@@ -161,7 +166,7 @@ func xScalar(point *secp256k1.Point) *secp256k1.Scalar {
 func (s *slot) sign(it *item, w, u *secp256k1.Scalar) {
 	v := secp256k1.NewScalar().MulAdd(it.tweak, &s.secret.phi, &s.secret.v)
 	defer v.Destroy()
-	w.Mul(xScalar(s.total), v)
+	w.Mul(xScalar(&s.totalBytes), v)
 	w.MulAdd(it.h, &s.secret.phi, w)
 	u.Set(&s.secret.u)
 }

@@ -52,9 +52,8 @@ type Online struct {
 	peers    []mpc.ID
 	rand     io.Reader
 	item     item
-	hash     [32]byte         // message hash
-	child    *secp256k1.Point // pk + εG
-	childKey [33]byte
+	hash     [32]byte // message hash
+	child    [33]byte // pk + εG
 
 	nonce  [32]byte // V2
 	a      []byte   // own A
@@ -81,9 +80,13 @@ func Open(p *Presignature, cfg OnlineConfig, now time.Time, rand io.Reader) (*On
 	if err != nil {
 		return nil, fmt.Errorf("dkls23: %w", err)
 	}
-	child, err := childKey(group.Secp256k1Point(cfg.Key.PublicKey), it.tweak)
-	if err != nil {
-		return nil, fmt.Errorf("dkls23: %w", err)
+	child := p.m.public
+	if it.tweak.IsZero() == 0 {
+		point, err := childKey(group.Secp256k1Point(cfg.Key.PublicKey), it.tweak)
+		if err != nil {
+			return nil, fmt.Errorf("dkls23: %w", err)
+		}
+		child = point.Bytes()
 	}
 	_, protocol, err := p.m.kind.protocols()
 	if err != nil {
@@ -97,7 +100,6 @@ func Open(p *Presignature, cfg OnlineConfig, now time.Time, rand io.Reader) (*On
 		item:     it,
 		hash:     cfg.MessageHash,
 		child:    child,
-		childKey: child.Bytes(),
 		bodies:   make(map[mpc.ID]*bodyA),
 		gammas:   make(map[mpc.ID]*secp256k1.Point),
 	}, nil
@@ -235,11 +237,11 @@ func (o *Online) Round2(echoes map[mpc.ID][]byte) (out *OnlineShare, err error) 
 	if err != nil {
 		return nil, err
 	}
-	if err := usable(total); err != nil {
+	o.point = total.Bytes()
+	if err := usable(&o.point); err != nil {
 		return nil, session.Unattributed(stepB, err)
 	}
-	o.point = total.Bytes()
-	s := slot{secret: &secrets{}, total: total}
+	s := slot{secret: &secrets{}, totalBytes: o.point}
 	defer func() { *s.secret = secrets{} }()
 	s.secret.u.Set(&o.m.secret.u)
 	s.secret.v.Set(&o.m.secret.v)
@@ -282,12 +284,12 @@ func (o *Online) total() (*secp256k1.Point, error) {
 
 // delta is δ of V2.
 func (o *Online) delta() *secp256k1.Scalar {
-	point, h, eps := o.m.total.Bytes(), o.item.h.Bytes(), o.item.tweak.Bytes()
+	h, eps := o.item.h.Bytes(), o.item.tweak.Bytes()
 	var set []byte
 	for _, id := range o.m.signers {
 		set = append(set, transcript.Uint16(uint16(id))...)
 	}
-	items := [][]byte{point[:], o.childKey[:], h[:], eps[:], set, o.m.id[:], o.item.job[:]}
+	items := [][]byte{o.m.encoded[:], o.child[:], h[:], eps[:], set, o.m.id[:], o.item.job[:]}
 	for _, id := range o.m.signers {
 		nonce := &o.nonce
 		if id != o.m.self {
@@ -325,7 +327,7 @@ func (o *Online) opened() (*secp256k1.Point, error) {
 
 // Combine is CombineOnline for a signer, which knows everything but the shares.
 func (o *Online) Combine(shares []*OnlineShare) (*ecdsa.Signature, error) {
-	return combineOnline(o.childKey, o.m.signers, o.point, o.hash, shares)
+	return combineOnline(o.child, o.m.signers, o.point, o.hash, shares)
 }
 
 // CombineOnline makes the signature from the final shares of all signers, as

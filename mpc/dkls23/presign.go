@@ -136,6 +136,8 @@ func (p *Presigning) keep(k int) *Presignature {
 		secret:  new(scalars),
 		point:   s.point,
 		total:   s.total,
+		encoded: s.totalBytes,
+		public:  [33]byte(p.key.PublicKey.Encode()),
 	}
 	m.secret.u.Set(&s.secret.u)
 	m.secret.v.Set(&s.secret.v)

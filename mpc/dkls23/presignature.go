@@ -33,6 +33,8 @@ type material struct {
 	secret  *scalars         // nil once it is used
 	point   *secp256k1.Point // Rᵢ
 	total   *secp256k1.Point // R; nil in V1
+	encoded [33]byte         // R, encoded; zero in V1
+	public  [33]byte         // pk
 	delayed *delayed         // V1 only
 }
 

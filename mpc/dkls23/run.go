@@ -52,6 +52,7 @@ type slot struct {
 	public      *secp256k1.Point    // pkᵢ
 	commitments map[mpc.ID][32]byte // Cⱼ
 	total       *secp256k1.Point    // R, once it is known
+	totalBytes  [33]byte            // its encoding
 	// What presigning V1 keeps back in R2: Rᵢ and, by peer, Γ^u_{i→j}.
 	encoded [33]byte
 	late    map[mpc.ID][33]byte

@@ -127,7 +127,7 @@ func (s *Session) Round3(r2, private map[mpc.ID][]byte) (out *FinalShare, err er
 	if err := s.finish(r2, private); err != nil {
 		return nil, err
 	}
-	f := &FinalShare{From: s.self, SID: s.sid, Epoch: s.key.Epoch, Echo: s.echo[2], R: s.slots[0].total.Bytes()}
+	f := &FinalShare{From: s.self, SID: s.sid, Epoch: s.key.Epoch, Echo: s.echo[2], R: s.slots[0].totalBytes}
 	s.slots[0].sign(&s.item, &f.W, &f.U)
 	return f, nil
 }

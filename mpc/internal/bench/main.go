@@ -73,7 +73,10 @@ func run() error {
 	if err := sign(line, 3, 2); err != nil {
 		return err
 	}
-	return sign(line, 5, 3)
+	if err := sign(line, 5, 3); err != nil {
+		return err
+	}
+	return presigned(line)
 }
 
 func yardstick() float64 {
