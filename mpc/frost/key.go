@@ -5,9 +5,9 @@ import (
 	"fmt"
 
 	"github.com/cofferhq/coffer/mpc"
+	"github.com/cofferhq/coffer/mpc/frost/tmp/sharing"
 	"github.com/cofferhq/coffer/mpc/group"
 	"github.com/cofferhq/coffer/mpc/schnorr"
-	"github.com/cofferhq/coffer/mpc/sharing"
 )
 
 // Public is what everybody knows of a key: enough to check shares and to combine
@@ -99,11 +99,14 @@ func (t Taproot) String() string {
 type Job struct {
 	Message []byte       // BIP-340: the 32 bytes of a signature hash, as a rule
 	Tweak   group.Scalar // ε, the derivation of the child key; nil = 0
+	Path    []byte       // the derivation path that gave ε, in the encoding of mpc/derive; nil = none
 	Taproot Taproot
 }
 
-// MaxMessage bounds a message.
-const MaxMessage = 1 << 20
+const (
+	MaxMessage = 1 << 20 // bytes of a message
+	MaxPath    = 1024    // bytes of an encoded derivation path
+)
 
 // child is the key that a job signs under. Every participant's share of it is
 // the same affine function of its share of the group's key, and that gives the
@@ -127,6 +130,9 @@ func (p *Public) child(j *Job) (*child, error) {
 	}
 	if len(j.Message) > MaxMessage {
 		return nil, fmt.Errorf("message of %d bytes, at most %d", len(j.Message), MaxMessage)
+	}
+	if len(j.Path) > MaxPath {
+		return nil, fmt.Errorf("derivation path of %d bytes, at most %d", len(j.Path), MaxPath)
 	}
 	c := &child{q: s.curve.NewPoint().Set(p.PublicKey), b: s.curve.NewScalar()}
 	if j.Tweak != nil {

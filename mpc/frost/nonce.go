@@ -8,7 +8,7 @@ import (
 	"slices"
 
 	"github.com/cofferhq/coffer/mpc"
-	"github.com/cofferhq/coffer/mpc/dkg"
+	"github.com/cofferhq/coffer/mpc/frost/tmp/dkg"
 	"github.com/cofferhq/coffer/mpc/group"
 )
 
@@ -43,7 +43,19 @@ func (p *noncePair) destroy() {
 	p.e.Destroy()
 }
 
-// newNonce is commit of RFC 9591 §5.1.
+// NewNonce draws a nonce for a key and, unless set is nil, for sessions of exactly
+// these signers: commit of RFC 9591 §5.1. rand must be a cryptographic source.
+func NewNonce(key *dkg.KeyShare, set []mpc.ID, rand io.Reader) (*Nonce, error) {
+	if key == nil || !key.Active() || rand == nil {
+		return nil, errors.New("frost: a nonce needs an active key share and a source of randomness")
+	}
+	n, err := newNonce(key, set, rand)
+	if err != nil {
+		return nil, fmt.Errorf("frost: %w", err)
+	}
+	return n, nil
+}
+
 func newNonce(key *dkg.KeyShare, set []mpc.ID, rand io.Reader) (*Nonce, error) {
 	s, err := suiteOf(key.Suite)
 	if err != nil {

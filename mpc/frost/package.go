@@ -2,14 +2,16 @@ package frost
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 
 	"github.com/cofferhq/coffer/mpc"
-	"github.com/cofferhq/coffer/mpc/dkg"
+	"github.com/cofferhq/coffer/mpc/frost/tmp/dkg"
+	"github.com/cofferhq/coffer/mpc/frost/tmp/sharing"
 	"github.com/cofferhq/coffer/mpc/group"
 	"github.com/cofferhq/coffer/mpc/internal/session"
-	"github.com/cofferhq/coffer/mpc/sharing"
+	"github.com/cofferhq/coffer/mpc/transcript"
 )
 
 // Package is one signature with its signers and their commitments fixed: the
@@ -216,6 +218,15 @@ func (x *Package) Aggregate(shares map[mpc.ID]group.Scalar) ([]byte, error) {
 		return nil, err
 	}
 	return nil, session.Unattributed(stepAggregate, fmt.Errorf("every share is valid, and yet: %w", err))
+}
+
+// ID names the package: RO("frost-pkg", suite, key id, epoch, Q, SHA-256(m),
+// encoded list). Two that differ in what is signed or by whom, or in one
+// commitment, have different names.
+func (x *Package) ID() [32]byte {
+	m := sha256.Sum256(x.msg)
+	return transcript.Sum(transcript.TagFROSTPackage, []byte(x.suite.name), x.key.KeyID[:],
+		transcript.Uint64(x.key.Epoch), x.child.qb, m[:], x.suite.encodeList(x.list))
 }
 
 // R is the signature's nonce point, as it stands in the signature (with BIP-340

@@ -52,4 +52,9 @@ const (
 	// Handover to the next epoch (docs/spec/handover.md).
 	TagHandoverPlan Tag = "handover-plan" // names one attempt
 	TagHandoverVote Tag = "handover-vote" // what an identity signs
+
+	// FROST and ROAST.
+	TagFROSTJob     Tag = "frost-job" // request hash and jobs of a session
+	TagFROSTCommit  Tag = "frost-com" // the commitments of one signer, for the sid
+	TagFROSTPackage Tag = "frost-pkg" // what a package is about
 )
