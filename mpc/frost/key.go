@@ -5,9 +5,9 @@ import (
 	"fmt"
 
 	"github.com/cofferhq/coffer/mpc"
-	"github.com/cofferhq/coffer/mpc/frost/tmp/sharing"
 	"github.com/cofferhq/coffer/mpc/group"
 	"github.com/cofferhq/coffer/mpc/schnorr"
+	"github.com/cofferhq/coffer/mpc/sharing"
 )
 
 // Public is what everybody knows of a key: enough to check shares and to combine

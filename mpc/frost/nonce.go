@@ -8,7 +8,7 @@ import (
 	"slices"
 
 	"github.com/cofferhq/coffer/mpc"
-	"github.com/cofferhq/coffer/mpc/frost/tmp/dkg"
+	"github.com/cofferhq/coffer/mpc/dkg"
 	"github.com/cofferhq/coffer/mpc/group"
 )
 

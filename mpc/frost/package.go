@@ -7,10 +7,10 @@ import (
 	"fmt"
 
 	"github.com/cofferhq/coffer/mpc"
-	"github.com/cofferhq/coffer/mpc/frost/tmp/dkg"
-	"github.com/cofferhq/coffer/mpc/frost/tmp/sharing"
+	"github.com/cofferhq/coffer/mpc/dkg"
 	"github.com/cofferhq/coffer/mpc/group"
 	"github.com/cofferhq/coffer/mpc/internal/session"
+	"github.com/cofferhq/coffer/mpc/sharing"
 	"github.com/cofferhq/coffer/mpc/transcript"
 )
 

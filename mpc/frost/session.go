@@ -8,9 +8,9 @@ import (
 	"slices"
 
 	"github.com/cofferhq/coffer/mpc"
-	"github.com/cofferhq/coffer/mpc/frost/tmp/dkg"
-	"github.com/cofferhq/coffer/mpc/frost/tmp/sharing"
+	"github.com/cofferhq/coffer/mpc/dkg"
 	"github.com/cofferhq/coffer/mpc/internal/session"
+	"github.com/cofferhq/coffer/mpc/sharing"
 	"github.com/cofferhq/coffer/mpc/transcript"
 )
 

@@ -14,8 +14,8 @@ import (
 	"testing"
 
 	"github.com/cofferhq/coffer/mpc"
-	"github.com/cofferhq/coffer/mpc/frost/tmp/sharing"
 	"github.com/cofferhq/coffer/mpc/group"
+	"github.com/cofferhq/coffer/mpc/sharing"
 )
 
 // vectorFile is the format of RFC 9591's published vectors, and of those that

@@ -7,8 +7,8 @@ import (
 	"io"
 
 	"github.com/cofferhq/coffer/mpc"
+	"github.com/cofferhq/coffer/mpc/dkg"
 	"github.com/cofferhq/coffer/mpc/frost"
-	"github.com/cofferhq/coffer/mpc/frost/tmp/dkg"
 )
 
 // ErrEnough says that a signer has answered as often as it may.

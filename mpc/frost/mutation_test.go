@@ -1,0 +1,280 @@
+package frost_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/cofferhq/coffer/mpc"
+	"github.com/cofferhq/coffer/mpc/frost"
+	"github.com/cofferhq/coffer/mpc/group"
+	"github.com/cofferhq/coffer/mpc/internal/mpctest"
+)
+
+// field is a part of a message, and what a changed byte of it must lead to.
+type field struct {
+	name  string
+	len   int
+	class mpc.Class // at signer 1
+	any   bool      // the class depends on the value: benign, or attributed to the author
+}
+
+func header(rest ...field) []field {
+	return append([]field{
+		{"version", 1, mpc.Attributed, false},
+		{"protocol", 1, mpc.Benign, false},
+		{"round", 1, mpc.Benign, false},
+		{"session", 32, mpc.Benign, false},
+		{"epoch", 8, mpc.Benign, false},
+		{"from", 2, mpc.Attributed, false},
+		{"to", 2, mpc.Benign, false},
+	}, rest...)
+}
+
+// The messages of signer 2 to signer 1, in a session of two jobs with one
+// exchange, field by field, to the last byte.
+func layouts(size int) [][]field {
+	// A byte of a point changed gives no point (attributed) or another one: then B
+	// differs between the two, and the echoes do (benign).
+	points := field{"commitment", size, mpc.Benign, true}
+	return [][]field{
+		header(field{"job", 32, mpc.Benign, false}, field{"length", 4, mpc.Attributed, false},
+			points, points, points, points,
+			field{"length of the attachment", 4, mpc.Attributed, false}, field{"attachment", 17, mpc.Benign, false}),
+		header(field{"echo", 32, mpc.Benign, false},
+			field{"length of the attachment", 4, mpc.Attributed, false}, field{"attachment", 17, mpc.Benign, false}),
+		header(field{"echo", 32, mpc.Benign, false}, field{"length", 4, mpc.Attributed, false},
+			field{"R", size, mpc.Attributed, false}, field{"z", 32, mpc.Attributed, false},
+			field{"R", size, mpc.Attributed, false}, field{"z", 32, mpc.Attributed, false}),
+	}
+}
+
+// Every field of every message, every byte of it changed: signer 1 ends with an
+// abort of the class that the field asks for, blames nobody but the author, and
+// nothing is released. A message that has a byte without a field fails.
+func TestEveryFieldOfEveryMessage(t *testing.T) {
+	for _, suite := range suites {
+		k := keys(t, suite, 3, 2)
+		terms := mpctest.FrostTerms([]mpc.ID{1, 2})
+		terms.Jobs = append(terms.Jobs, frost.Job{Message: []byte("second")})
+		terms.Exchanges = 1
+		for round, fields := range layouts(curveOf(t, suite).PointSize()) {
+			at := 0
+			for i, l := range fields {
+				offsets := []int{at, at + l.len/2, at + l.len - 1}
+				at += l.len
+				for _, off := range slices.Compact(offsets) {
+					f := start(t, "fields", k, terms, nil)
+					err := mutated(t, f, round, func(b []byte) []byte { return mpctest.Flip(b, off) })
+					what := fmt.Sprintf("%s, round %d, field %d (%s), byte %d", suite, round, i, l.name, off)
+					check(t, what, l, err)
+				}
+			}
+			f := start(t, "fields", k, terms, nil)
+			until(t, f)
+			if n := len(f.Broadcast[round][2]); n != at {
+				t.Errorf("%s: round %d has %d bytes, the fields are %d", suite, round, n, at)
+			}
+			for cut := range at {
+				f := start(t, "fields", k, terms, nil)
+				if cut%7 != 0 {
+					continue
+				}
+				err := mutated(t, f, round, func(b []byte) []byte { return b[:cut] })
+				mpctest.WantAbort(t, err, mpc.Attributed, 2)
+			}
+			f = start(t, "fields", k, terms, nil)
+			err := mutated(t, f, round, func(b []byte) []byte { return append(slices.Clone(b), 0) })
+			mpctest.WantAbort(t, err, mpc.Attributed, 2)
+		}
+	}
+}
+
+func check(t *testing.T, what string, l field, err error) {
+	t.Helper()
+	a := mpc.AsAbort(err)
+	if a == nil {
+		t.Errorf("%s: %v, want an abort", what, err)
+		return
+	}
+	benign := a.Class == mpc.Benign && len(a.Culprits) == 0
+	attributed := a.Class == mpc.Attributed && slices.Equal(a.Culprits, []mpc.ID{2})
+	if (!benign && !attributed) || (!l.any && a.Class != l.class) {
+		t.Errorf("%s: %v, want %s", what, err, l.class)
+	}
+}
+
+// mutated runs a session in which a message from 2 to 1 is changed on the way,
+// and returns the abort of signer 1; all rounds are run, and Combine.
+func mutated(t *testing.T, f *mpctest.Frost, round int, change func([]byte) []byte) error {
+	t.Helper()
+	for r := range f.Broadcast {
+		err := f.Round(r)
+		if f.Errors[1] != nil {
+			if f.Sessions[1].Nonces() != 0 {
+				t.Error("nonces are left after an abort")
+			}
+			return f.Errors[1]
+		}
+		if err != nil {
+			t.Fatalf("signer 2 noticed, and not 1: %v", err)
+		}
+		if r == round {
+			f.Seen[r][1] = map[mpc.ID][]byte{2: change(f.Broadcast[r][2])}
+		}
+	}
+	out, err := f.Sessions[1].Combine(f.Inbox(f.Last(), 1))
+	if out != nil {
+		t.Error("a signature was released")
+	}
+	return err
+}
+
+// The same for who combines from outside, who has R0 and the shares.
+func TestCombineFieldByField(t *testing.T) {
+	for _, suite := range suites {
+		k := keys(t, suite, 3, 2)
+		terms := mpctest.FrostTerms([]mpc.ID{1, 2})
+		f := start(t, "combine", k, terms, nil)
+		until(t, f)
+		for _, r := range []int{0, 1} {
+			for at := range f.Broadcast[r][2] {
+				in := []map[mpc.ID][]byte{
+					{1: f.Broadcast[0][1], 2: f.Broadcast[0][2]},
+					{1: f.Broadcast[1][1], 2: f.Broadcast[1][2]},
+				}
+				in[r][2] = mpctest.Flip(in[r][2], at)
+				out, err := frost.Combine(f.Public(), terms, in[0], in[1])
+				if r == 0 && at >= len(in[0][2])-len("attachment 0 of 2") {
+					// Whoever combines asks nothing about attachments: the signers did.
+					if err != nil {
+						t.Errorf("%s, attachment byte %d: %v", suite, at, err)
+					}
+					continue
+				}
+				a := mpc.AsAbort(err)
+				if out != nil || a == nil || a.Class == mpc.Unattributed || (a.Class == mpc.Attributed && !slices.Equal(a.Culprits, []mpc.ID{2})) {
+					t.Errorf("%s, round %d, byte %d: %x, %v", suite, r, at, out, err)
+				}
+				if r == 0 {
+					continue
+				}
+				// Without the commitments nobody is named for a wrong R or z.
+				out, err = frost.Combine(f.Public(), terms, nil, in[1])
+				if a := mpc.AsAbort(err); out != nil || a == nil || (a.Class == mpc.Attributed && at > mpctest.OffEchoBody+4) {
+					t.Errorf("%s, byte %d, without commitments: %x, %v", suite, at, out, err)
+				}
+			}
+		}
+		for name, in := range map[string]map[mpc.ID][]byte{
+			"one missing": {1: f.Broadcast[1][1]},
+			"a stranger":  {1: f.Broadcast[1][1], 3: f.Broadcast[1][2]},
+			"one more":    {1: f.Broadcast[1][1], 2: f.Broadcast[1][2], 3: f.Broadcast[1][2]},
+			"nothing":     nil,
+		} {
+			if _, err := frost.Combine(f.Public(), terms, f.Broadcast[0], in); mpc.AsAbort(err) == nil || mpc.AsAbort(err).Class != mpc.Benign {
+				t.Errorf("%s: %v", name, err)
+			}
+			if _, err := frost.Combine(f.Public(), terms, nil, in); mpc.AsAbort(err) == nil || mpc.AsAbort(err).Class != mpc.Benign {
+				t.Errorf("%s, without commitments: %v", name, err)
+			}
+		}
+	}
+}
+
+// All liars are named, and nobody else: wrong z, wrong R, in one job of many.
+func TestEveryLiarIsNamed(t *testing.T) {
+	for _, suite := range suites {
+		k := keys(t, suite, 5, 3)
+		terms := mpctest.FrostTerms([]mpc.ID{1, 2, 4, 5})
+		terms.Jobs = append(terms.Jobs, frost.Job{Message: []byte("second")}, frost.Job{Message: []byte("third")})
+		f := start(t, "liars", k, terms, nil)
+		until(t, f)
+		last := f.Last()
+		end := len(f.Broadcast[last][1])
+		size := curveOf(t, suite).PointSize()
+		other := f.Broadcast[last][5][end-32-size : end-32] // a good R, of the same job
+		f.Broadcast[last][2] = mpctest.Put(f.Broadcast[last][2], end-32, f.Broadcast[last][1][end-32:])
+		wrong := slices.Clone(f.Broadcast[last][4][end-64-size-size-32 : end-64-size-32]) // R of another job
+		if bytes.Equal(wrong, other) {
+			t.Fatal("R repeats")
+		}
+		f.Broadcast[last][4] = mpctest.Put(f.Broadcast[last][4], end-32-size, wrong)
+		_, err := f.Combine()
+		mpctest.WantAbort(t, err, mpc.Attributed, 2, 4)
+		_, err = f.Sessions[1].Combine(f.Inbox(last, 1))
+		mpctest.WantAbort(t, err, mpc.Attributed, 2, 4)
+		mpctest.WantStep(t, err, "frost combine")
+	}
+}
+
+// Two lies that cancel out make a good signature, and nobody is accused.
+func TestLiesThatCancelOut(t *testing.T) {
+	k := keys(t, mpc.FROSTSecp256k1, 3, 2)
+	nonces, list := commitments(t, k, []mpc.ID{1, 2}, "cancel")
+	x := pack(t, k[1], frost.Job{Message: []byte("m")}, list)
+	shares := make(map[mpc.ID]group.Scalar)
+	for _, id := range []mpc.ID{1, 2} {
+		z, err := x.Sign(k[id], nonces[id])
+		if err != nil {
+			t.Fatal(err)
+		}
+		shares[id] = z
+	}
+	one := group.Secp256k1().NewScalar().SetUint64(1)
+	shares[1].Add(shares[1], one)
+	shares[2].Sub(shares[2], one)
+	if _, err := x.Aggregate(shares); err != nil {
+		t.Error(err)
+	}
+	if err := x.VerifyShare(1, shares[1]); !errors.Is(err, frost.ErrShare) {
+		t.Errorf("a share + 1: %v", err)
+	}
+	for name, s := range map[string]map[mpc.ID]group.Scalar{
+		"one":       {1: shares[1]},
+		"stranger":  {1: shares[1], 3: shares[2]},
+		"nil":       {1: shares[1], 2: nil},
+		"of ed":     {1: shares[1], 2: group.Ed25519().NewScalar()},
+		"and three": {1: shares[1], 2: shares[2], 3: shares[2]},
+	} {
+		if _, err := x.Aggregate(s); err == nil || mpc.AsAbort(err) != nil {
+			t.Errorf("%s: %v, want an error and no abort", name, err)
+		}
+	}
+	if x.VerifyShare(3, shares[1]) == nil || x.VerifyShare(1, nil) == nil || x.VerifyShare(1, group.Ed25519().NewScalar()) == nil {
+		t.Error("a share of nobody, nothing, or another curve: accepted")
+	}
+}
+
+// Messages at random, changed at random: an abort or a good signature, never a
+// panic, and no honest signer is blamed.
+func TestRandomChanges(t *testing.T) {
+	k := keys(t, mpc.FROSTEd25519, 3, 2)
+	for seed := range uint64(300) {
+		rng := rand.New(rand.NewPCG(seed, 1))
+		f := start(t, "random", k, mpctest.FrostTerms([]mpc.ID{1, 2}), nil)
+		err := func() error {
+			for r := range f.Broadcast {
+				if err := f.Round(r); err != nil {
+					return f.Errors[1]
+				}
+				b := slices.Clone(f.Broadcast[r][2])
+				for range rng.IntN(4) {
+					b[rng.IntN(len(b))] ^= byte(1 << rng.IntN(8))
+				}
+				f.Seen[r][1] = map[mpc.ID][]byte{2: b}
+			}
+			_, err := f.Sessions[1].Combine(f.Inbox(1, 1))
+			return err
+		}()
+		if err == nil {
+			continue
+		}
+		if a := mpc.AsAbort(err); a == nil || slices.Contains(a.Culprits, 1) {
+			t.Errorf("seed %d: %v", seed, err)
+		}
+	}
+}
