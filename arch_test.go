@@ -24,14 +24,15 @@ const module = "github.com/cofferhq/coffer"
 // only packages of layers below its own.
 var layers = [][]string{
 	// Inside the boundary: arithmetic and encodings,
-	{"internal/wire", "internal/secret", "internal/vault/planted", "mpc", "mpc/group/secp256k1", "mpc/group/ed25519", "mpc/ecdsa"},
+	{"internal/wire", "internal/secret", "internal/vault/planted", "mpc", "mpc/group/secp256k1", "mpc/group/ed25519", "mpc/ecdsa", "mpc/schnorr"},
 	{"mpc/group"},
 	{"internal/form", "internal/signature", "internal/refusal", "internal/chain", "mpc/transcript"},
 	{"mpc/internal/session", "mpc/sharing", "mpc/baseot"},
 	{"mpc/dkg", "mpc/otext", "mpc/handover"},
 	{"mpc/vole"},
 	{"mpc/pair"},
-	{"mpc/dkls23"},
+	{"mpc/dkls23", "mpc/frost"},
+	{"mpc/roast"},
 	// what is asked, by whom, and what it does,
 	{"internal/chain/amount", "internal/chain/evm", "internal/chain/solana", "internal/request", "internal/audit", "internal/cluster"},
 	{"internal/identity", "internal/chain/family"},
@@ -63,7 +64,7 @@ var boundary = []string{
 	"internal/request", "internal/identity", "internal/policy", "internal/governance", "internal/audit", "internal/cluster",
 	"internal/vault", "internal/vault/planted",
 	"mpc", "mpc/transcript", "mpc/group", "mpc/group/secp256k1", "mpc/group/ed25519", "mpc/sharing", "mpc/ecdsa", "mpc/internal/session",
-	"mpc/baseot", "mpc/otext", "mpc/vole", "mpc/pair", "mpc/dkg", "mpc/dkls23", "mpc/handover",
+	"mpc/baseot", "mpc/otext", "mpc/vole", "mpc/pair", "mpc/dkg", "mpc/dkls23", "mpc/schnorr", "mpc/frost", "mpc/roast", "mpc/handover",
 }
 
 // allowed are the imports from outside the module that a boundary package may
