@@ -23,6 +23,21 @@ const (
 	TagChainCode   Tag = "cc"          // chain code from all contributions
 	TagChainCommit Tag = "cc-com"      // commitment to the chain code, in the certificate
 
+	// Later epochs of a key (docs/spec/lifecycle.md).
+	TagLifeJob        Tag = "life-job"         // what a refresh or reshare does
+	TagLifeCommit     Tag = "life-com"         // commitment to a dealer's vector
+	TagLifeVector     Tag = "life-vector"      // what a dealer signs of its vector
+	TagLifeShare      Tag = "life-share"       // what a dealer signs of a share
+	TagLifeSeed       Tag = "life-seed"        // commitment to a zero-share seed
+	TagLifeZero       Tag = "life-zero"        // zero-share seed of a pair from both halves
+	TagLifeReady      Tag = "life-ready"       // challenge of the proof of a share
+	TagLifeReadyNonce Tag = "life-ready-nonce" // its nonce, from secret and randomness
+	TagRepairJob      Tag = "repair-job"
+	TagRepairParts    Tag = "repair-parts" // what a helper signs of its commitments
+	TagRepairPart     Tag = "repair-part"  // what a helper signs of a part
+	TagRepairSum      Tag = "repair-sum"   // what a helper signs of its answer
+	TagImport         Tag = "import"       // session id of an import
+
 	// Pair setup: base OT and its self-test.
 	TagPairSID   Tag = "psid"
 	TagPairSetup Tag = "pair-setup" // hash of a setup's transcript
