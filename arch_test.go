@@ -29,7 +29,7 @@ var layers = [][]string{
 	{"internal/form", "internal/signature", "internal/refusal", "internal/chain", "mpc/transcript"},
 	{"mpc/internal/session", "mpc/sharing", "mpc/baseot"},
 	{"mpc/dkg", "mpc/otext", "mpc/handover"},
-	{"mpc/vole"},
+	{"mpc/vole", "mpc/lifecycle", "mpc/backup"},
 	{"mpc/pair"},
 	{"mpc/dkls23", "mpc/frost"},
 	{"mpc/roast"},
@@ -64,7 +64,7 @@ var boundary = []string{
 	"internal/request", "internal/identity", "internal/policy", "internal/governance", "internal/audit", "internal/cluster",
 	"internal/vault", "internal/vault/planted",
 	"mpc", "mpc/transcript", "mpc/group", "mpc/group/secp256k1", "mpc/group/ed25519", "mpc/sharing", "mpc/ecdsa", "mpc/internal/session",
-	"mpc/baseot", "mpc/otext", "mpc/vole", "mpc/pair", "mpc/dkg", "mpc/dkls23", "mpc/schnorr", "mpc/frost", "mpc/roast", "mpc/handover",
+	"mpc/baseot", "mpc/otext", "mpc/vole", "mpc/pair", "mpc/dkg", "mpc/dkls23", "mpc/schnorr", "mpc/frost", "mpc/roast", "mpc/handover", "mpc/lifecycle", "mpc/backup",
 }
 
 // allowed are the imports from outside the module that a boundary package may

@@ -42,14 +42,54 @@ func Assemble(p Parts) (*KeyShare, *Certificate, error) {
 	if err := p.check(curve); err != nil {
 		return nil, nil, err
 	}
+	if err := p.checkOwn(curve); err != nil {
+		return nil, nil, err
+	}
+	shares, err := p.publicShares()
+	if err != nil {
+		return nil, nil, err
+	}
+	return assemble(&p, shares)
+}
+
+// publicShares are the values of the Feldman vector.
+func (p *Parts) publicShares() (map[mpc.ID]group.Point, error) {
 	shares := make(map[mpc.ID]group.Point, len(p.Parties))
 	for _, id := range p.Parties {
 		shares[id] = p.Feldman.Eval(id)
 		if shares[id].IsIdentity() == 1 {
-			return nil, nil, fmt.Errorf("public share of participant %d is the identity", id)
+			return nil, fmt.Errorf("public share of participant %d is the identity", id)
 		}
 	}
-	return assemble(&p, shares)
+	return shares, nil
+}
+
+// checkOwn is about the party itself.
+func (p *Parts) checkOwn(c group.Curve) error {
+	if !sharing.Contains(p.Parties, p.Self) {
+		return fmt.Errorf("id %d is not one of the parties %v", p.Self, p.Parties)
+	}
+	if p.Share == nil || p.Share.Curve() != c {
+		return fmt.Errorf("no share, or one of another curve than %s", c.Name())
+	}
+	return nil
+}
+
+// Certify is Assemble without the share: the certificate as a party sees it that
+// leaves with this epoch. Self and Share are not read.
+func Certify(p Parts) (*Certificate, error) {
+	curve, err := group.OfSuite(p.Suite)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.check(curve); err != nil {
+		return nil, err
+	}
+	shares, err := p.publicShares()
+	if err != nil {
+		return nil, err
+	}
+	return certify(&p, shares)
 }
 
 // check is about everything but the share and its public shares.
@@ -63,9 +103,6 @@ func (p *Parts) check(c group.Curve) error {
 	if err := sharing.CheckThreshold(p.Threshold, len(p.Parties)); err != nil {
 		return err
 	}
-	if !sharing.Contains(p.Parties, p.Self) {
-		return fmt.Errorf("id %d is not one of the parties %v", p.Self, p.Parties)
-	}
 	if len(p.Feldman) != p.Threshold {
 		return fmt.Errorf("feldman vector of %d points for threshold %d", len(p.Feldman), p.Threshold)
 	}
@@ -73,9 +110,6 @@ func (p *Parts) check(c group.Curve) error {
 		if a.Curve() != c || a.IsIdentity() == 1 {
 			return fmt.Errorf("point %d of the Feldman vector is the identity or of curve %s, want a point of %s", k, a.Curve().Name(), c.Name())
 		}
-	}
-	if p.Share == nil || p.Share.Curve() != c {
-		return fmt.Errorf("no share, or one of another curve than %s", c.Name())
 	}
 	return p.checkPrevious()
 }
@@ -102,9 +136,8 @@ func (p *Parts) checkPrevious() error {
 	return nil
 }
 
-// assemble makes the two from parts that are consistent but for the share.
-// shares are the values of the Feldman vector.
-func assemble(p *Parts, shares map[mpc.ID]group.Point) (*KeyShare, *Certificate, error) {
+// certify makes the certificate. shares are the values of the Feldman vector.
+func certify(p *Parts, shares map[mpc.ID]group.Point) (*Certificate, error) {
 	cert := &Certificate{
 		Suite:           p.Suite,
 		Purpose:         p.Purpose,
@@ -113,10 +146,10 @@ func assemble(p *Parts, shares map[mpc.ID]group.Point) (*KeyShare, *Certificate,
 		Epoch:           p.Epoch,
 		Threshold:       p.Threshold,
 		Parties:         slices.Clone(p.Parties),
-		PublicShares:    make(map[mpc.ID]group.Point, len(p.Parties)),
+		PublicShares:    shares,
 		Feldman:         make(sharing.Commitment, len(p.Feldman)),
 		RosterHash:      p.RosterHash,
-		ChainCommitment: chainCommitment(p.SID, p.ChainCode),
+		ChainCommitment: ChainCommitment(p.SID, p.ChainCode),
 		Echo:            p.Echo,
 		keyID:           p.KeyID,
 	}
@@ -124,12 +157,22 @@ func assemble(p *Parts, shares map[mpc.ID]group.Point) (*KeyShare, *Certificate,
 		cert.Previous = p.Previous.Digest()
 	}
 	if err := cert.checkOrigin(); err != nil {
+		return nil, err
+	}
+	for i, a := range p.Feldman {
+		cert.Feldman[i] = a.Curve().NewPoint().Set(a)
+	}
+	return cert, nil
+}
+
+// assemble makes the two from parts that are consistent but for the share.
+// shares are the values of the Feldman vector.
+func assemble(p *Parts, shares map[mpc.ID]group.Point) (*KeyShare, *Certificate, error) {
+	cert, err := certify(p, shares)
+	if err != nil {
 		return nil, nil, err
 	}
 	curve := p.Share.Curve()
-	for i, a := range p.Feldman {
-		cert.Feldman[i] = curve.NewPoint().Set(a)
-	}
 	k := &KeyShare{
 		Suite:        p.Suite,
 		ID:           p.Self,
@@ -144,7 +187,6 @@ func assemble(p *Parts, shares map[mpc.ID]group.Point) (*KeyShare, *Certificate,
 		secret:       hold(&keySecret{chainCode: p.ChainCode, share: curve.NewScalar().Set(p.Share), zero: make(map[mpc.ID]*[32]byte)}),
 	}
 	for id, x := range shares {
-		cert.PublicShares[id] = x
 		k.PublicShares[id] = curve.NewPoint().Set(x)
 	}
 	k.CertificateHash = cert.Digest()

@@ -89,7 +89,7 @@ func TestPitfall24_EveryItemIsBound(t *testing.T) {
 		"direction": digest(1, 3, 2, 4, 5), "share": digest(1, 2, 3, 9, 5), "vector": digest(1, 2, 3, 4, 9),
 	})
 	distinct(t, "commitment to the chain code", map[string][32]byte{
-		"nothing": chainCommitment([32]byte{1}, [32]byte{2}), "session": chainCommitment([32]byte{9}, [32]byte{2}), "code": chainCommitment([32]byte{1}, [32]byte{9}),
+		"nothing": ChainCommitment([32]byte{1}, [32]byte{2}), "session": ChainCommitment([32]byte{9}, [32]byte{2}), "code": ChainCommitment([32]byte{1}, [32]byte{9}),
 	})
 }
 

@@ -17,8 +17,11 @@ import (
 
 const (
 	keyShareVersion = 1
-	statePending    = 1
-	stateActive     = 2
+
+	statePending        = 1
+	stateActive         = 2
+	stateDormant        = 3
+	stateDormantPending = 4
 )
 
 // KeyShare is one party's part of a key. Its exported fields are public and must
@@ -49,15 +52,16 @@ func hold(s *keySecret) **keySecret { return &s }
 func (k *KeyShare) private() *keySecret { return *k.secret }
 
 type keySecret struct {
-	active    bool
+	active    bool // certified
+	dormant   bool // does not sign, nor has zero-share seeds
 	share     group.Scalar
 	chainCode [32]byte
 	zero      map[mpc.ID]*[32]byte // by peer; none if the suite has no zero shares
 }
 
-// Active reports whether all n parties have certified the key. A pending share
-// does not sign.
-func (k *KeyShare) Active() bool { return k.private().active }
+// Active reports whether the share may sign: all n parties have certified it, and
+// it is not Dormant.
+func (k *KeyShare) Active() bool { return k.private().active && !k.private().dormant }
 
 // Curve is the suite's.
 func (k *KeyShare) Curve() group.Curve { return k.PublicKey.Curve() }
@@ -85,7 +89,7 @@ func (k *KeyShare) ZeroSeed(peer mpc.ID) ([32]byte, error) {
 
 // zeroPeers are the peers with whom the share has a zero-share seed, ascending.
 func (k *KeyShare) zeroPeers() []mpc.ID {
-	if !k.Suite.ZeroShares() {
+	if !k.Suite.ZeroShares() || k.private().dormant {
 		return nil
 	}
 	return slices.DeleteFunc(slices.Clone(k.Parties), func(id mpc.ID) bool { return id == k.ID })
@@ -119,16 +123,12 @@ func (k *KeyShare) Destroy() {
 // Encode returns the share with all its secrets. The caller seals the bytes and
 // wipes them.
 func (k *KeyShare) Encode() []byte {
-	state := uint8(statePending)
-	if k.private().active {
-		state = stateActive
-	}
 	share := k.private().share.Encode()
 	defer clear(share)
 	w := wire.NewWriter(keyShareVersion).
 		String(string(k.Suite)).
 		String(k.Purpose).
-		Uint8(state).
+		Uint8(k.state()).
 		Fixed(k.KeyID[:]).
 		Uint64(k.Epoch).
 		Uint16(uint16(k.ID)).
@@ -146,7 +146,7 @@ func (k *KeyShare) Encode() []byte {
 	if !k.Suite.ZeroShares() {
 		return out
 	}
-	out = binary.BigEndian.AppendUint32(out, uint32(len(k.Parties)-1))
+	out = binary.BigEndian.AppendUint32(out, uint32(len(k.zeroPeers())))
 	for _, id := range k.zeroPeers() {
 		out = append(out, k.private().zero[id][:]...)
 	}
@@ -161,7 +161,9 @@ func DecodeKeyShare(b []byte) (*KeyShare, error) {
 	var c group.Curve
 	k.Suite, c = readSuite(r)
 	k.Purpose = r.String("purpose", session.MaxPurpose)
-	state := r.Uint8("state")
+	if err := k.setState(r.Uint8("state")); err != nil {
+		r.Fail(err)
+	}
 	r.Into("key id", k.KeyID[:])
 	k.Epoch = r.Uint64("epoch")
 	k.ID = mpc.ID(r.Uint16("id"))
@@ -174,16 +176,13 @@ func DecodeKeyShare(b []byte) (*KeyShare, error) {
 	r.Into("chain code", k.private().chainCode[:])
 	k.private().share = readScalar(r, c, "share")
 	if k.Suite.ZeroShares() {
-		if n := r.Count("zero-share seeds", mpc.MaxParties-1, 32); r.Err() == nil && n != len(k.Parties)-1 {
-			r.Failf("%d zero-share seeds for %d parties, want one a peer", n, len(k.Parties))
+		if n := r.Count("zero-share seeds", mpc.MaxParties-1, 32); r.Err() == nil && n != len(k.zeroPeers()) {
+			r.Failf("%d zero-share seeds for %d parties, want one a peer, and none in a dormant share", n, len(k.Parties))
 		}
 		for _, id := range k.zeroPeers() {
 			k.private().zero[id] = new([32]byte)
 			r.Into("zero-share seed", k.private().zero[id][:])
 		}
-	}
-	if r.Err() == nil && state != statePending && state != stateActive {
-		r.Failf("state %d, want %d (pending) or %d (active)", state, statePending, stateActive)
 	}
 	err := r.Done()
 	if err == nil {
@@ -193,7 +192,6 @@ func DecodeKeyShare(b []byte) (*KeyShare, error) {
 		k.Destroy()
 		return nil, fmt.Errorf("couldn't decode key share: %w", err)
 	}
-	k.private().active = state == stateActive
 	return k, nil
 }
 
@@ -230,8 +228,9 @@ func (k *KeyShare) checkShare() error {
 	return nil
 }
 
-// chainCommitment hides the chain code, which has 256 bits of entropy.
-func chainCommitment(sid, chainCode [32]byte) [32]byte {
+// ChainCommitment is what a certificate says of the chain code. It hides it: the
+// chain code has 256 bits of entropy.
+func ChainCommitment(sid, chainCode [32]byte) [32]byte {
 	return transcript.Sum(transcript.TagChainCommit, sid[:], chainCode[:])
 }
 

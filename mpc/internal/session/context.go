@@ -18,6 +18,9 @@ type Protocol uint8
 const (
 	DKG    Protocol = 1
 	DKLS23 Protocol = 2
+
+	Redistribution Protocol = 8 // refresh and reshare
+	Repair         Protocol = 9
 )
 
 // Bounds of fields that a caller names.
