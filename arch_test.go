@@ -29,7 +29,7 @@ var layers = [][]string{
 	{"internal/form", "internal/signature", "internal/refusal", "internal/chain", "mpc/transcript"},
 	{"mpc/internal/session", "mpc/sharing", "mpc/baseot"},
 	{"mpc/dkg", "mpc/otext", "mpc/handover"},
-	{"mpc/vole", "mpc/lifecycle", "mpc/backup"},
+	{"mpc/vole", "mpc/derive", "mpc/lifecycle", "mpc/backup"},
 	{"mpc/pair"},
 	{"mpc/dkls23", "mpc/frost"},
 	{"mpc/roast"},
@@ -64,7 +64,7 @@ var boundary = []string{
 	"internal/request", "internal/identity", "internal/policy", "internal/governance", "internal/audit", "internal/cluster",
 	"internal/vault", "internal/vault/planted",
 	"mpc", "mpc/transcript", "mpc/group", "mpc/group/secp256k1", "mpc/group/ed25519", "mpc/sharing", "mpc/ecdsa", "mpc/internal/session",
-	"mpc/baseot", "mpc/otext", "mpc/vole", "mpc/pair", "mpc/dkg", "mpc/dkls23", "mpc/schnorr", "mpc/frost", "mpc/roast", "mpc/handover", "mpc/lifecycle", "mpc/backup",
+	"mpc/baseot", "mpc/otext", "mpc/vole", "mpc/pair", "mpc/dkg", "mpc/derive", "mpc/dkls23", "mpc/schnorr", "mpc/frost", "mpc/roast", "mpc/handover", "mpc/lifecycle", "mpc/backup",
 }
 
 // allowed are the imports from outside the module that a boundary package may
@@ -72,7 +72,7 @@ var boundary = []string{
 var allowed = []string{
 	"bytes", "cmp", "errors", "fmt", "io", "maps", "math", "math/bits", "slices", "sort", "strconv", "strings", "unicode", "unicode/utf8",
 	"sync", "runtime", "embed", "time",
-	"crypto/aes", "crypto/cipher", "crypto/ecdh", "crypto/ecdsa", "crypto/ed25519", "crypto/elliptic", "crypto/hkdf", "crypto/sha256", "crypto/sha3", "crypto/sha512", "crypto/subtle",
+	"crypto/aes", "crypto/cipher", "crypto/ecdh", "crypto/ecdsa", "crypto/ed25519", "crypto/elliptic", "crypto/hkdf", "crypto/hmac", "crypto/sha256", "crypto/sha3", "crypto/sha512", "crypto/subtle",
 	"encoding/base64", "encoding/binary", "encoding/hex", "encoding/json", "math/big",
 	"filippo.io/edwards25519", "filippo.io/edwards25519/field", "github.com/decred/dcrd/dcrec/secp256k1/v4", "github.com/decred/dcrd/dcrec/secp256k1/v4/ecdsa",
 	"github.com/holiman/uint256", "golang.org/x/crypto/chacha20poly1305", "golang.org/x/crypto/sha3", "golang.org/x/mod/sumdb/tlog",

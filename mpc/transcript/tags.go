@@ -72,4 +72,7 @@ const (
 	TagFROSTJob     Tag = "frost-job" // request hash and jobs of a session
 	TagFROSTCommit  Tag = "frost-com" // the commitments of one signer, for the sid
 	TagFROSTPackage Tag = "frost-pkg" // what a package is about
+
+	// Derivation (docs/spec/derivation.md).
+	TagDerive Tag = "derive" // one step, over Ed25519
 )
