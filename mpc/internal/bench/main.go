@@ -76,7 +76,10 @@ func run() error {
 	if err := sign(line, 5, 3); err != nil {
 		return err
 	}
-	return presigned(line)
+	if err := presigned(line); err != nil {
+		return err
+	}
+	return schnorr(line)
 }
 
 func yardstick() float64 {
