@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/cofferhq/coffer/mpc"
@@ -26,12 +27,20 @@ func terms(suite mpc.Suite) roast.Terms {
 	return t
 }
 
+var made sync.Map // name → keys
+
+// keys are made once; tests must not destroy them.
 func keys(t testing.TB, suite mpc.Suite, n, threshold int) map[mpc.ID]*dkg.KeyShare {
 	t.Helper()
+	name := fmt.Sprint(suite, n, threshold)
+	if k, ok := made.Load(name); ok {
+		return k.(map[mpc.ID]*dkg.KeyShare)
+	}
 	k, _, err := mpctest.KeysOf(suite, "roast", mpctest.IDs(n), threshold)
 	if err != nil {
 		t.Fatal(err)
 	}
+	made.Store(name, k)
 	return k
 }
 
@@ -177,7 +186,7 @@ func TestSignsWhileTHonestSignersAnswer(t *testing.T) {
 			k := keys(t, suite, c.n, c.t)
 			pub := frost.PublicOf(k[1])
 			most := 0
-			for seed := range uint64(40) {
+			for seed := range uint64(25) {
 				rng := rand.New(rand.NewPCG(seed, 1))
 				bad := make(map[mpc.ID]string)
 				for _, i := range rng.Perm(c.n)[:rng.IntN(c.n-c.t+1)] {
@@ -214,7 +223,7 @@ func TestFaultyAreNamed(t *testing.T) {
 	k := keys(t, mpc.FROSTEd25519, 3, 2)
 	for _, fault := range faults {
 		found := false
-		for seed := range uint64(20) {
+		for seed := range uint64(8) {
 			w := newWorld(t, mpc.FROSTEd25519, k, map[mpc.ID]string{2: fault}, seed)
 			w.run()
 			if w.c.Signature() == nil {
