@@ -104,6 +104,12 @@ func (c *Client) Cancel(ctx context.Context, id, cancellation string) (*Request,
 	return post[Request](ctx, c, "/v1/requests/"+url.PathEscape(id)+"/cancel", map[string]string{"cancellation": cancellation})
 }
 
+// Bring hands in the transaction that a request's signers are to sign, on a chain
+// of which the coordinator asks no node (Decoded.Transaction).
+func (c *Client) Bring(ctx context.Context, id, unsigned string) (*Request, error) {
+	return post[Request](ctx, c, "/v1/requests/"+url.PathEscape(id)+"/transaction", map[string]string{"unsigned": unsigned})
+}
+
 // Transaction tells about a request's transaction.
 func (c *Client) Transaction(ctx context.Context, id string) (*Transaction, error) {
 	return get[Transaction](ctx, c, "/v1/requests/"+url.PathEscape(id)+"/transaction", callTimeout)
@@ -113,7 +119,7 @@ func (c *Client) Transaction(ctx context.Context, id string) (*Transaction, erro
 const maxPoll = 60 * time.Second
 
 // Wait returns when the request is final or waits for people (awaiting approval,
-// or held by the risk engine), or after timeout, with the request as it then is.
+// held by the risk engine, waiting for its transaction or for somebody to send it), or after timeout, with the request as it then is.
 func (c *Client) Wait(ctx context.Context, id string, timeout time.Duration) (*Request, error) {
 	return c.wait(ctx, id, timeout, "settled")
 }

@@ -9,7 +9,7 @@ import (
 
 	"github.com/cofferhq/coffer/internal/chain"
 	"github.com/cofferhq/coffer/internal/chain/amount"
-	"github.com/cofferhq/coffer/internal/chain/evm"
+	"github.com/cofferhq/coffer/internal/chain/family"
 	"github.com/cofferhq/coffer/internal/governance"
 	"github.com/cofferhq/coffer/internal/identity"
 	"github.com/cofferhq/coffer/internal/policy"
@@ -48,14 +48,19 @@ func Decode(canonical string, c *Cluster) (*Decoded, error) {
 }
 
 func decoded(q *request.Request, c *Cluster) (*Decoded, error) {
-	e, err := (evm.Codec{}).Intent(q.Chain, q.Sender, q.Intent, q.MaxFee)
+	codec, err := family.Of(q.Chain)
+	if err != nil {
+		return nil, err
+	}
+	e, err := codec.Intent(q.Chain, q.Sender, q.Intent, q.MaxFee)
 	if err != nil {
 		return nil, err
 	}
 	id := q.ID()
+	native, _ := family.Native(q.Chain)
 	return &Decoded{
 		ID: hex.EncodeToString(id[:]), Cluster: hex.EncodeToString(q.Cluster[:]), WalletID: hex.EncodeToString(q.Wallet[:]),
-		Chain: q.Chain, Sender: q.Sender, Initiator: q.Initiator, Memo: q.Memo, MaxFee: c.amount(evm.NativeAsset(q.Chain), q.MaxFee),
+		Chain: q.Chain, Sender: q.Sender, Initiator: q.Initiator, Memo: q.Memo, MaxFee: c.amount(native, q.MaxFee),
 		Created: millis(q.Created), Expires: millis(q.Expires), Effects: c.effects(e), request: q,
 	}, nil
 }
@@ -73,9 +78,10 @@ func (c *Cluster) amount(asset string, a chain.Amount) Amount {
 		}
 	}
 	if _, ns, _, err := chain.ParseAsset(asset); err == nil && ns == "slip44" {
-		out.Smallest = amount.Wei.Symbol
+		_, units := family.Native(asset)
+		out.Smallest = units[len(units)-1].Symbol
 		if out.Text == a.Dec()+" units of "+asset {
-			out.Text = amount.Format(a, amount.ETH)
+			out.Text = amount.Format(a, units[0])
 		}
 	}
 	return out
@@ -92,6 +98,7 @@ func (c *Cluster) Amount(asset, units string) (Amount, error) {
 
 func (c *Cluster) effects(e *chain.Effects) Effects {
 	out := Effects{Undecoded: e.Undecoded}
+	native, _ := family.Native(e.Chain)
 	for i := range e.Transfers {
 		t := &e.Transfers[i]
 		out.Transfers = append(out.Transfers, Transfer{From: t.From, To: t.To, Amount: c.amount(t.Asset, t.Amount)})
@@ -102,7 +109,7 @@ func (c *Cluster) effects(e *chain.Effects) Effects {
 	}
 	for i := range e.Calls {
 		x := &e.Calls[i]
-		out.Calls = append(out.Calls, Call{To: x.To, Method: x.Method, Value: c.amount(evm.NativeAsset(e.Chain), x.Value)})
+		out.Calls = append(out.Calls, Call{To: x.To, Method: x.Method, Value: c.amount(native, x.Value)})
 	}
 	return out
 }

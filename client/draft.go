@@ -13,6 +13,7 @@ import (
 	"github.com/cofferhq/coffer/internal/chain"
 	"github.com/cofferhq/coffer/internal/chain/amount"
 	"github.com/cofferhq/coffer/internal/chain/evm"
+	"github.com/cofferhq/coffer/internal/chain/family"
 	"github.com/cofferhq/coffer/internal/request"
 )
 
@@ -38,13 +39,18 @@ const (
 
 // Draft is a request before its initiator signed it.
 type Draft struct {
-	request *request.Request
-	cluster *Cluster
+	request  *request.Request
+	cluster  *Cluster
+	unsigned []byte // of a chain whose transactions are brought; nil: not yet
 }
 
 // NewTransfer drafts a transfer of "0.1 ETH", of wei, or of any asset that the
-// cluster's policy names ("25 USDC"), to an address with 0x and 40 hex digits.
+// cluster's policy names ("25 USDC"), to an address with 0x and 40 hex digits; on
+// Solana of "1.5 SOL" or of lamports, to an address in base58.
 func NewTransfer(c *Cluster, w *Wallet, chainID, to, text string) (*Draft, error) {
+	if chainID == Solana {
+		return c.solanaTransfer(w, to, text)
+	}
 	recipient, err := parseAddress("to", chainID, to)
 	if err != nil {
 		return nil, err
@@ -54,13 +60,13 @@ func NewTransfer(c *Cluster, w *Wallet, chainID, to, text string) (*Draft, error
 		return nil, err
 	}
 	if asset == evm.NativeAsset(chainID) {
-		return c.draft(w, chainID, evm.NewTransfer(recipient, value))
+		return c.draft(w, chainID, evm.NewTransfer(recipient, value).Encode())
 	}
 	token, err := tokenOf(asset)
 	if err != nil {
 		return nil, err
 	}
-	return c.draft(w, chainID, evm.NewERC20Transfer(token, recipient, value))
+	return c.draft(w, chainID, evm.NewERC20Transfer(token, recipient, value).Encode())
 }
 
 // NewAllowance drafts an approval that lets spender take up to an amount of a
@@ -78,7 +84,7 @@ func NewAllowance(c *Cluster, w *Wallet, chainID, spender, text string) (*Draft,
 	if err != nil {
 		return nil, err
 	}
-	return c.draft(w, chainID, evm.NewERC20Approve(token, who, value))
+	return c.draft(w, chainID, evm.NewERC20Approve(token, who, value).Encode())
 }
 
 // NewCall drafts a call of a contract with data, and value in "0 ETH" or wei.
@@ -91,23 +97,28 @@ func NewCall(c *Cluster, w *Wallet, chainID, to, value string, data []byte) (*Dr
 	if err != nil {
 		return nil, err
 	}
-	return c.draft(w, chainID, &evm.Intent{To: &at, Value: v, Data: data})
+	return c.draft(w, chainID, (&evm.Intent{To: &at, Value: v, Data: data}).Encode())
 }
 
 // NewRaw drafts a request from a raw unsigned transaction that another tool
 // built (0x and hex): its chain, recipient, value and data, and as maximum fee
-// what it offers at most. Its nonce and fees are chosen anew at signing.
-func NewRaw(c *Cluster, w *Wallet, rawHex string) (*Draft, error) {
-	digits, ok := strings.CutPrefix(strings.TrimSpace(rawHex), "0x")
+// what it offers at most. Its nonce and fees are chosen anew at signing. One of
+// Solana (a legacy message, or a transaction with its signature empty, in base64)
+// is signed as it is.
+func NewRaw(c *Cluster, w *Wallet, text string) (*Draft, error) {
+	digits, ok := strings.CutPrefix(strings.TrimSpace(text), "0x")
+	if !ok {
+		return c.solanaRaw(w, digits)
+	}
 	raw, err := hex.DecodeString(digits)
-	if !ok || err != nil || len(raw) == 0 {
+	if err != nil || len(raw) == 0 {
 		return nil, errors.New("raw transaction: want 0x and an even number of hex digits")
 	}
 	x, err := evm.FromUnsigned(raw)
 	if err != nil {
 		return nil, fmt.Errorf("raw transaction: %w", err)
 	}
-	d, err := c.draft(w, x.Chain, x.Intent)
+	d, err := c.draft(w, x.Chain, x.Intent.Encode())
 	if err != nil {
 		return nil, err
 	}
@@ -162,10 +173,10 @@ func (c *Cluster) parseAmount(chainID, text string) (asset string, a chain.Amoun
 	return ids[symbol], a, nil
 }
 
-func (c *Cluster) draft(w *Wallet, chainID string, in *evm.Intent) (*Draft, error) {
+func (c *Cluster) draft(w *Wallet, chainID string, intent []byte) (*Draft, error) {
 	now := time.Now()
 	q := &request.Request{
-		Chain: chainID, Intent: in.Encode(), Initiator: "unsigned",
+		Chain: chainID, Intent: intent, Initiator: "unsigned",
 		Created: uint64(now.UnixMilli()), Expires: uint64(now.Add(DefaultLifetime).UnixMilli()),
 	}
 	var err error
@@ -179,10 +190,19 @@ func (c *Cluster) draft(w *Wallet, chainID string, in *evm.Intent) (*Draft, erro
 	if err != nil {
 		return nil, fmt.Errorf("wallet %s: public key: %w", w.Name, err)
 	}
-	if q.Sender, err = (evm.Codec{}).Address(chainID, public); err != nil {
+	codec, err := family.Of(chainID)
+	if err != nil {
 		return nil, err
 	}
-	if q.MaxFee, err = amount.Parse(DefaultMaxFee, amount.Ether...); err != nil {
+	if q.Sender, err = codec.Address(chainID, public); err != nil {
+		return nil, fmt.Errorf("wallet %s signs with %s: %w", w.Name, w.Purpose, err)
+	}
+	fee := DefaultMaxFee
+	if chainID == Solana {
+		fee = DefaultSolanaMaxFee
+	}
+	_, units := family.Native(chainID)
+	if q.MaxFee, err = amount.Parse(fee, units...); err != nil {
 		return nil, err
 	}
 	if _, err := io.ReadFull(rand.Reader, q.Salt[:]); err != nil {
@@ -191,12 +211,14 @@ func (c *Cluster) draft(w *Wallet, chainID string, in *evm.Intent) (*Draft, erro
 	if err := q.Check(); err != nil {
 		return nil, err
 	}
-	return &Draft{q, c}, nil
+	return &Draft{request: q, cluster: c}, nil
 }
 
-// SetMaxFee sets the most that fees may be, in ETH, gwei or wei.
+// SetMaxFee sets the most that fees may be, in ETH, gwei or wei, or in SOL or
+// lamport.
 func (d *Draft) SetMaxFee(text string) error {
-	a, err := amount.Parse(text, amount.Ether...)
+	_, units := family.Native(d.request.Chain)
+	a, err := amount.Parse(text, units...)
 	if err != nil {
 		return fmt.Errorf("max fee: %w", err)
 	}
@@ -225,6 +247,25 @@ func (d *Draft) SetMemo(text string) error {
 	}
 	return nil
 }
+
+// SetLife sets the blockhash of a transaction on Solana, which is then brought
+// along with the request (Transaction).
+func (d *Draft) SetLife(l Lifetime) error {
+	dec, err := d.Decoded()
+	if err != nil {
+		return err
+	}
+	text, err := dec.Transaction(l)
+	if err != nil {
+		return err
+	}
+	d.unsigned, err = decode(text)
+	return err
+}
+
+// Transaction is what is to be brought along with the request (Client.Bring);
+// empty: nothing.
+func (d *Draft) Transaction() string { return encode(d.unsigned) }
 
 // Decoded is what the draft says.
 func (d *Draft) Decoded() (*Decoded, error) { return decoded(d.request, d.cluster) }

@@ -270,7 +270,7 @@ type VaultDecision struct {
 type Transaction struct {
 	ID       string   `json:"txid,omitempty"`
 	Unsigned string   `json:"unsigned,omitempty" doc:"As the vaults were asked to sign it, 0x and hex."`
-	Raw      string   `json:"raw,omitempty" doc:"Signed, ready to be sent by anyone, 0x and hex."`
+	Raw      string   `json:"raw,omitempty" doc:"Signed, ready to be sent by anyone, as the chain's tools take it: 0x and hex, or base64."`
 	Nonce    *uint64  `json:"nonce,omitempty"`
 	Receipt  *Receipt `json:"receipt,omitempty"`
 }

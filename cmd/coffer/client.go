@@ -23,7 +23,7 @@ import (
 func clientCommands() []*cobra.Command {
 	return []*cobra.Command{
 		userCommand(), walletCommand(), addressCommand(),
-		proposeCommand(), answerCommand(true), answerCommand(false), cancelCommand(), statusCommand(), showCommand(), exportCommand(),
+		proposeCommand(), answerCommand(true), answerCommand(false), cancelCommand(), statusCommand(), showCommand(), transactCommand(), exportCommand(),
 		documentCommand("policy"), documentCommand("roster"), logCommand(), doctorCommand(), versionCommand(),
 	}
 }

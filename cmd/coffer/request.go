@@ -16,6 +16,7 @@ import (
 // proposal is what propose's flags say.
 type proposal struct {
 	wallet, chain, to, amount, token, raw, data, allow string
+	life                                               client.Lifetime
 	maxFee, memo                                       string
 	lifetime, wait                                     time.Duration
 }
@@ -27,17 +28,20 @@ func proposeCommand() *cobra.Command {
 	})
 	cmd.Example = `  coffer propose --as bot --to 0x70997970C51812dc3A010C7d01b50e0d17dc79C8 --amount "0.1 ETH"
   coffer propose --as alice --to 0x70997970C51812dc3A010C7d01b50e0d17dc79C8 --amount "25 USDC" --memo "invoice 7"
-  coffer propose --as bot --raw 0x02ef…   (an unsigned transaction; nonce and fees are chosen anew at signing)`
+  coffer propose --as bot --raw 0x02ef…   (an unsigned transaction; nonce and fees are chosen anew at signing)
+  coffer propose --as bot --wallet sol --to 7EcDhSYGxXyscszYEp35KHN8vvw3svAuLKTzXwCFLtV --amount "1.5 SOL" --blockhash HASH
+  coffer propose --as bot --wallet sol --raw AQABA…   (Solana, base64: signed as it is)`
 	f := cmd.Flags()
 	f.StringVar(&p.wallet, "wallet", "", "wallet that pays (default: the only one)")
-	f.StringVar(&p.chain, "chain", "", "chain, such as eip155:1 (default: the only one)")
-	f.StringVar(&p.to, "to", "", "recipient, 0x and 40 hex digits; with --data the contract")
+	f.StringVar(&p.chain, "chain", "", "chain, such as eip155:1 (default: the wallet's only one)")
+	f.StringVar(&p.to, "to", "", "recipient: 0x and 40 hex digits, or base58 on Solana; with --data the contract")
 	f.StringVar(&p.amount, "amount", "", `amount with its unit: "0.1 ETH", "250 gwei", "1000 wei", "25 USDC"`)
 	f.StringVar(&p.token, "token", "", "symbol of a token that the policy names, when --amount has none")
 	f.StringVar(&p.allow, "allow", "", "instead of --to: let this address spend up to --amount of a token")
 	f.StringVar(&p.data, "data", "", "call data of a contract call, 0x and hex")
-	f.StringVar(&p.raw, "raw", "", "instead of all fields: a raw unsigned transaction, 0x and hex, or @FILE")
-	f.StringVar(&p.maxFee, "max-fee", "", `the most that fees may be (default "`+client.DefaultMaxFee+`")`)
+	f.StringVar(&p.raw, "raw", "", "instead of all fields: a raw unsigned transaction, 0x and hex, base64 on Solana, or @FILE")
+	lifetimeFlags(cmd, &p.life)
+	f.StringVar(&p.maxFee, "max-fee", "", `the most that fees may be (default "`+client.DefaultMaxFee+`", "`+client.DefaultSolanaMaxFee+`")`)
 	f.StringVar(&p.memo, "memo", "", "a note that people see and sign")
 	f.DurationVar(&p.lifetime, "lifetime", client.DefaultLifetime, "how long it may be signed")
 	f.DurationVar(&p.wait, "wait", 10*time.Second, "how long to wait for what becomes of it")
@@ -72,6 +76,11 @@ func propose(ctx context.Context, s *session, p *proposal) error {
 	if err != nil {
 		return err
 	}
+	if t := d.Transaction(); t != "" {
+		if r, err = s.api.Bring(ctx, r.ID, t); err != nil {
+			return err
+		}
+	}
 	if !s.json {
 		s.say("request %s", r.ID)
 		printDecoded(s.out(), dec)
@@ -85,10 +94,14 @@ func (p *proposal) check() error {
 	switch {
 	case p.raw != "" && fields != "":
 		return &usageError{errors.New("--raw: it says everything itself; leave --to, --amount, --token, --allow and --data out")}
+	case p.raw != "" && p.life != (client.Lifetime{}):
+		return &usageError{errors.New("--blockhash: it stands in the raw transaction already")}
 	case p.raw != "":
 		return nil
+	case p.life.NonceAccount != "" && p.life.Blockhash == "":
+		return &usageError{errors.New("--nonce-account: give the nonce's value with --blockhash")}
 	case p.to == "" && p.allow == "":
-		return &usageError{withHint(errors.New("--to: who is to be paid? want 0x and 40 hex digits"), `coffer propose --to 0x… --amount "0.1 ETH"`)}
+		return &usageError{withHint(errors.New("--to: who is to be paid? want 0x and 40 hex digits, or base58 on Solana"), `coffer propose --to 0x… --amount "0.1 ETH"`)}
 	case p.to != "" && p.allow != "":
 		return &usageError{errors.New("--allow: it takes the place of --to; give one of them")}
 	case p.amount == "" && p.data == "":
@@ -119,6 +132,11 @@ func (p *proposal) draft(ctx context.Context, s *session) (*client.Draft, error)
 	if err := d.SetLifetime(p.lifetime); err != nil {
 		return nil, fmt.Errorf("--lifetime: %w", err)
 	}
+	if p.life != (client.Lifetime{}) {
+		if err := d.SetLife(p.life); err != nil {
+			return nil, fmt.Errorf("--blockhash: %w", err)
+		}
+	}
 	return d, nil
 }
 
@@ -130,7 +148,7 @@ func (p *proposal) draftFor(s *session, w *client.Wallet) (*client.Draft, error)
 		}
 		return client.NewRaw(s.info, w, raw)
 	}
-	chain, err := s.chain(p.chain)
+	chain, err := s.chain(p.chain, w)
 	if err != nil {
 		return nil, err
 	}
@@ -155,6 +173,47 @@ func (p *proposal) draftFor(s *session, w *client.Wallet) (*client.Draft, error)
 		d, err = client.NewTransfer(s.info, w, chain, p.to, text)
 	}
 	return d, err
+}
+
+func lifetimeFlags(cmd *cobra.Command, l *client.Lifetime) {
+	f := cmd.Flags()
+	f.StringVar(&l.Blockhash, "blockhash", "", "Solana: a blockhash of the last minute, or the value of the durable nonce")
+	f.StringVar(&l.NonceAccount, "nonce-account", "", "Solana: the account of a durable nonce whose authority is the wallet")
+}
+
+func transactCommand() *cobra.Command {
+	var life client.Lifetime
+	var raw string
+	var wait time.Duration
+	cmd := verb("transact REQUEST", "Bring the transaction that a request's vaults are to sign (Solana)", cobra.ExactArgs(1), true, func(ctx context.Context, s *session, args []string) error {
+		if (raw == "") == (life.Blockhash == "") {
+			return &usageError{errors.New("--blockhash, or --raw: give one of them")}
+		}
+		dec, k, err := s.decode(ctx, args[0])
+		if err != nil {
+			return err
+		}
+		k.Close()
+		var unsigned string
+		if raw == "" {
+			unsigned, err = dec.Transaction(life)
+		} else if raw, err = readArgument(raw); err == nil {
+			unsigned, err = dec.RawTransaction(raw)
+		}
+		if err != nil {
+			return err
+		}
+		r, err := s.api.Bring(ctx, dec.ID, unsigned)
+		if err != nil {
+			return err
+		}
+		return s.follow(ctx, r, wait)
+	})
+	cmd.Long = cmd.Short + ".\n\nOf Solana the coordinator asks no node, so that somebody who knows a blockhash brings the transaction. It must do what the request says, and nothing else: the vaults check it. A newer one may be brought until one is signed."
+	cmd.Flags().StringVar(&raw, "raw", "", "a legacy message, or a transaction without its signature, in base64, or @FILE")
+	lifetimeFlags(cmd, &life)
+	cmd.Flags().DurationVar(&wait, "wait", 10*time.Second, "how long to wait for what becomes of it")
+	return cmd
 }
 
 // readArgument is the text itself, or with @ the content of a file.

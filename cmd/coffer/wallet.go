@@ -98,7 +98,7 @@ func addressCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		id, err := s.chain(chain)
+		id, err := s.chain(chain, w)
 		if err != nil {
 			return err
 		}
@@ -134,17 +134,16 @@ func (s *session) wallet(ctx context.Context, name string) (*client.Wallet, erro
 	return nil, &usageError{fmt.Errorf("which wallet? There are %s", strings.Join(names, ", "))}
 }
 
-// chain is the chain that was named, or the only one.
-func (s *session) chain(id string) (string, error) {
-	var ids []string
-	for _, c := range s.info.Chains {
-		if c.ID == id || id == "" && len(s.info.Chains) == 1 {
-			return c.ID, nil
+// chain is the chain that was named, or the wallet's only one.
+func (s *session) chain(id string, w *client.Wallet) (string, error) {
+	ids := sortedKeys(w.Addresses)
+	for _, c := range ids {
+		if c == id || id == "" && len(ids) == 1 {
+			return c, nil
 		}
-		ids = append(ids, c.ID)
 	}
 	if id == "" {
 		return "", &usageError{fmt.Errorf("--chain: which one? There are %s", strings.Join(ids, ", "))}
 	}
-	return "", &usageError{fmt.Errorf("--chain %q: the coordinator has a node of %s", id, strings.Join(ids, ", "))}
+	return "", &usageError{fmt.Errorf("--chain %q: wallet %s is on %s", id, w.Name, strings.Join(ids, ", "))}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/cofferhq/coffer/client"
+	"github.com/cofferhq/coffer/internal/chain/family"
 	"github.com/cofferhq/coffer/internal/coordinator"
 	"github.com/cofferhq/coffer/internal/request"
 	"github.com/cofferhq/coffer/internal/signature"
@@ -36,6 +37,10 @@ func (s *server) registerRequests(a huma.API) {
 	huma.Register(a, change("approve", "/v1/requests/{id}/approvals", "Hand in a person's yes or no", maxSmall), s.approve)
 	huma.Register(a, change("cancel", "/v1/requests/{id}/cancel", "Take a request back", maxSmall), s.cancel)
 	huma.Register(a, read("get-transaction", "/v1/requests/{id}/transaction", "The request's transaction", http.StatusNotFound), s.transaction)
+	bring := change("bring-transaction", "/v1/requests/{id}/transaction", "Hand in the transaction to sign, on a chain of which there is no node", maxSmall)
+	bring.Security = []map[string][]string{{tokenScheme: {}}} // it carries no signature
+	bring.Errors = append(bring.Errors, http.StatusUnauthorized)
+	huma.Register(a, bring, s.bring)
 	huma.Register(a, read("wait", "/v1/requests/{id}/wait", "Wait for something to happen to a request", http.StatusNotFound), s.wait)
 }
 
@@ -231,6 +236,28 @@ func (s *server) cancel(ctx context.Context, in *cancelIn) (*requestOut, error) 
 	return s.answer(ctx, r)
 }
 
+type bringIn struct {
+	RequestPath
+	Body struct {
+		Unsigned string `json:"unsigned" doc:"The unsigned transaction, base64url."`
+	}
+}
+
+func (s *server) bring(ctx context.Context, in *bringIn) (*requestOut, error) {
+	raw, err := unb64("unsigned", in.Body.Unsigned)
+	if err != nil {
+		return nil, err
+	}
+	r, err := s.find(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	if r, err = s.co.Bring(ctx, r.ID, raw); err != nil {
+		return nil, fail(err, "unsigned")
+	}
+	return s.answer(ctx, r)
+}
+
 type transactionOut struct {
 	Body *client.Transaction
 }
@@ -245,7 +272,11 @@ func (s *server) transaction(ctx context.Context, in *RequestPath) (*transaction
 	}
 	out := &client.Transaction{ID: r.TxID, Unsigned: hex0x(r.Unsigned), Nonce: nonce(r.Unsigned), Receipt: s.receipt(r, s.cluster())}
 	if r.Raw != nil {
-		out.Raw = hex0x(r.Raw)
+		codec, err := family.Of(r.Bundle.Request.Chain)
+		if err != nil {
+			return nil, fail(err, "")
+		}
+		out.Raw = codec.Text(r.Raw)
 	}
 	return &transactionOut{out}, nil
 }
@@ -334,7 +365,7 @@ func (s *server) happened(ctx context.Context, in *waitIn, id [32]byte) (bool, e
 	case in.Until == "final":
 		return false, nil
 	}
-	return state == coordinator.AwaitingApproval || state == coordinator.Screening && strings.HasPrefix(reason, "held: "), nil
+	return coordinator.Waits(state, reason), nil
 }
 
 // stateNames lists the states for people.

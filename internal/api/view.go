@@ -9,7 +9,9 @@ import (
 
 	"github.com/cofferhq/coffer/client"
 	"github.com/cofferhq/coffer/internal/audit"
+	"github.com/cofferhq/coffer/internal/chain"
 	"github.com/cofferhq/coffer/internal/chain/evm"
+	"github.com/cofferhq/coffer/internal/chain/family"
 	"github.com/cofferhq/coffer/internal/cluster"
 	"github.com/cofferhq/coffer/internal/coordinator"
 	"github.com/cofferhq/coffer/internal/governance"
@@ -88,16 +90,14 @@ func (s *server) wallet(w *coordinator.Wallet) (*client.Wallet, error) {
 	for _, p := range cert.Parties {
 		out.Parties = append(out.Parties, int(p))
 	}
-	for _, ch := range s.co.Chains() {
-		account, err := w.Address(ch.ID)
+	for _, id := range s.co.ChainsOf(w) {
+		account, err := w.Address(id)
 		if err != nil {
 			return nil, err
 		}
-		_, a, err := evm.ParseAccount(account)
-		if err != nil {
+		if _, out.Addresses[id], err = chain.ParseAccount(account); err != nil {
 			return nil, err
 		}
-		out.Addresses[ch.ID] = a.String()
 	}
 	return out, nil
 }
@@ -141,7 +141,8 @@ func (s *server) receipt(r *coordinator.Record, c *client.Cluster) *client.Recei
 	if r.Receipt == nil {
 		return nil
 	}
-	fee, err := c.Amount(evm.NativeAsset(r.Bundle.Request.Chain), r.Receipt.Fee)
+	native, _ := family.Native(r.Bundle.Request.Chain)
+	fee, err := c.Amount(native, r.Receipt.Fee)
 	if err != nil {
 		fee = client.Amount{Text: r.Receipt.Fee, Units: r.Receipt.Fee}
 	}

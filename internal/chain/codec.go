@@ -1,5 +1,7 @@
 package chain
 
+import "github.com/cofferhq/coffer/mpc"
+
 // Codec is a chain family inside the boundary. It has one implementation a
 // family; the vault holds them in a map by CAIP-2 namespace.
 type Codec interface {
@@ -39,6 +41,17 @@ const (
 	ECDSASecp256k1 Scheme = 1
 	Ed25519        Scheme = 2 // RFC 8032
 )
+
+// Suite is the suite of the keys that sign so.
+func (s Scheme) Suite() mpc.Suite {
+	switch s {
+	case ECDSASecp256k1:
+		return mpc.DKLS23Secp256k1
+	case Ed25519:
+		return mpc.FROSTEd25519
+	}
+	return ""
+}
 
 func (s Scheme) String() string {
 	switch s {

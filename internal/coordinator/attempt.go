@@ -11,6 +11,7 @@ import (
 
 	"github.com/cofferhq/coffer/internal/audit"
 	"github.com/cofferhq/coffer/internal/chain"
+	"github.com/cofferhq/coffer/internal/chain/family"
 	"github.com/cofferhq/coffer/internal/cluster"
 	"github.com/cofferhq/coffer/internal/policy"
 	"github.com/cofferhq/coffer/internal/refusal"
@@ -42,7 +43,9 @@ func (c *Coordinator) sign(r *Record) error {
 	}
 	denied := c.denies(r)
 	v, err := c.version(r, denied, t.attempts > 0)
-	if err != nil {
+	if errors.Is(err, errParked) {
+		return err
+	} else if err != nil {
 		return fmt.Errorf("couldn't put the transaction together: %w", err)
 	}
 	a := &Attempt{Signers: signers, Time: c.now()}
@@ -244,7 +247,11 @@ func describe(replies []*cluster.Reply, errs []error) string {
 // what is to be told to the signers, before anything is told or sent.
 func (c *Coordinator) assemble(r *Record, cert *dkg.Certificate, a *Attempt) error {
 	q := r.Bundle.Request
-	prepared, err := c.codec.Prepare(q.Chain, q.Sender, q.Intent, q.MaxFee, a.Unsigned)
+	codec, err := family.Of(q.Chain)
+	if err != nil {
+		return err
+	}
+	prepared, err := codec.Prepare(q.Chain, q.Sender, q.Intent, q.MaxFee, a.Unsigned)
 	if err != nil {
 		return err
 	}
@@ -262,7 +269,7 @@ func (c *Coordinator) assemble(r *Record, cert *dkg.Certificate, a *Attempt) err
 	if err != nil {
 		return fmt.Errorf("the vaults' shares make no signature: %w", err)
 	}
-	raw, txid, err := c.codec.Assemble(q.Sender, a.Unsigned, []chain.Signature{chainSignature(sig)})
+	raw, txid, err := codec.Assemble(q.Sender, a.Unsigned, []chain.Signature{chainSignature(sig)})
 	if err != nil {
 		return err
 	}
@@ -270,8 +277,12 @@ func (c *Coordinator) assemble(r *Record, cert *dkg.Certificate, a *Attempt) err
 		Attempt: a.ID, Request: r.ID, Key: cert.KeyID(), Unsigned: prepared.Canonical,
 		Signatures: []chain.Signature{chainSignature(sig)}, PublicKey: public.Bytes(), TxID: txid,
 	}
+	reason := fmt.Sprintf("by vaults %v", a.Signers)
+	if c.offline(r) {
+		reason += toExport
+	}
 	err = c.to(r, move{
-		To: Signed, Reason: fmt.Sprintf("by vaults %v", a.Signers), Raw: raw, TxID: txid,
+		To: Signed, Reason: reason, Raw: raw, TxID: txid,
 		Also: func(tx *txn) error {
 			return errors.Join(c.store.addReplies(tx, a.ID, a.Replies), addDeliveries(tx, a.ID, a.Signers, x.Encode()))
 		},

@@ -10,7 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/cofferhq/coffer/internal/chain/evm"
 	"github.com/cofferhq/coffer/internal/chain/evm/rpc"
 	"github.com/cofferhq/coffer/internal/cluster"
 	"github.com/cofferhq/coffer/internal/governance"
@@ -64,7 +63,6 @@ type Coordinator struct {
 	opts    Options
 	cluster [32]byte
 	store   *store
-	codec   evm.Codec
 	chains  map[string]Chain
 	log     *slog.Logger
 	peers   *roll

@@ -10,7 +10,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/cofferhq/coffer/internal/chain/evm"
+	"github.com/cofferhq/coffer/internal/chain/family"
 	"github.com/cofferhq/coffer/internal/cluster"
 	"github.com/cofferhq/coffer/internal/governance"
 	"github.com/cofferhq/coffer/internal/refusal"
@@ -27,7 +27,11 @@ func (w *Wallet) Address(chain string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return evm.Codec{}.Address(chain, cert.PublicKey().Encode())
+	codec, err := family.Of(chain)
+	if err != nil {
+		return "", err
+	}
+	return codec.Address(chain, cert.PublicKey().Encode())
 }
 
 // Wallets lists the keys by name.

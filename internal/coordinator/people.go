@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/cofferhq/coffer/internal/chain/evm"
+	"github.com/cofferhq/coffer/internal/chain/family"
 	"github.com/cofferhq/coffer/internal/refusal"
 	"github.com/cofferhq/coffer/internal/request"
 )
@@ -40,17 +40,21 @@ func (c *Coordinator) Propose(ctx context.Context, b *request.Bundle) (r *Record
 
 // checkRequest tells people early what would come to nothing.
 func (c *Coordinator) checkRequest(q *request.Request) error {
-	if _, err := evm.ParseChain(q.Chain); err != nil {
+	codec, err := family.Of(q.Chain)
+	if err == nil {
+		err = family.CheckChain(q.Chain)
+	}
+	if err != nil {
 		return refusal.Newf("request.chain", "a chain that this cluster can read, such as eip155:1", "chain: %v", err)
 	}
-	if _, ok := c.chains[q.Chain]; !ok {
+	if _, ok := c.chains[q.Chain]; !ok && !handed(q.Chain) {
 		return refusal.Newf("request.chain", "one of "+c.chainList(), "chain: no node of %s is configured", q.Chain)
 	}
 	w, err := c.walletByID(q.Wallet)
 	if err != nil {
 		return err
 	}
-	if _, _, err := evm.ParseAccount(q.Sender); err != nil {
+	if err := family.CheckAccount(q.Sender); err != nil {
 		return refusal.Newf("request.sender", "", "sender: %v", err)
 	}
 	sender, err := w.Address(q.Chain)
@@ -60,8 +64,8 @@ func (c *Coordinator) checkRequest(q *request.Request) error {
 	if sender != q.Sender {
 		return refusal.Newf("request.sender", sender, "sender: %s is not the address of wallet %s", q.Sender, w.Name)
 	}
-	if _, err := evm.DecodeIntent(q.Intent); err != nil {
-		return refusal.Newf("request.intent", "the canonical intent of docs/spec/evm.md", "intent: %v", err)
+	if _, err := codec.Intent(q.Chain, q.Sender, q.Intent, q.MaxFee); err != nil {
+		return refusal.Newf("request.intent", "the canonical intent of docs/spec/"+codec.Namespace()+".md", "intent: %v", err)
 	}
 	return nil
 }
@@ -158,7 +162,7 @@ func (c *Coordinator) Cancel(ctx context.Context, x *request.Cancellation) (*Rec
 			return nil, nil
 		case !r.State.unsigned():
 			return nil, fmt.Errorf("%w: the request is %s and cannot be taken back", ErrConflict, r.State)
-		case len(as) > 0 || r.Unsigned != nil:
+		case len(as) > 0 || c.asked(r):
 			return nil, fmt.Errorf("%w: the vaults were asked to sign it: it cannot be taken back, only expire at %s", ErrConflict, request.Instant(r.Bundle.Request.Expires))
 		}
 		changed = true

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cofferhq/coffer/internal/chain/family"
 	"github.com/cofferhq/coffer/internal/policy"
 	"github.com/cofferhq/coffer/internal/request"
 	"github.com/cofferhq/coffer/internal/risk"
@@ -174,6 +175,9 @@ func (c *Coordinator) step(r *Record, wake <-chan struct{}) error {
 	case Signing:
 		return c.sign(r)
 	case Signed:
+		if c.offline(r) {
+			return errParked // whoever exports it sends it
+		}
 		return c.broadcast(r)
 	case Broadcast:
 		return c.follow(r, wake)
@@ -358,7 +362,11 @@ func (c *Coordinator) Explain(r *Record) (*policy.Explanation, error) {
 	if err != nil {
 		return nil, err
 	}
-	e, err := c.codec.Intent(q.Chain, q.Sender, q.Intent, q.MaxFee)
+	codec, err := family.Of(q.Chain)
+	if err != nil {
+		return nil, err
+	}
+	e, err := codec.Intent(q.Chain, q.Sender, q.Intent, q.MaxFee)
 	if err != nil {
 		return nil, err
 	}

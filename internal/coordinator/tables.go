@@ -31,6 +31,9 @@ func (s *store) begin(ctx context.Context, id [32]byte, a *Attempt, v *version) 
 		if r.State != Signing {
 			return fmt.Errorf("%w: the request is %s by now", ErrConflict, r.State)
 		}
+		if v.latest {
+			v.stored = r.Unsigned
+		}
 		if a.Unsigned = v.stored; a.Unsigned == nil {
 			nonce := v.first
 			if !v.loose {

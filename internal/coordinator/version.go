@@ -22,6 +22,7 @@ const plainGas = 21000
 type version struct {
 	stored []byte
 	first  uint64 // the nonce that the chain waits for
+	latest bool   // what is stored by the time that the attempt begins
 	loose  bool   // no nonce is kept for it: policy denies it anyway
 	build  func(nonce uint64) ([]byte, error)
 }
@@ -31,6 +32,9 @@ type version struct {
 // policy denies anyway takes no nonce: it is put together only so that the vaults
 // have something to refuse.
 func (c *Coordinator) version(r *Record, denied, again bool) (*version, error) {
+	if c.offline(r) {
+		return c.brought(r, denied)
+	}
 	if r.Unsigned != nil && (!again || denied) {
 		return &version{stored: r.Unsigned}, nil
 	}
