@@ -82,14 +82,23 @@ func (s *Signer) Cancel(r *Decoded) (cancellation string) {
 	return encode(c.Encode())
 }
 
-// OrderWallet orders a key from the named vaults (nil: all), of which threshold
-// sign together. The signer must be an admin.
+// OrderWallet orders a key for ECDSA over secp256k1 from the named vaults (nil:
+// all), of which threshold sign together. The signer must be an admin.
 func (s *Signer) OrderWallet(c *Cluster, name string, threshold int, vaults []int) (order string, err error) {
+	return s.OrderKey(c, name, governance.PurposeECDSA, threshold, vaults)
+}
+
+// PurposeEd25519 is the purpose of keys for Solana.
+const PurposeEd25519 = governance.PurposeEd25519
+
+// OrderKey is OrderWallet for a key of any purpose: "ecdsa-secp256k1", "ed25519",
+// "bip340-taproot".
+func (s *Signer) OrderKey(c *Cluster, name, purpose string, threshold int, vaults []int) (order string, err error) {
 	if err := wire.CheckName(name); err != nil {
 		return "", fmt.Errorf("wallet name: %w", err)
 	}
 	o := governance.KeygenOrder{
-		Name: name, Threshold: uint16(threshold), Purpose: governance.PurposeECDSA,
+		Name: name, Threshold: uint16(threshold), Purpose: purpose,
 		Created: uint64(time.Now().UnixMilli()), Author: s.key.Principal, Key: s.key.Public(),
 	}
 	if o.Cluster, err = clusterID(c); err != nil {

@@ -14,7 +14,7 @@ import (
 
 func walletCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "wallet", Short: "Keys that the vaults hold together", Args: cobra.ArbitraryArgs, RunE: help}
-	threshold := 2
+	threshold, suite := 2, "ecdsa-secp256k1"
 	create := verb("create NAME", "Have the vaults make a key; an admin signs the order", cobra.ExactArgs(1), true, func(ctx context.Context, s *session, args []string) error {
 		if err := s.connect(ctx); err != nil {
 			return err
@@ -24,7 +24,7 @@ func walletCommand() *cobra.Command {
 			return err
 		}
 		defer k.Close()
-		order, err := k.OrderWallet(s.info, args[0], threshold, nil)
+		order, err := k.OrderKey(s.info, args[0], suite, threshold, nil)
 		if err != nil {
 			return err
 		}
@@ -35,6 +35,7 @@ func walletCommand() *cobra.Command {
 		return s.print(w, func(out io.Writer) { printWallet(out, w) })
 	})
 	create.Flags().IntVar(&threshold, "threshold", threshold, "how many vaults must sign together")
+	create.Flags().StringVar(&suite, "suite", suite, "what the key is for: ecdsa-secp256k1 (EVM chains), ed25519 (Solana), bip340-taproot")
 	cmd.AddCommand(create, verb("list", "List the wallets", cobra.NoArgs, false, func(ctx context.Context, s *session, _ []string) error {
 		if err := s.connect(ctx); err != nil {
 			return err

@@ -132,7 +132,8 @@ func codecs(t testing.TB) []codec {
 		{"certificate", c.Encode(), recode(DecodeCertificate)},
 		{"boot", (&Boot{1, 2, "coffer 1", "SoftHSM"}).Encode(), recode(DecodeBoot)},
 		{"key", (&KeyEntry{fill(1), "main", []byte("cert"), []byte("order")}).Encode(), recode(DecodeKeyEntry)},
-		{"receipt", (&Receipt{[16]byte{1}, fill(1), fill(2), []byte("tx"), []chain.Signature{{R: fill(3), S: fill(4), RecoveryID: 1}}, [33]byte{2}, "0xab"}).Encode(), recode(DecodeReceipt)},
+		{"receipt", (&Receipt{[16]byte{1}, fill(1), fill(2), []byte("tx"), []chain.Signature{{R: fill(3), S: fill(4), RecoveryID: 1}}, append([]byte{2}, make([]byte, 32)...), "0xab"}).Encode(), recode(DecodeReceipt)},
+		{"receipt of Ed25519", (&Receipt{[16]byte{1}, fill(1), fill(2), []byte("tx"), []chain.Signature{{R: fill(3), S: fill(4)}}, make([]byte, 32), "5K"}).Encode(), recode(DecodeReceipt)},
 		{"outcome", (&Outcome{[16]byte{1}, fill(1), StageAborted, "why", []uint16{2, 3}, []SignedCheckpoint{c.Checkpoint}}).Encode(), recode(DecodeOutcome)},
 		{"incident", (&Incident{2, "attributed", "round 2", "bad", []byte("e")}).Encode(), recode(DecodeIncident)},
 	}

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"crypto/ed25519"
 	"fmt"
 
 	"github.com/cofferhq/coffer/internal/chain"
@@ -10,7 +11,8 @@ import (
 const (
 	bootVersion     = 1
 	keyVersion      = 1
-	receiptVersion  = 1
+	receiptECDSA    = 1
+	receiptEd25519  = 2
 	outcomeVersion  = 1
 	incidentVersion = 1
 )
@@ -80,18 +82,31 @@ type Receipt struct {
 	Key        [32]byte
 	Unsigned   []byte // canonical, as in the Decisions
 	Signatures []chain.Signature
-	PublicKey  [33]byte // the wallet's, compressed
+	PublicKey  []byte // the wallet's: 33 bytes of secp256k1, compressed, or 32 of Ed25519
 	TxID       string
+}
+
+// version is 1 for ECDSA, as it was when there was nothing else, and 2 for
+// Ed25519: the version says how long the key is and that there is no recovery id.
+func (x *Receipt) version() uint8 {
+	if len(x.PublicKey) == ed25519.PublicKeySize {
+		return receiptEd25519
+	}
+	return receiptECDSA
 }
 
 // Encode is the canonical encoding.
 func (x *Receipt) Encode() []byte {
-	w := wire.NewWriter(receiptVersion).Fixed(x.Attempt[:]).Fixed(x.Request[:]).Fixed(x.Key[:]).Var(x.Unsigned)
+	v := x.version()
+	w := wire.NewWriter(v).Fixed(x.Attempt[:]).Fixed(x.Request[:]).Fixed(x.Key[:]).Var(x.Unsigned)
 	w.Count(len(x.Signatures))
 	for i := range x.Signatures {
-		w.Fixed(x.Signatures[i].R[:]).Fixed(x.Signatures[i].S[:]).Uint8(x.Signatures[i].RecoveryID)
+		w.Fixed(x.Signatures[i].R[:]).Fixed(x.Signatures[i].S[:])
+		if v == receiptECDSA {
+			w.Uint8(x.Signatures[i].RecoveryID)
+		}
 	}
-	return w.Fixed(x.PublicKey[:]).String(wire.CleanText(x.TxID, maxName)).Bytes()
+	return w.Fixed(x.PublicKey).String(wire.CleanText(x.TxID, maxName)).Bytes()
 }
 
 // maxSignatures bounds a transaction's signatures: one an input on some chains.
@@ -99,21 +114,27 @@ const maxSignatures = 256
 
 // DecodeReceipt is the inverse of Encode.
 func DecodeReceipt(b []byte) (*Receipt, error) {
-	r, x := wire.NewReader(b, receiptVersion), new(Receipt)
+	v, keySize, sigSize := uint8(receiptECDSA), 33, 65
+	if len(b) > 0 && b[0] == receiptEd25519 {
+		v, keySize, sigSize = receiptEd25519, ed25519.PublicKeySize, ed25519.SignatureSize
+	}
+	r, x := wire.NewReader(b, v), new(Receipt)
 	r.Into("attempt", x.Attempt[:])
 	r.Into("request", x.Request[:])
 	r.Into("key", x.Key[:])
 	x.Unsigned = r.Var("unsigned", maxTx)
-	for range r.Count("signatures", maxSignatures, 65) {
+	for range r.Count("signatures", maxSignatures, sigSize) {
 		var s chain.Signature
 		r.Into("r", s.R[:])
 		r.Into("s", s.S[:])
-		if s.RecoveryID = r.Uint8("recovery id"); s.RecoveryID > 3 {
-			r.Failf("recovery id: %d, want 0 to 3", s.RecoveryID)
+		if v == receiptECDSA {
+			if s.RecoveryID = r.Uint8("recovery id"); s.RecoveryID > 3 {
+				r.Failf("recovery id: %d, want 0 to 3", s.RecoveryID)
+			}
 		}
 		x.Signatures = append(x.Signatures, s)
 	}
-	r.Into("public key", x.PublicKey[:])
+	x.PublicKey = r.Fixed("public key", keySize)
 	x.TxID = r.Text("transaction id", maxName)
 	if err := r.Done(); err != nil {
 		return nil, fmt.Errorf("couldn't decode receipt: %w", err)

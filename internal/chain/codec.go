@@ -1,6 +1,14 @@
 package chain
 
-import "github.com/cofferhq/coffer/mpc"
+import (
+	"crypto/ed25519"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+
+	"github.com/cofferhq/coffer/mpc"
+	"github.com/cofferhq/coffer/mpc/ecdsa"
+)
 
 // Codec is a chain family inside the boundary. It has one implementation a
 // family; the vault holds them in a map by CAIP-2 namespace.
@@ -63,6 +71,42 @@ func (s Scheme) String() string {
 	return "unknown scheme"
 }
 
+// Verify checks one signature by a verifier that is not ours: over the digest, or
+// with Ed25519 over the message that the digest names.
+func (s Scheme) Verify(publicKey []byte, digest [32]byte, message []byte, sig *Signature) error {
+	switch s {
+	case ECDSASecp256k1:
+		if len(publicKey) != 33 {
+			return fmt.Errorf("public key of %d bytes, want 33", len(publicKey))
+		}
+		return ecdsa.Verify([33]byte(publicKey), digest, &ecdsa.Signature{R: sig.R, S: sig.S, RecoveryID: sig.RecoveryID})
+	case Ed25519:
+		b := sig.Bytes()
+		switch {
+		case len(publicKey) != ed25519.PublicKeySize:
+			return fmt.Errorf("public key of %d bytes, want %d", len(publicKey), ed25519.PublicKeySize)
+		case sha256.Sum256(message) != digest:
+			return errors.New("the message is another")
+		case sig.RecoveryID != 0:
+			return errors.New("an Ed25519 signature has no recovery id")
+		case !ed25519.Verify(publicKey, message, b[:]):
+			return errors.New("the signature does not verify")
+		}
+		return nil
+	}
+	return errors.New("unknown signature scheme")
+}
+
+// SchemeOf is what keys of a suite sign.
+func SchemeOf(suite mpc.Suite) (Scheme, error) {
+	for _, s := range []Scheme{ECDSASecp256k1, Ed25519} {
+		if s.Suite() == suite {
+			return s, nil
+		}
+	}
+	return 0, fmt.Errorf("no chain takes signatures of suite %q", string(suite))
+}
+
 // Prepared is a final transaction, decoded.
 type Prepared struct {
 	Effects   *Effects
@@ -78,6 +122,14 @@ type Prepared struct {
 	// versions of one request conflict when they share a slot: at most one of them
 	// can happen. Each slot begins with the sender and "/".
 	Slots []string
+}
+
+// Message is what the i-th signature signs, when that is no digest.
+func (p *Prepared) Message(i int) []byte {
+	if p.Messages == nil {
+		return nil
+	}
+	return p.Messages[i]
 }
 
 // Signature is an ECDSA signature over secp256k1 with its recovery id, or the two

@@ -183,7 +183,7 @@ func fuzz[T any](f *testing.F, samples []*T, encode func(*T) []byte, decode func
 func FuzzDecodeCommand(f *testing.F) { fuzz(f, commands(), (*Command).Encode, DecodeCommand) }
 func FuzzDecodeReply(f *testing.F)   { fuzz(f, replies(), (*Reply).Encode, DecodeReply) }
 func FuzzDecodeFROSTShare(f *testing.F) {
-	fuzz(f, []FROSTShare{{}, {Share: []byte("z"), Commitments: []byte("D, E")}}, (*FROSTShare).Encode, DecodeFROSTShare)
+	fuzz(f, []*FROSTShare{{}, {Share: []byte("z"), Commitments: []byte("D, E")}}, (*FROSTShare).Encode, DecodeFROSTShare)
 }
 func FuzzDecodeStatus(f *testing.F)  { fuzz(f, statuses(), (*Status).Encode, DecodeStatus) }
 

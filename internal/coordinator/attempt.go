@@ -17,9 +17,6 @@ import (
 	"github.com/cofferhq/coffer/internal/refusal"
 	"github.com/cofferhq/coffer/mpc"
 	"github.com/cofferhq/coffer/mpc/dkg"
-	"github.com/cofferhq/coffer/mpc/dkls23"
-	"github.com/cofferhq/coffer/mpc/ecdsa"
-	"github.com/cofferhq/coffer/mpc/group"
 )
 
 // sign runs one attempt. The error says why there is no signature yet; the
@@ -255,27 +252,17 @@ func (c *Coordinator) assemble(r *Record, cert *dkg.Certificate, a *Attempt) err
 	if err != nil {
 		return err
 	}
-	var shares []*dkls23.FinalShare
-	var signers []mpc.ID
-	for _, p := range a.Replies {
-		s := new(dkls23.FinalShare)
-		if err := s.UnmarshalBinary(p.Body); err != nil {
-			return fmt.Errorf("vault %d's share: %w", p.Vault, err)
-		}
-		shares, signers = append(shares, s), append(signers, mpc.ID(p.Vault))
-	}
-	public := group.Secp256k1Point(cert.PublicKey())
-	sig, err := dkls23.Combine(public, signers, prepared.Digests[0], nil, shares)
+	sig, err := combine(cert, a, prepared)
 	if err != nil {
 		return fmt.Errorf("the vaults' shares make no signature: %w", err)
 	}
-	raw, txid, err := codec.Assemble(q.Sender, a.Unsigned, []chain.Signature{chainSignature(sig)})
+	raw, txid, err := codec.Assemble(q.Sender, a.Unsigned, []chain.Signature{*sig})
 	if err != nil {
 		return err
 	}
 	x := audit.Receipt{
 		Attempt: a.ID, Request: r.ID, Key: cert.KeyID(), Unsigned: prepared.Canonical,
-		Signatures: []chain.Signature{chainSignature(sig)}, PublicKey: public.Bytes(), TxID: txid,
+		Signatures: []chain.Signature{*sig}, PublicKey: cert.PublicKey().Encode(), TxID: txid,
 	}
 	reason := fmt.Sprintf("by vaults %v", a.Signers)
 	if c.offline(r) {
@@ -291,8 +278,4 @@ func (c *Coordinator) assemble(r *Record, cert *dkg.Certificate, a *Attempt) err
 		c.send()
 	}
 	return err
-}
-
-func chainSignature(s *ecdsa.Signature) chain.Signature {
-	return chain.Signature{R: s.R, S: s.S, RecoveryID: s.RecoveryID}
 }

@@ -156,9 +156,6 @@ func (s *SignedChange) checkOrder() error {
 	return nil
 }
 
-// PurposeECDSA is a key that signs ECDSA over secp256k1.
-const PurposeECDSA = "ecdsa-secp256k1"
-
 // KeygenOrder tells the vaults to make a key. One admin suffices: a new key holds
 // nothing yet.
 type KeygenOrder struct {
@@ -224,8 +221,8 @@ func (st *State) CheckKeygen(o *KeygenOrder, now uint64) error {
 	if err := wire.CheckName(o.Name); err != nil {
 		return bad("", "wallet: %v", err)
 	}
-	if o.Purpose != PurposeECDSA {
-		return bad(PurposeECDSA, "purpose: %q", wire.CleanText(o.Purpose, 80))
+	if SuiteOf(o.Purpose) == "" {
+		return bad(PurposeECDSA+", "+PurposeEd25519+" or "+PurposeTaproot, "purpose: %q", wire.CleanText(o.Purpose, 80))
 	}
 	for i, p := range o.Parties {
 		if _, ok := st.Genesis.Vault(p); !ok {

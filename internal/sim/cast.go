@@ -8,18 +8,18 @@ import (
 
 	"github.com/cofferhq/coffer/internal/chain"
 	"github.com/cofferhq/coffer/internal/chain/evm"
+	"github.com/cofferhq/coffer/internal/chain/solana"
 	"github.com/cofferhq/coffer/internal/cluster"
 	"github.com/cofferhq/coffer/internal/governance"
 	"github.com/cofferhq/coffer/internal/identity"
 	"github.com/cofferhq/coffer/internal/policy"
 	"github.com/cofferhq/coffer/internal/refusal"
 	"github.com/cofferhq/coffer/internal/request"
-	"github.com/cofferhq/coffer/internal/vault"
 	"github.com/cofferhq/coffer/mpc"
 	"github.com/cofferhq/coffer/mpc/dkg"
 	"github.com/cofferhq/coffer/mpc/dkls23"
-	"github.com/cofferhq/coffer/mpc/ecdsa"
 	"github.com/cofferhq/coffer/mpc/group"
+	"github.com/cofferhq/coffer/mpc/ecdsa"
 )
 
 // The cast of every simulation.
@@ -99,7 +99,7 @@ func Policy() *policy.Document {
 type Wallet struct {
 	ID          [32]byte
 	Certificate *dkg.Certificate
-	PublicKey   [33]byte
+	PublicKey   []byte
 	Sender      string
 	Parties     []mpc.ID
 	Threshold   int
@@ -137,9 +137,14 @@ func (w *World) Keygen(name string, threshold int) (*Wallet, error) {
 
 // KeygenOrder is an order by the first admin.
 func (w *World) KeygenOrder(name string, threshold int) *governance.KeygenOrder {
+	return w.KeygenOrderFor(name, governance.PurposeECDSA, threshold)
+}
+
+// KeygenOrderFor is KeygenOrder for a key of any purpose.
+func (w *World) KeygenOrderFor(name, purpose string, threshold int) *governance.KeygenOrder {
 	k := Person(w.Seed, Admins[0])
 	o := &governance.KeygenOrder{
-		Cluster: w.Genesis.Hash(), Name: name, Threshold: uint16(threshold), Purpose: vault.PurposeECDSA,
+		Cluster: w.Genesis.Hash(), Name: name, Threshold: uint16(threshold), Purpose: purpose,
 		Created: w.Now, Author: Admins[0], Key: PublicKey(k),
 	}
 	for _, id := range w.IDs {
@@ -154,8 +159,12 @@ func (w *World) wallet(cert []byte) (*Wallet, error) {
 	if err != nil {
 		return nil, err
 	}
-	x := &Wallet{ID: c.KeyID(), Certificate: c, PublicKey: group.Secp256k1Point(c.PublicKey()).Bytes(), Parties: c.Parties, Threshold: c.Threshold}
-	x.Sender, err = evm.Codec{}.Address(Chain, x.PublicKey[:])
+	x := &Wallet{ID: c.KeyID(), Certificate: c, PublicKey: c.PublicKey().Encode(), Parties: c.Parties, Threshold: c.Threshold}
+	if c.Suite == mpc.FROSTEd25519 {
+		x.Sender, err = solana.Codec{}.Address(solana.Mainnet, x.PublicKey)
+	} else {
+		x.Sender, err = evm.Codec{}.Address(Chain, x.PublicKey)
+	}
 	return x, err
 }
 

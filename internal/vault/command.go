@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/cofferhq/coffer/internal/audit"
-	"github.com/cofferhq/coffer/internal/chain"
 	"github.com/cofferhq/coffer/internal/cluster"
 	"github.com/cofferhq/coffer/internal/governance"
 	"github.com/cofferhq/coffer/internal/hsm"
@@ -16,7 +15,6 @@ import (
 	"github.com/cofferhq/coffer/internal/wire"
 	"github.com/cofferhq/coffer/mpc"
 	"github.com/cofferhq/coffer/mpc/dkg"
-	"github.com/cofferhq/coffer/mpc/ecdsa"
 )
 
 const roleIdentity = hsm.RoleIdentity
@@ -170,11 +168,11 @@ func (v *Vault) receipt(id uint64, c *cluster.Command) {
 		v.refuse(id, refusal.New("receipt.attempt", "", "this vault gave no share for that attempt of that request", "the receipt of an attempt that this vault took part in"))
 		return
 	}
-	if len(x.Signatures) != 1 || string(x.PublicKey[:]) != string(k.publicKey()) {
+	if len(x.Signatures) != 1 || string(x.PublicKey) != string(k.publicKey()) {
 		v.refuse(id, refusal.New("receipt.signature", "", fmt.Sprintf("%d signatures, or another public key", len(x.Signatures)), "one signature under the wallet's key"))
 		return
 	}
-	if err := verifyECDSA(x.PublicKey, a.reserve.Digest, x.Signatures[0]); err != nil {
+	if err := k.scheme().Verify(x.PublicKey, a.reserve.Digest, x.Unsigned, &x.Signatures[0]); err != nil {
 		v.refuse(id, refusal.New("receipt.signature", "", err.Error(), "a signature that verifies over what this vault signed"))
 		return
 	}
@@ -325,8 +323,4 @@ func (v *Vault) sortedKeys() []*key {
 	}
 	sort.Slice(ks, func(i, j int) bool { return ks[i].name < ks[j].name })
 	return ks
-}
-
-func verifyECDSA(publicKey [33]byte, digest [32]byte, sig chain.Signature) error {
-	return ecdsa.Verify(publicKey, digest, &ecdsa.Signature{R: sig.R, S: sig.S, RecoveryID: sig.RecoveryID})
 }

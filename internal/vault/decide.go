@@ -89,6 +89,9 @@ func (v *Vault) decideTransaction(s *signSession, c *cluster.Command) *refusal.R
 	if !ok {
 		return refusal.New("request.chain", "", fmt.Sprintf("chain %q", q.Chain), "a chain that this vault can read")
 	}
+	if s.key.scheme() != codec.Scheme() {
+		return refusal.New("request.chain", "", fmt.Sprintf("%s takes signatures by %v, this wallet's key is for %s", q.Chain, codec.Scheme(), s.key.cert.Purpose), "a wallet for that chain")
+	}
 	sender, err := codec.Address(q.Chain, s.key.publicKey())
 	if err != nil {
 		return refusal.New("request.chain", "", err.Error(), "a chain that this vault can read")

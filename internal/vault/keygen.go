@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/cofferhq/coffer/internal/audit"
+	"github.com/cofferhq/coffer/internal/chain"
 	"github.com/cofferhq/coffer/internal/cluster"
 	"github.com/cofferhq/coffer/internal/governance"
 	"github.com/cofferhq/coffer/internal/refusal"
@@ -27,6 +28,12 @@ type key struct {
 }
 
 func (k *key) epoch() uint32 { return uint32(k.cert.Epoch) }
+
+// scheme is what the key signs; 0 if no chain takes it.
+func (k *key) scheme() chain.Scheme {
+	s, _ := chain.SchemeOf(k.cert.Suite) // 0 verifies nothing and serves no codec
+	return s
+}
 
 func (k *key) publicKey() []byte { return k.cert.PublicKey().Encode() }
 
@@ -191,9 +198,6 @@ func (v *Vault) checkNewKey(o *governance.KeygenOrder) *refusal.Refusal {
 	if v.keyNamed(o.Name) != nil {
 		return refusal.New("keygen.name", "", fmt.Sprintf("a wallet named %q exists already", o.Name), "another name")
 	}
-	if o.Purpose != PurposeECDSA {
-		return refusal.New("keygen.purpose", "", fmt.Sprintf("purpose %q", o.Purpose), "purpose "+PurposeECDSA)
-	}
 	n, t := len(o.Parties), int(o.Threshold)
 	if 2*t <= n {
 		return refusal.New("keygen.threshold", "", fmt.Sprintf("%d of %d: two sets of signers need not share a vault, so limits and versions could not be exact", t, n), fmt.Sprintf("a threshold of at least %d", n/2+1))
@@ -203,9 +207,6 @@ func (v *Vault) checkNewKey(o *governance.KeygenOrder) *refusal.Refusal {
 	}
 	return nil
 }
-
-// PurposeECDSA is the purpose of keys for ECDSA over secp256k1.
-const PurposeECDSA = "ecdsa-secp256k1"
 
 func toIDs(in []uint16) []mpc.ID {
 	out := make([]mpc.ID, len(in))
@@ -251,7 +252,7 @@ func (v *Vault) startKeygen(id uint64, c *cluster.Command, o *governance.KeygenO
 	}
 	var err error
 	s.run, err = dkg.New(dkg.Config{
-		Suite: mpc.DKLS23Secp256k1, Self: v.cfg.ID, Parties: s.parties, Threshold: int(o.Threshold), Purpose: o.Purpose, AttemptID: c.Attempt,
+		Suite: governance.SuiteOf(o.Purpose), Self: v.cfg.ID, Parties: s.parties, Threshold: int(o.Threshold), Purpose: o.Purpose, AttemptID: c.Attempt,
 		Identities: identities,
 		Sign: func(d [32]byte) []byte {
 			return v.signSession(dkgStatement(d)).Bytes

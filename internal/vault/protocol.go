@@ -45,7 +45,7 @@ func (v *Vault) beginECDSA(s *signSession) (protocol, error) {
 	}
 	run, err := dkls23.New(dkls23.Config{
 		Key: s.key.share, Signers: s.signers, Setups: setups, AttemptID: s.attempt,
-		RequestHash: s.request, MessageHash: s.prepared.Digests[0], Purpose: PurposeECDSA,
+		RequestHash: s.request, MessageHash: s.prepared.Digests[0], Purpose: s.key.cert.Purpose,
 	}, v.sessionRand())
 	if err != nil {
 		return nil, err

@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/cofferhq/coffer/internal/audit"
-	"github.com/cofferhq/coffer/mpc/ecdsa"
 )
 
 func (v *verifier) log(id uint16) *vaultLog {
@@ -146,7 +145,7 @@ func (v *verifier) checkReceipt(x *receipt) *decision {
 	if k == nil {
 		return fault(ReceiptKey, "%s: signed with key %x, which no log tells of", x.TxID, x.Key[:8])
 	}
-	if x.PublicKey != k.publicKey() {
+	if string(x.PublicKey) != string(k.publicKey()) {
 		return fault(ReceiptKey, "%s: it names another public key than that of wallet %q", x.TxID, k.name)
 	}
 	d, why := v.decided(x, k)
@@ -171,14 +170,14 @@ func (v *verifier) checkReceipt(x *receipt) *decision {
 }
 
 // checkSignatures verifies every signature over the digests that the codec
-// derives from the transaction, by a verifier that is not ours.
+// derives from the transaction, or the messages, by a verifier that is not ours.
 func (v *verifier) checkSignatures(x *receipt, d *decision) error {
+	codec, _ := v.codec(d.request.Chain)
 	if len(x.Signatures) != len(d.prepared.Digests) {
 		return fmt.Errorf("%d signatures, the transaction takes %d", len(x.Signatures), len(d.prepared.Digests))
 	}
 	for i := range x.Signatures {
-		s := &x.Signatures[i]
-		if err := ecdsa.Verify(x.PublicKey, d.prepared.Digests[i], &ecdsa.Signature{R: s.R, S: s.S, RecoveryID: s.RecoveryID}); err != nil {
+		if err := codec.Scheme().Verify(x.PublicKey, d.prepared.Digests[i], d.prepared.Message(i), &x.Signatures[i]); err != nil {
 			return err
 		}
 	}

@@ -95,8 +95,10 @@ func (v *verifier) prepare(k *keyInfo, q *request.Request, unsigned []byte) (*ch
 	if !ok {
 		return nil, refusal.New("request.chain", "", fmt.Sprintf("chain %q", q.Chain), "")
 	}
-	pub := k.publicKey()
-	sender, err := codec.Address(q.Chain, pub[:])
+	if k.cert.Suite != codec.Scheme().Suite() {
+		return nil, refusal.New("request.chain", "", fmt.Sprintf("%s takes signatures by %v, the key is for %s", q.Chain, codec.Scheme(), k.cert.Purpose), "")
+	}
+	sender, err := codec.Address(q.Chain, k.publicKey())
 	if err != nil {
 		return nil, refusal.New("request.chain", "", err.Error(), "")
 	}

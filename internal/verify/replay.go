@@ -10,7 +10,6 @@ import (
 	"github.com/cofferhq/coffer/internal/signature"
 	"github.com/cofferhq/coffer/mpc"
 	"github.com/cofferhq/coffer/mpc/dkg"
-	"github.com/cofferhq/coffer/mpc/group"
 )
 
 // keyInfo is a wallet's key, as the first log to tell of it says.
@@ -22,7 +21,7 @@ type keyInfo struct {
 	vault uint16
 }
 
-func (k *keyInfo) publicKey() [33]byte { return group.Secp256k1Point(k.cert.PublicKey()).Bytes() }
+func (k *keyInfo) publicKey() []byte { return k.cert.PublicKey().Encode() }
 
 // decision is a Decision that allows, found good when sound.
 type decision struct {
@@ -175,8 +174,8 @@ func (v *verifier) checkOrder(l *vaultLog, now uint64, o *governance.KeygenOrder
 	if err != nil {
 		return fmt.Errorf("the order: %w", err)
 	}
-	if cert.Suite != mpc.DKLS23Secp256k1 || cert.Origin != dkg.Generated {
-		return fmt.Errorf("the certificate is of a key %s for suite %s, want one generated for %s", cert.Origin, cert.Suite, mpc.DKLS23Secp256k1)
+	if want := governance.SuiteOf(o.Purpose); cert.Suite != want || cert.Origin != dkg.Generated {
+		return fmt.Errorf("the certificate is of a key %s for suite %s, want one generated for %s", cert.Origin, cert.Suite, want)
 	}
 	parties := make([]uint16, len(cert.Parties))
 	for j, id := range cert.Parties {
