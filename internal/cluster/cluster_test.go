@@ -185,7 +185,7 @@ func FuzzDecodeReply(f *testing.F)   { fuzz(f, replies(), (*Reply).Encode, Decod
 func FuzzDecodeFROSTShare(f *testing.F) {
 	fuzz(f, []*FROSTShare{{}, {Share: []byte("z"), Commitments: []byte("D, E")}}, (*FROSTShare).Encode, DecodeFROSTShare)
 }
-func FuzzDecodeStatus(f *testing.F)  { fuzz(f, statuses(), (*Status).Encode, DecodeStatus) }
+func FuzzDecodeStatus(f *testing.F) { fuzz(f, statuses(), (*Status).Encode, DecodeStatus) }
 
 // The example of docs/spec/cluster.md.
 func TestSpecExample(t *testing.T) {

@@ -18,8 +18,8 @@ import (
 	"github.com/cofferhq/coffer/mpc"
 	"github.com/cofferhq/coffer/mpc/dkg"
 	"github.com/cofferhq/coffer/mpc/dkls23"
-	"github.com/cofferhq/coffer/mpc/group"
 	"github.com/cofferhq/coffer/mpc/ecdsa"
+	"github.com/cofferhq/coffer/mpc/group"
 )
 
 // The cast of every simulation.

@@ -299,7 +299,7 @@ func TestReceipts(t *testing.T) {
 		"receipt.attempt key":             func(x *audit.Receipt) { x.Key[0] ^= 1 },
 		"receipt.signature none":          func(x *audit.Receipt) { x.Signatures = nil },
 		"receipt.signature two":           func(x *audit.Receipt) { x.Signatures = append(x.Signatures, x.Signatures[0]) },
-		"receipt.signature public key":    func(x *audit.Receipt) { x.PublicKey[0] ^= 1 },
+		"receipt.signature public key":    func(x *audit.Receipt) { x.PublicKey = append([]byte{x.PublicKey[0] ^ 1}, x.PublicKey[1:]...) },
 		"receipt.signature r":             func(x *audit.Receipt) { x.Signatures[0].R[5] ^= 1 },
 		"receipt.signature another's":     func(x *audit.Receipt) { x.Signatures = two.Signatures },
 		"receipt.transaction id":          func(x *audit.Receipt) { x.TxID = two.TxID },

@@ -302,7 +302,7 @@ func (s *site) keygen() {
 		if err != nil {
 			s.t.Fatal(err)
 		}
-		s.wallet = &sim.Wallet{ID: c.KeyID(), Certificate: c, PublicKey: [33]byte(c.PublicKey().Encode()), Parties: c.Parties, Threshold: c.Threshold}
+		s.wallet = &sim.Wallet{ID: c.KeyID(), Certificate: c, PublicKey: c.PublicKey().Encode(), Parties: c.Parties, Threshold: c.Threshold}
 		if s.wallet.Sender, err = (evm.Codec{}).Address(sim.Chain, s.wallet.PublicKey[:]); err != nil {
 			s.t.Fatal(err)
 		}

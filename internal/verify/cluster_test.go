@@ -68,7 +68,7 @@ func (v *vaults) lie(honest *audit.Receipt, signers []mpc.ID) {
 		"recovery id":    func(r *audit.Receipt) { r.Signatures[0].RecoveryID ^= 1 },
 		"signature":      func(r *audit.Receipt) { r.Signatures[0].S[5] ^= 1 },
 		"no signature":   func(r *audit.Receipt) { r.Signatures = nil },
-		"public key":     func(r *audit.Receipt) { r.PublicKey[9] ^= 1 },
+		"public key":     func(r *audit.Receipt) { r.PublicKey = append([]byte{r.PublicKey[0] ^ 1}, r.PublicKey[1:]...) },
 		"request":        func(r *audit.Receipt) { r.Request[0]++ },
 		"attempt":        func(r *audit.Receipt) { r.Attempt[0]++ },
 		"key":            func(r *audit.Receipt) { r.Key[0]++ },

@@ -412,7 +412,7 @@ var forgeries = []forgery{
 
 	// Receipts.
 	{"receipt of an unknown key", ReceiptKey, "no log tells", paid(hooks{receipt: func(r *audit.Receipt) { r.Key[0]++ }})},
-	{"receipt with another public key", ReceiptKey, "another public key", paid(hooks{receipt: func(r *audit.Receipt) { r.PublicKey[1]++ }})},
+	{"receipt with another public key", ReceiptKey, "another public key", paid(hooks{receipt: func(r *audit.Receipt) { r.PublicKey = append([]byte{2, r.PublicKey[1] + 1}, r.PublicKey[2:]...) }})},
 	{"receipt without decisions", ReceiptDecisions, "good decisions of none", paid(hooks{receipt: func(r *audit.Receipt) { r.Attempt[0]++ }})},
 	{"receipt with one decision", ReceiptDecisions, "good decisions of 2", func(w *world) []Copy {
 		w.keygen()

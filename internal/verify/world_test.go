@@ -373,7 +373,7 @@ func (w *world) pay(p *payment, parties []uint16, h hooks) {
 
 func (w *world) receipt(p *payment, attempt [16]byte) *audit.Receipt {
 	r := &audit.Receipt{Attempt: attempt, Request: p.bundle.Request.ID(), Key: w.cert.KeyID(), Unsigned: p.unsigned}
-	copy(r.PublicKey[:], w.wallet.PubKey().SerializeCompressed())
+	r.PublicKey = w.wallet.PubKey().SerializeCompressed()
 	w.sign(r)
 	return r
 }
