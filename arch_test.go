@@ -28,8 +28,9 @@ var layers = [][]string{
 	{"mpc/group"},
 	{"internal/form", "internal/signature", "internal/refusal", "internal/chain", "mpc/transcript"},
 	{"mpc/internal/session", "mpc/sharing", "mpc/baseot"},
-	{"mpc/dkg", "mpc/otext", "mpc/handover"},
-	{"mpc/vole", "mpc/derive", "mpc/lifecycle", "mpc/backup"},
+	{"mpc/dkg", "mpc/pprf", "mpc/handover"},
+	{"mpc/otext", "mpc/derive", "mpc/lifecycle", "mpc/backup"},
+	{"mpc/vole"},
 	{"mpc/pair"},
 	{"mpc/dkls23", "mpc/frost"},
 	{"mpc/roast"},
@@ -64,7 +65,7 @@ var boundary = []string{
 	"internal/request", "internal/identity", "internal/policy", "internal/governance", "internal/audit", "internal/cluster",
 	"internal/vault", "internal/vault/planted",
 	"mpc", "mpc/transcript", "mpc/group", "mpc/group/secp256k1", "mpc/group/ed25519", "mpc/sharing", "mpc/ecdsa", "mpc/internal/session",
-	"mpc/baseot", "mpc/otext", "mpc/vole", "mpc/pair", "mpc/dkg", "mpc/derive", "mpc/dkls23", "mpc/schnorr", "mpc/frost", "mpc/roast", "mpc/handover", "mpc/lifecycle", "mpc/backup",
+	"mpc/baseot", "mpc/pprf", "mpc/otext", "mpc/vole", "mpc/pair", "mpc/dkg", "mpc/derive", "mpc/dkls23", "mpc/schnorr", "mpc/frost", "mpc/roast", "mpc/handover", "mpc/lifecycle", "mpc/backup",
 }
 
 // allowed are the imports from outside the module that a boundary package may

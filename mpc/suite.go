@@ -9,7 +9,7 @@ type Suite string
 
 // The suites.
 const (
-	DKLS23Secp256k1  Suite = "DKLS23-SECP256K1-B1"          // threshold ECDSA
+	DKLS23Secp256k1  Suite = "DKLS23-SECP256K1-B4"          // threshold ECDSA
 	FROSTEd25519     Suite = "FROST-ED25519-SHA512-v1"      // RFC 9591: Ed25519 signatures
 	FROSTSecp256k1   Suite = "FROST-secp256k1-SHA256-v1"    // RFC 9591: Schnorr signatures
 	FROSTSecp256k1TR Suite = "FROST-secp256k1-SHA256-TR-v1" // BIP-340 signatures, Taproot outputs

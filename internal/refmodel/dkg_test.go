@@ -31,7 +31,7 @@ type dkgVector struct {
 
 func dkgVectors(t *testing.T) dkgVector {
 	var v dkgVector
-	load(t, "dkg", "DKLS23-SECP256K1-B1-dkg-2of3.json", &v)
+	load(t, "dkg", "DKLS23-SECP256K1-B4-dkg-2of3.json", &v)
 	if v.Suite != Suite || len(v.Parties) != 3 {
 		t.Fatalf("suite %q, parties %v", v.Suite, v.Parties)
 	}

@@ -1,5 +1,5 @@
 // Package refmodel is a second, slow implementation of the threshold ECDSA of
-// suite DKLS23-SECP256K1-B1, to be compared with the first.
+// suite DKLS23-SECP256K1-B4, to be compared with the first.
 //
 // It was written from the pages of docs/spec alone (random-oracle, session,
 // dkg, base-ot, ot-extension, vole, pair-setup, dkls23, aborts) and from the

@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-var update = flag.Bool("update", false, "write testdata/model-DKLS23-SECP256K1-B1.json anew")
+var update = flag.Bool("update", false, "write testdata/model-DKLS23-SECP256K1-B4.json anew")
 
 // modelVector is a run of the model alone, for mpc/ to replay. It reaches what
 // the vectors of mpc/ do not: three signers, ids above 255, a message hash
@@ -140,7 +140,7 @@ func convict(t *testing.T, d *Dealer, j int) []byte {
 
 func frozen(t *testing.T, v modelVector) {
 	t.Helper()
-	const file = "testdata/model-DKLS23-SECP256K1-B1.json"
+	const file = "testdata/model-DKLS23-SECP256K1-B4.json"
 	b, err := json.MarshalIndent(v, "", " ")
 	if err != nil {
 		t.Fatal(err)

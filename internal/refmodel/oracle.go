@@ -8,7 +8,7 @@ import (
 )
 
 // Suite names the parameters.
-const Suite = "DKLS23-SECP256K1-B1"
+const Suite = "DKLS23-SECP256K1-B4"
 
 // Stream is a deterministic source of randomness, SHAKE256 of a seed.
 type Stream struct{ xof *sha3.SHAKE }

@@ -21,7 +21,7 @@ func TestOracleVectors(t *testing.T) {
 		Items []hexBytes
 		Out   hexBytes
 	}
-	load(t, "transcript", "ro-DKLS23-SECP256K1-B1.json", &vs)
+	load(t, "transcript", "ro-DKLS23-SECP256K1-B4.json", &vs)
 	if len(vs) == 0 {
 		t.Fatal("the file holds no vector")
 	}

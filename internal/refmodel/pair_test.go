@@ -23,7 +23,7 @@ type otVector struct {
 
 func otVectors(t *testing.T) []otVector {
 	var vs []otVector
-	load(t, "baseot", "baseot-DKLS23-SECP256K1-B1.json", &vs)
+	load(t, "baseot", "baseot-DKLS23-SECP256K1-B4.json", &vs)
 	if len(vs) == 0 {
 		t.Fatal("the file holds no vector")
 	}
@@ -197,9 +197,10 @@ func TestPairVectors(t *testing.T) {
 	if underRace {
 		t.Skip("the model has no goroutine, and this takes six times as long under the detector")
 	}
+	behind(t)
 	t.Parallel()
 	var vs []pairVector
-	load(t, "pair", "pair-DKLS23-SECP256K1-B1.json", &vs)
+	load(t, "pair", "pair-DKLS23-SECP256K1-B4.json", &vs)
 	if len(vs) == 0 {
 		t.Fatal("the file holds no vector")
 	}

@@ -21,12 +21,11 @@ type signVector struct {
 	Signers    []int
 	KeyShares  map[int]hexBytes `json:"key_shares"`
 	PairSetups map[int]struct {
-		Peer       int
-		BobK0      hexBytes `json:"bob_k0"`
-		BobK1      hexBytes `json:"bob_k1"`
-		AliceDelta hexBytes `json:"alice_delta"`
-		AliceK     hexBytes `json:"alice_k"`
-		Hash       hexBytes
+		Peer        int
+		BobLeaves   hexBytes `json:"bob_leaves"`
+		AliceDelta  hexBytes `json:"alice_delta"`
+		AliceLeaves hexBytes `json:"alice_leaves"`
+		Hash        hexBytes
 	} `json:"pair_setups"`
 	AttemptID   hexBytes `json:"attempt_id"`
 	RequestHash hexBytes `json:"request_hash"`
@@ -46,7 +45,7 @@ type signVector struct {
 
 func signVectors(t *testing.T) signVector {
 	var v signVector
-	load(t, "dkls23", "DKLS23-SECP256K1-B1-sign-2of3.json", &v)
+	load(t, "dkls23", "DKLS23-SECP256K1-B4-sign-2of3.json", &v)
 	if v.Suite != Suite || len(v.Signers) < 2 {
 		t.Fatalf("suite %q, signers %v", v.Suite, v.Signers)
 	}
@@ -55,6 +54,7 @@ func signVectors(t *testing.T) signVector {
 
 // signers sets the vector's signers up.
 func (v signVector) signers(t *testing.T) map[int]*Signer {
+	behind(t)
 	out := map[int]*Signer{}
 	for _, i := range v.Signers {
 		key, err := DecodeKeyShare(v.KeyShares[i])
@@ -70,9 +70,7 @@ func (v signVector) signers(t *testing.T) map[int]*Signer {
 			Key: key, S: v.Signers, Attempt: v.AttemptID, RequestHash: v.RequestHash, MessageHash: v.MessageHash,
 			Tweak: scalarOf(t, v.Tweak), Purpose: v.Purpose, Rand: NewStream(fmt.Sprintf("coffer/test/%s/%d", v.Label, i)),
 			Setups: map[int]Setup{ps.Peer: {
-				Bob:   Seeds{K0: split(ps.BobK0), K1: split(ps.BobK1)},
-				Alice: Seeds{Delta: ps.AliceDelta, K: split(ps.AliceK)},
-				Hash:  ps.Hash,
+				Hash: ps.Hash,
 			}},
 		}
 		for r := range s.Attachments {
@@ -354,7 +352,7 @@ func blamed(c Class, j int) int {
 
 func FuzzDecodeKeyShare(f *testing.F) {
 	var v signVector
-	b, err := os.ReadFile("../../mpc/dkls23/testdata/DKLS23-SECP256K1-B1-sign-2of3.json")
+	b, err := os.ReadFile("../../mpc/dkls23/testdata/DKLS23-SECP256K1-B4-sign-2of3.json")
 	if err != nil {
 		f.Fatal(err)
 	}

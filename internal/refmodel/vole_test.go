@@ -21,8 +21,9 @@ type voleVector struct {
 }
 
 func voleVectors(t *testing.T) []voleVector {
+	behind(t)
 	var vs []voleVector
-	load(t, "vole", "vole-DKLS23-SECP256K1-B1.json", &vs)
+	load(t, "vole", "vole-DKLS23-SECP256K1-B4.json", &vs)
 	if len(vs) == 0 {
 		t.Fatal("the file holds no vector")
 	}

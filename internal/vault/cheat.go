@@ -12,8 +12,8 @@ func (v *Vault) Cheat(id mpc.ID) bool {
 	if p == nil || p.setup == nil {
 		return false
 	}
-	for i := range p.setup.Bob.K0 {
-		p.setup.Bob.K0[i][0] ^= 1
+	for i := range p.setup.Bob.Leaf {
+		p.setup.Bob.Leaf[i][0][0] ^= 1
 	}
 	return true
 }

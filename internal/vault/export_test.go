@@ -13,12 +13,12 @@ import (
 
 // What tests reach into. Nothing of it is in the product.
 
-// CorruptPair makes this vault a cheater towards a peer: its base-OT seeds no
+// CorruptPair makes this vault a cheater towards a peer: its trees no
 // longer fit, as if it sent a U of its own making.
 func (v *Vault) CorruptPair(id mpc.ID) {
-	// All rows: a cheat on one row passes half of the time, as it should.
-	for i := range v.peers[id].setup.Bob.K0 {
-		v.peers[id].setup.Bob.K0[i][0] ^= 1
+	// All trees: a cheat on one passes once in sixteen times, as it should.
+	for i := range v.peers[id].setup.Bob.Leaf {
+		v.peers[id].setup.Bob.Leaf[i][0][0] ^= 1
 	}
 }
 

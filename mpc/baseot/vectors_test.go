@@ -11,7 +11,7 @@ import (
 
 var update = flag.Bool("update", false, "write the vectors anew")
 
-const vectorsFile = "testdata/baseot-DKLS23-SECP256K1-B1.json"
+const vectorsFile = "testdata/baseot-DKLS23-SECP256K1-B4.json"
 
 // vector is one run. Randomness is SHAKE256 of the seed's ASCII bytes, read as a
 // stream. Everything else is hex; K0, K1 and K are 128 seeds, joined.
@@ -55,7 +55,7 @@ func makeVector(t *testing.T, bobRand, aliceRand string, inst Instance) vector {
 	b1, _ := m1.MarshalBinary()
 	b2, _ := m2.MarshalBinary()
 	return vector{
-		Suite: "DKLS23-SECP256K1-B1", PSID: hex.EncodeToString(inst.PSID[:]),
+		Suite: "DKLS23-SECP256K1-B4", PSID: hex.EncodeToString(inst.PSID[:]),
 		Sender: uint16(inst.Sender), Receiver: uint16(inst.Receiver),
 		BobRand: bobRand, AliRand: aliceRand,
 		Message1: hex.EncodeToString(b1), Message2: hex.EncodeToString(b2),

@@ -14,7 +14,6 @@ import (
 	"github.com/cofferhq/coffer/mpc/group/secp256k1"
 	"github.com/cofferhq/coffer/mpc/internal/mpctest"
 	"github.com/cofferhq/coffer/mpc/sharing"
-	"github.com/cofferhq/coffer/mpc/vole"
 )
 
 // cluster is a key with all pair setups, made once.
@@ -126,11 +125,4 @@ func lagrange(id mpc.ID) (*secp256k1.Scalar, error) {
 		return nil, err
 	}
 	return group.Secp256k1Scalar(l), nil
-}
-
-// Two packages name the suite: the pair setup and the sessions bind to one.
-func TestSuite(t *testing.T) {
-	if mpc.DKLS23Secp256k1 != vole.Suite {
-		t.Errorf("contexts are of suite %q, the VOLE of %q", mpc.DKLS23Secp256k1, vole.Suite)
-	}
 }

@@ -5,11 +5,11 @@ import (
 	"testing"
 
 	"github.com/cofferhq/coffer/mpc"
-	"github.com/cofferhq/coffer/mpc/baseot"
 	"github.com/cofferhq/coffer/mpc/dkls23"
 	"github.com/cofferhq/coffer/mpc/group/secp256k1"
 	"github.com/cofferhq/coffer/mpc/internal/mpctest"
 	"github.com/cofferhq/coffer/mpc/pair"
+	"github.com/cofferhq/coffer/mpc/pprf"
 )
 
 // vector is a whole signature; docs/spec/dkls23.md says how to reproduce it.
@@ -36,54 +36,56 @@ type vector struct {
 	Signature   mpctest.Hex                       `json:"signature_r_s_recid"`
 }
 
-// setupVector is one signer's setup with the other: 128 seeds of 16 bytes each.
+// setupVector is one signer's setup with the other: 32 trees of 16 leaves of 16
+// bytes each; Alice's leaf z of tree i is the leaf z ⊕ Δ_i, zeroes at z = 0.
 type setupVector struct {
-	Peer       mpc.ID      `json:"peer"`
-	BobK0      mpctest.Hex `json:"bob_k0"`
-	BobK1      mpctest.Hex `json:"bob_k1"`
-	AliceDelta mpctest.Hex `json:"alice_delta"`
-	AliceK     mpctest.Hex `json:"alice_k"`
-	Hash       mpctest.Hex `json:"hash"`
+	Peer        mpc.ID      `json:"peer"`
+	BobLeaves   mpctest.Hex `json:"bob_leaves"`
+	AliceDelta  mpctest.Hex `json:"alice_delta"`
+	AliceLeaves mpctest.Hex `json:"alice_leaves"`
+	Hash        mpctest.Hex `json:"hash"`
 }
 
 func newSetupVector(s *pair.Setup) setupVector {
 	v := setupVector{Peer: s.Peer, AliceDelta: s.Alice.Delta[:], Hash: s.Hash[:]}
-	for i := range s.Bob.K0 {
-		v.BobK0 = append(v.BobK0, s.Bob.K0[i][:]...)
-		v.BobK1 = append(v.BobK1, s.Bob.K1[i][:]...)
-		v.AliceK = append(v.AliceK, s.Alice.K[i][:]...)
+	for i := range s.Bob.Leaf {
+		for x := range s.Bob.Leaf[i] {
+			v.BobLeaves = append(v.BobLeaves, s.Bob.Leaf[i][x][:]...)
+			v.AliceLeaves = append(v.AliceLeaves, s.Alice.Leaf[i][x][:]...)
+		}
 	}
 	return v
 }
 
 // dealtSetups are setups as a dealer would make them: the vectors of signing do
-// not depend on how a pair comes to its base OTs (those are in mpc/pair).
+// not depend on how a pair comes to its trees (those are in mpc/pair).
 func dealtSetups(t *testing.T, a, b mpc.ID) mpctest.Setups {
 	t.Helper()
 	x, y := &pair.Setup{Self: a, Peer: b}, &pair.Setup{Self: b, Peer: a}
 	rand := mpctest.Reader("golden/setup")
 	for _, s := range [][2]*pair.Setup{{x, y}, {y, x}} {
-		bob, alice := new(baseot.SenderOutput), new(baseot.ReceiverOutput)
-		dealOTs(t, rand, bob, alice)
-		s[0].Bob, s[1].Alice = bob, alice
+		s[0].Bob, s[1].Alice = dealTrees(t, rand)
 	}
 	read(t, rand, x.Hash[:])
 	y.Hash = x.Hash
 	return mpctest.Setups{a: {b: x}, b: {a: y}}
 }
 
-// dealOTs makes the outputs of one direction: Δ, then k_{i,0} and k_{i,1}.
-func dealOTs(t *testing.T, rand io.Reader, bob *baseot.SenderOutput, alice *baseot.ReceiverOutput) {
+// dealTrees makes the trees of one direction: Δ, then leaf x of tree i.
+func dealTrees(t *testing.T, rand io.Reader) (*pprf.Full, *pprf.Punctured) {
 	t.Helper()
+	bob, alice := new(pprf.Full), new(pprf.Punctured)
 	read(t, rand, alice.Delta[:])
-	for i := range bob.K0 {
-		read(t, rand, bob.K0[i][:])
-		read(t, rand, bob.K1[i][:])
-		alice.K[i] = bob.K0[i]
-		if alice.Delta[i/8]>>(i%8)&1 == 1 {
-			alice.K[i] = bob.K1[i]
+	for i := range bob.Leaf {
+		for x := range bob.Leaf[i] {
+			read(t, rand, bob.Leaf[i][x][:])
+		}
+		block := int(alice.Delta[i/2]>>(4*(i%2))) & 15
+		for z := 1; z < pprf.Leaves; z++ {
+			alice.Leaf[i][z] = bob.Leaf[i][z^block]
 		}
 	}
+	return bob, alice
 }
 
 func read(t *testing.T, r io.Reader, b []byte) {

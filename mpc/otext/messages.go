@@ -1,10 +1,14 @@
 package otext
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/cofferhq/coffer/mpc/pprf"
+)
 
 // MessageSize is the length of an encoded Message for n signatures. The message
 // travels inside message 1 of package vole, which carries the version.
-func MessageSize(n int) int { return Rows*rowSize(n) + 16 + 32 }
+func MessageSize(n int) int { return pprf.Trees*rowSize(n) + 16 + 32 }
 
 // CheckBatch refuses a number of signatures outside 1 … MaxBatch.
 func CheckBatch(n int) error {
@@ -14,7 +18,7 @@ func CheckBatch(n int) error {
 	return nil
 }
 
-// Message is Bob's one message for n signatures: U, X = h(x), TH.
+// Message is Bob's one message for n signatures: U (32 rows), X = h(x), TH.
 type Message struct {
 	n  int
 	U  []byte // the rows, one after another
@@ -47,7 +51,7 @@ func DecodeMessage(b []byte, n int) (*Message, error) {
 	if len(b) != MessageSize(n) {
 		return nil, fmt.Errorf("OT extension message has %d bytes, want %d for a batch of %d", len(b), MessageSize(n), n)
 	}
-	k := Rows * rowSize(n)
+	k := pprf.Trees * rowSize(n)
 	m := &Message{n: n, U: b[:k:k]}
 	copy(m.X[:], b[k:])
 	copy(m.TH[:], b[k+16:])

@@ -7,7 +7,7 @@ import (
 	"io"
 	"slices"
 
-	"github.com/cofferhq/coffer/mpc/baseot"
+	"github.com/cofferhq/coffer/mpc/pprf"
 	"github.com/cofferhq/coffer/mpc/transcript"
 )
 
@@ -44,7 +44,7 @@ func (o *SenderOutput) Destroy() {
 
 // Receive is Bob, for n signatures in one extension. It draws β and the tail,
 // n·52 + 16 bytes in one read.
-func Receive(rand io.Reader, seeds *baseot.SenderOutput, dsid [32]byte, n int) (*ReceiverOutput, *Message, error) {
+func Receive(rand io.Reader, seeds *pprf.Full, dsid [32]byte, n int) (*ReceiverOutput, *Message, error) {
 	if err := CheckBatch(n); err != nil {
 		return nil, nil, err
 	}
@@ -53,21 +53,23 @@ func Receive(rand io.Reader, seeds *baseot.SenderOutput, dsid [32]byte, n int) (
 	if _, err := io.ReadFull(rand, xb); err != nil {
 		return nil, nil, fmt.Errorf("couldn't read randomness for the choices: %w", err)
 	}
-	x, u := newRow(n), newRow(n)
-	x.setBytes(xb, n)
-
-	m := &Message{n: n, U: make([]byte, Rows*rowSize(n))}
+	m := &Message{n: n, U: make([]byte, pprf.Trees*rowSize(n))}
 	t := newRows(n)
 	g := newPRG(&dsid, n)
 	defer g.destroy()
-	for i := range Rows {
-		g.expand(t[i], &seeds.K0[i]) // T_i
-		g.expand(u, &seeds.K1[i])    // T'_i
-		u.xor(t[i])
-		u.xor(x)
-		u.bytes(m.row(i), n)
+	for i := range pprf.Trees {
+		g.tree(i)
+		for leaf := range pprf.Leaves {
+			g.expand(leaf, &seeds.Leaf[i][leaf])
+		}
+		g.fold()
+		subtle.XORBytes(m.row(i), xb, g.leaf[0]) // U_i = u_i ⊕ x
+		for b := range depth {
+			t[depth*i+b].setBytes(g.leaf[1<<b], n)
+		}
 	}
-	h := newHash(&dsid, m)
+	h, x := newHash(&dsid, m), newRow(n)
+	x.setBytes(xb, n)
 	h.of(x).appendTo(m.X[:0])
 	hashes := make([]byte, 0, Rows*16)
 	for i := range t {
@@ -84,7 +86,7 @@ func Receive(rand io.Reader, seeds *baseot.SenderOutput, dsid [32]byte, n int) (
 }
 
 // Send is Alice. ErrCheck means that Bob is to be quarantined.
-func Send(seeds *baseot.ReceiverOutput, dsid [32]byte, m *Message) (*SenderOutput, error) {
+func Send(seeds *pprf.Punctured, dsid [32]byte, m *Message) (*SenderOutput, error) {
 	q, u := newRows(m.n), newRow(m.n)
 	defer q.destroy()
 	g := newPRG(&dsid, m.n)
@@ -92,16 +94,25 @@ func Send(seeds *baseot.ReceiverOutput, dsid [32]byte, m *Message) (*SenderOutpu
 	h := newHash(&dsid, m)
 	x := gfFromBytes(m.X[:])
 	hashes := make([]byte, 0, Rows*16)
-	for i := range Rows {
-		delta := -(uint64(seeds.Delta[i/8]>>(i%8)) & 1) // all ones or zero
+	for i := range pprf.Trees {
+		g.tree(i)
+		clear(g.leaf[0]) // x = Δ_i, which she lacks and which counts zero times
+		for leaf := 1; leaf < pprf.Leaves; leaf++ {
+			g.expand(leaf, &seeds.Leaf[i][leaf])
+		}
+		g.fold()
 		u.setBytes(m.row(i), m.n)
-		g.expand(q[i], &seeds.K[i])
-		q[i].xorMasked(u, delta)
-		// h(Q_i) ⊕ Δ_i·X is h(T_i) of an honest Bob.
-		v := h.of(q[i])
-		v.lo ^= x.lo & delta
-		v.hi ^= x.hi & delta
-		hashes = v.appendTo(hashes)
+		for b := range depth {
+			r := depth*i + b
+			delta := -(uint64(seeds.Delta[r/8]>>(r%8)) & 1) // all ones or zero
+			q[r].setBytes(g.leaf[1<<b], m.n)
+			q[r].xorMasked(u, delta)
+			// h(Q_r) ⊕ Δ_r·X is h(T_r) of an honest Bob.
+			v := h.of(q[r])
+			v.lo ^= x.lo & delta
+			v.hi ^= x.hi & delta
+			hashes = v.appendTo(hashes)
+		}
 	}
 	th := transcript.Sum(transcript.TagT, dsid[:], hashes)
 	clear(hashes)

@@ -9,30 +9,33 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/cofferhq/coffer/mpc/baseot"
+	"github.com/cofferhq/coffer/mpc/pprf"
 )
 
 func bit(b []byte, n int) int { return int(b[n/8]>>(n%8)) & 1 }
 
-// dealt returns base OTs as a trusted dealer would make them.
-func dealt(rand io.Reader) (*baseot.SenderOutput, *baseot.ReceiverOutput) {
-	s, r := new(baseot.SenderOutput), new(baseot.ReceiverOutput)
+// dealt returns trees as a trusted dealer would make them: Δ, then every leaf.
+func dealt(rand io.Reader) (*pprf.Full, *pprf.Punctured) {
+	s, r := new(pprf.Full), new(pprf.Punctured)
 	read := func(b []byte) {
 		if _, err := io.ReadFull(rand, b); err != nil {
 			panic(err)
 		}
 	}
 	read(r.Delta[:])
-	for i := range s.K0 {
-		read(s.K0[i][:])
-		read(s.K1[i][:])
-		r.K[i] = s.K0[i]
-		if bit(r.Delta[:], i) == 1 {
-			r.K[i] = s.K1[i]
+	for i := range s.Leaf {
+		for x := range s.Leaf[i] {
+			read(s.Leaf[i][x][:])
+		}
+		for z := 1; z < pprf.Leaves; z++ {
+			r.Leaf[i][z] = s.Leaf[i][z^block(r, i)]
 		}
 	}
 	return s, r
 }
+
+// block is Δ_i.
+func block(r *pprf.Punctured, i int) int { return int(r.Delta[i/2]>>(4*(i%2))) & 15 }
 
 func stream(seed uint64) io.Reader {
 	var b [32]byte

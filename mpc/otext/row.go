@@ -5,15 +5,17 @@ import (
 	"encoding/binary"
 
 	"github.com/cofferhq/coffer/mpc/baseot"
+	"github.com/cofferhq/coffer/mpc/pprf"
 	"github.com/cofferhq/coffer/mpc/transcript"
 )
 
 // Parameters of set B (docs/spec/ot-extension.md).
 const (
-	Rows     = baseot.N // κ_OT
-	Columns  = 416      // ξ, of one signature
-	Tail     = 128      // σ
-	MaxBatch = 128      // signatures in one extension
+	Rows     = baseot.N   // κ_OT: four rows of T for one of U
+	Columns  = 416        // ξ, of one signature
+	Tail     = 128        // σ
+	MaxBatch = 128        // signatures in one extension
+	depth    = pprf.Depth // k
 )
 
 // rowSize is the length of a row of n signatures: n·ξ + σ bits.
@@ -88,36 +90,6 @@ func (v row) xorMasked(a row, m uint64) {
 	for i := range v {
 		v[i] ^= a[i] & m
 	}
-}
-
-// prg expands seeds under one dsid: SHA-256 in counter mode, keyed by RO
-// (docs/spec/random-oracle.md).
-type prg struct {
-	in  [32 + 1 + baseot.SeedSize]byte
-	out []byte // whole blocks, at least a row
-	n   int
-}
-
-func newPRG(dsid *[32]byte, n int) *prg {
-	p := &prg{n: n, out: make([]byte, (rowSize(n)+sha256.Size-1)/sha256.Size*sha256.Size)}
-	k := transcript.Sum(transcript.TagPRG, dsid[:])
-	copy(p.in[:32], k[:])
-	return p
-}
-
-func (p *prg) expand(v row, seed *[baseot.SeedSize]byte) {
-	copy(p.in[33:], seed[:])
-	for c := range len(p.out) / sha256.Size {
-		p.in[32] = byte(c)
-		h := sha256.Sum256(p.in[:])
-		copy(p.out[sha256.Size*c:], h[:])
-	}
-	v.setBytes(p.out, p.n)
-}
-
-func (p *prg) destroy() {
-	clear(p.in[:])
-	clear(p.out)
 }
 
 // hash is h with its coefficients χ₁ … χ_M.

@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/cofferhq/coffer/mpc"
-	"github.com/cofferhq/coffer/mpc/baseot"
+	"github.com/cofferhq/coffer/mpc/pprf"
 )
 
 // The self-test's dsid is of one run and one direction.
@@ -69,11 +69,11 @@ func TestDestroyWipesTheSeeds(t *testing.T) {
 	}
 	s := l.s[0]
 	bob, alice := s.bob, s.alice
-	if *bob == (baseot.SenderOutput{}) || *alice == (baseot.ReceiverOutput{}) {
+	if *bob == (pprf.Full{}) || *alice == (pprf.Punctured{}) {
 		t.Fatal("there is nothing to wipe")
 	}
 	s.Destroy()
-	if *bob != (baseot.SenderOutput{}) || *alice != (baseot.ReceiverOutput{}) {
+	if *bob != (pprf.Full{}) || *alice != (pprf.Punctured{}) {
 		t.Error("Destroy left seeds behind")
 	}
 	if _, err := s.Setup(); err == nil {
@@ -83,7 +83,7 @@ func TestDestroyWipesTheSeeds(t *testing.T) {
 
 // What a setup remembers is bounded.
 func TestClaimIsBounded(t *testing.T) {
-	s := &Setup{Bob: new(baseot.SenderOutput), Alice: new(baseot.ReceiverOutput)}
+	s := &Setup{Bob: new(pprf.Full), Alice: new(pprf.Punctured)}
 	var dsid [32]byte
 	for n := range uint32(MaxUses) {
 		binary.BigEndian.PutUint32(dsid[:], n)

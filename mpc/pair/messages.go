@@ -7,6 +7,7 @@ import (
 	"github.com/cofferhq/coffer/mpc"
 	"github.com/cofferhq/coffer/mpc/baseot"
 	"github.com/cofferhq/coffer/mpc/group/secp256k1"
+	"github.com/cofferhq/coffer/mpc/pprf"
 	"github.com/cofferhq/coffer/mpc/vole"
 )
 
@@ -64,7 +65,7 @@ const (
 var messageSizes = [steps]int{
 	headerSize + 32 + baseot.Message1Size,
 	bodyAt + baseot.Message2Size,
-	bodyAt + vole.Message1Size(testSize),
+	bodyAt + pprf.MessageSize + vole.Message1Size(testSize),
 	bodyAt + vole.Message2Size(testSize) + 4*secp256k1.ScalarSize,
 	bodyAt + 32,
 }
@@ -99,6 +100,32 @@ func (m *message1) encode(w *wire.Writer) []byte {
 func (m *message1) decode(b []byte) error {
 	copy(m.Nonce[:], b[headerSize:])
 	return m.OT.UnmarshalBinary(b[headerSize+32:])
+}
+
+// message3 is Bob's trees and the VOLE's first message.
+type message3 struct {
+	Trees pprf.Message
+	VOLE  *vole.Message1
+}
+
+func (m *message3) encode() []byte {
+	b, _ := m.Trees.MarshalBinary()
+	v, _ := m.VOLE.MarshalBinary()
+	return append(b, v...)
+}
+
+// UnmarshalBinary decodes strictly.
+func (m *message3) UnmarshalBinary(b []byte) error {
+	n := pprf.MessageSize
+	if len(b) != n+vole.Message1Size(testSize) {
+		return fmt.Errorf("message 3 has a body of %d bytes, want %d", len(b), n+vole.Message1Size(testSize))
+	}
+	if err := m.Trees.UnmarshalBinary(b[:n]); err != nil {
+		return err
+	}
+	var err error
+	m.VOLE, err = vole.DecodeMessage1(b[n:], testSize)
+	return err
 }
 
 // message4 is the VOLE's second message, and Alice's inputs and shares of the

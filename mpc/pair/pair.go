@@ -8,6 +8,7 @@ import (
 	"github.com/cofferhq/coffer/mpc"
 	"github.com/cofferhq/coffer/mpc/baseot"
 	"github.com/cofferhq/coffer/mpc/group/secp256k1"
+	"github.com/cofferhq/coffer/mpc/pprf"
 	"github.com/cofferhq/coffer/mpc/transcript"
 	"github.com/cofferhq/coffer/mpc/vole"
 )
@@ -48,8 +49,9 @@ type Session struct {
 	nonce [32]byte
 	ot    *baseot.Sender
 	psid  [32]byte
-	bob   *baseot.SenderOutput
-	alice *baseot.ReceiverOutput
+	seeds *baseot.ReceiverOutput // of Alice, until her trees are there
+	bob   *pprf.Full
+	alice *pprf.Punctured
 	vole  *vole.Receiver
 	hash  [32]byte
 
@@ -215,40 +217,51 @@ func (s *Session) onKey(msg []byte) ([]byte, error) {
 		return nil, s.blame(err)
 	}
 	s.psid = s.newPSID(&m)
-	alice, t, err := baseot.Receive(s.rand, s.instance(s.cfg.Peer, s.cfg.Self), &m.OT)
+	seeds, t, err := baseot.Receive(s.rand, s.instance(s.cfg.Peer, s.cfg.Self), &m.OT)
 	if err != nil {
 		return nil, s.internal(err)
 	}
-	s.alice = alice
+	s.seeds = seeds
 	b, _ := t.MarshalBinary()
 	return s.send(2, s.frame(2, b)), nil
 }
 
-// onTransfer: seeds as Bob, then the VOLE's first message.
+// onTransfer: trees as Bob, then the VOLE's first message.
 func (s *Session) onTransfer(msg []byte) ([]byte, error) {
 	var t baseot.Message2
 	if err := decodeBody(msg, &t); err != nil {
 		return nil, s.blame(err)
 	}
-	var err error
-	if s.bob, err = s.ot.Finish(s.instance(s.cfg.Self, s.cfg.Peer), &t); err != nil {
+	inst := s.instance(s.cfg.Self, s.cfg.Peer)
+	seeds, err := s.ot.Finish(inst, &t)
+	if err != nil {
 		return nil, s.blame(err)
 	}
+	var trees *pprf.Message
+	s.bob, trees = pprf.Expand(inst, seeds)
+	seeds.Destroy()
 	r, m1, err := vole.Receive(s.rand, s.bob, s.testDSID(s.cfg.Self, s.cfg.Peer), testSize)
 	if err != nil {
 		return nil, s.internal(err)
 	}
 	s.vole = r
-	b, _ := m1.MarshalBinary()
-	return s.send(3, s.frame(3, b)), nil
+	m := message3{Trees: *trees, VOLE: m1}
+	return s.send(3, s.frame(3, m.encode())), nil
 }
 
-// onExtend: the VOLE as Alice with throw-away inputs, sent with her shares.
+// onExtend: trees as Alice, then the VOLE with throw-away inputs, sent with her
+// shares.
 func (s *Session) onExtend(msg []byte) ([]byte, error) {
-	m1, err := vole.DecodeMessage1(msg[bodyAt:], testSize)
-	if err != nil {
+	var in message3
+	if err := decodeBody(msg, &in); err != nil {
 		return nil, s.blame(err)
 	}
+	var err error
+	if s.alice, err = pprf.Puncture(s.instance(s.cfg.Peer, s.cfg.Self), s.seeds, &in.Trees); err != nil {
+		return nil, s.abort(mpc.Benign, fmt.Errorf("self-test of the trees: %w", err))
+	}
+	s.seeds.Destroy()
+	s.seeds = nil
 	var a [2]*secp256k1.Scalar
 	for w := range a {
 		a[w] = secp256k1.NewScalar()
@@ -256,7 +269,7 @@ func (s *Session) onExtend(msg []byte) ([]byte, error) {
 			return nil, s.internal(err)
 		}
 	}
-	c, m2, err := vole.Send(s.rand, s.alice, s.testDSID(s.cfg.Peer, s.cfg.Self), m1, [][2]*secp256k1.Scalar{a})
+	c, m2, err := vole.Send(s.rand, s.alice, s.testDSID(s.cfg.Peer, s.cfg.Self), in.VOLE, [][2]*secp256k1.Scalar{a})
 	if errors.Is(err, vole.ErrCheck) {
 		return nil, s.abort(mpc.Benign, fmt.Errorf("self-test of the OT extension: %w", err))
 	}
@@ -341,10 +354,11 @@ func (s *Session) fail(err error) {
 		s.dead = err
 	}
 	s.ot.Destroy()
+	s.seeds.Destroy()
 	s.bob.Destroy()
 	s.alice.Destroy()
 	s.vole.Destroy()
-	s.bob, s.alice, s.vole, s.held = nil, nil, nil, nil
+	s.seeds, s.bob, s.alice, s.vole, s.held = nil, nil, nil, nil, nil
 }
 
 // abort, blame and internal make the Abort of each class. A reader of randomness

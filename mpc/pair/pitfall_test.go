@@ -11,6 +11,7 @@ import (
 
 	"github.com/cofferhq/coffer/mpc"
 	"github.com/cofferhq/coffer/mpc/baseot"
+	"github.com/cofferhq/coffer/mpc/pprf"
 )
 
 // One vault with many peers, and with one peer again: every Δ is another.
@@ -83,9 +84,11 @@ func TestPitfall09_RunBindsContextAndBoot(t *testing.T) {
 		if other.Hash == base.Hash {
 			t.Errorf("another %s: the hash is the same", name)
 		}
-		for i := range baseot.N {
-			if other.Bob.K0[i] == base.Bob.K0[i] || other.Alice.K[i] == base.Alice.K[i] {
-				t.Errorf("another %s: seed %d is the same", name, i)
+		for i := range base.Bob.Leaf {
+			for x := range base.Bob.Leaf[i] {
+				if other.Bob.Leaf[i][x] == base.Bob.Leaf[i][x] || x > 0 && other.Alice.Leaf[i][x] == base.Alice.Leaf[i][x] {
+					t.Errorf("another %s: leaf %d of tree %d is the same", name, x, i)
+				}
 			}
 		}
 	}
@@ -138,7 +141,9 @@ func TestFailedSelfTestIsBenign(t *testing.T) {
 	sizes := messageSizes
 	for name, c := range map[string]struct{ step, at int }{
 		"T, first element": {2, -1}, // swapped below: two valid points
-		"U":                {3, bodyAt + 1},
+		"T of the trees":   {3, bodyAt + pprf.MessageSize - 32 - 1},
+		"S of the trees":   {3, bodyAt + pprf.MessageSize - 1},
+		"U":                {3, bodyAt + pprf.MessageSize + 1},
 		"TH":               {3, sizes[2] - 1},
 		"Ã":                {4, bodyAt + 1 + 31},
 		"μ":                {4, sizes[3] - 4*32 - 1},
@@ -214,7 +219,7 @@ func checkDead(t *testing.T, name string, l *link, err error) {
 		if s.dead == nil {
 			continue
 		}
-		if s.bob != nil || s.alice != nil || s.vole != nil {
+		if s.seeds != nil || s.bob != nil || s.alice != nil || s.vole != nil {
 			t.Errorf("%s: the dead session holds seeds", name)
 		}
 		if _, e := s.Setup(); !errors.Is(e, s.dead) {
@@ -256,7 +261,8 @@ func TestPitfall12_MalformedFieldsAreAttributed(t *testing.T) {
 		"a above q":        {4, messageSizes[3] - 4*32, 0xff},
 		"c above q":        {4, messageSizes[3] - 32, 0xff},
 		"base OT version":  {1, headerSize + 32, 9},
-		"VOLE version 1":   {3, bodyAt, 9},
+		"trees' version":   {3, bodyAt, 9},
+		"VOLE version 1":   {3, bodyAt + pprf.MessageSize, 9},
 		"VOLE version 2":   {4, bodyAt, 9},
 		"base OT version2": {2, bodyAt, 9},
 	} {
@@ -485,7 +491,7 @@ func TestClaim(t *testing.T) {
 	}
 	bob, alice := s.Bob, s.Alice
 	s.Destroy()
-	if *bob != (baseot.SenderOutput{}) || *alice != (baseot.ReceiverOutput{}) {
+	if *bob != (pprf.Full{}) || *alice != (pprf.Punctured{}) {
 		t.Error("Destroy left seeds behind")
 	}
 	if s.Claim([32]byte{3}) == nil {

@@ -6,9 +6,8 @@ import (
 	"fmt"
 
 	"github.com/cofferhq/coffer/mpc"
-	"github.com/cofferhq/coffer/mpc/baseot"
+	"github.com/cofferhq/coffer/mpc/pprf"
 	"github.com/cofferhq/coffer/mpc/transcript"
-	"github.com/cofferhq/coffer/mpc/vole"
 )
 
 const steps = 5
@@ -22,9 +21,9 @@ func digestOf(b []byte) digest { return sha256.Sum256(b) }
 // contains Hash. Not safe for concurrent use.
 type Setup struct {
 	Self, Peer mpc.ID
-	Bob        *baseot.SenderOutput   // with Self as Bob
-	Alice      *baseot.ReceiverOutput // with Self as Alice
-	Hash       [32]byte               // of the transcript, equal on both sides
+	Bob        *pprf.Full      // with Self as Bob
+	Alice      *pprf.Punctured // with Self as Alice
+	Hash       [32]byte        // of the transcript, equal on both sides
 
 	served map[[16]byte]struct{}
 }
@@ -60,7 +59,7 @@ func (s *Setup) Claim(dsid [32]byte) error {
 	return nil
 }
 
-// Destroy overwrites the seeds and Δ. The Setup cannot be used any more.
+// Destroy overwrites the leaves and Δ. The Setup cannot be used any more.
 func (s *Setup) Destroy() {
 	if s == nil {
 		return
@@ -100,7 +99,7 @@ func (s *Session) newPSID(peer *message1) [32]byte {
 	if hi.id < lo.id {
 		lo, hi = hi, lo
 	}
-	return transcript.Sum(transcript.TagPairSID, []byte(vole.Suite), s.cfg.Context[:],
+	return transcript.Sum(transcript.TagPairSID, []byte(mpc.DKLS23Secp256k1), s.cfg.Context[:],
 		transcript.Uint16(uint16(lo.id)), transcript.Uint16(uint16(hi.id)),
 		lo.boot[:], hi.boot[:], lo.nonce[:], hi.nonce[:], lo.y[:], hi.y[:])
 }

@@ -45,11 +45,16 @@ const (
 	TagBaseOTH   Tag = "bot-h" // hash to the group, both choices; in a DST
 	TagBaseOTS   Tag = "bot-s" // oblivious sampling of the group; in a DST
 
+	// Punctured trees.
+	TagGGM      Tag = "ggm"       // key of the node hash
+	TagGGMCheck Tag = "ggm-check" // hash of all check values
+
 	// OT extension and random VOLE.
 	TagChi    Tag = "chi"
 	TagT      Tag = "T"
 	TagPRG    Tag = "prg"
 	TagPad    Tag = "pad"
+	TagPadKey Tag = "pad-key" // cipher keys of the pads
 	TagGadget Tag = "gadget"
 	TagTheta  Tag = "theta"
 	TagMu     Tag = "mu"

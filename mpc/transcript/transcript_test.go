@@ -19,7 +19,7 @@ import (
 
 var update = flag.Bool("update", false, "write the vectors anew")
 
-const vectorsFile = "testdata/ro-DKLS23-SECP256K1-B1.json"
+const vectorsFile = "testdata/ro-DKLS23-SECP256K1-B4.json"
 
 // NIST SP 800-185, cSHAKE256 sample 3: the primitive under RO.
 func TestCSHAKESample(t *testing.T) {
@@ -129,7 +129,7 @@ func TestVectors(t *testing.T) {
 		{TagSID, 32, [][]byte{{}}},
 		{TagDSID, 32, [][]byte{{1}, {2, 3}}},
 		{TagChi, 64, [][]byte{make([]byte, 32), bytes.Repeat([]byte{0xff}, 200)}},
-		{TagGadget, 96, [][]byte{[]byte("DKLS23-SECP256K1-B1"), []byte("secp256k1")}},
+		{TagGadget, 96, [][]byte{[]byte("DKLS23-SECP256K1-B4"), []byte("secp256k1")}},
 	} {
 		v := vector{Tag: string(c.tag), Items: []string{}}
 		for _, x := range c.items {

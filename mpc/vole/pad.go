@@ -1,17 +1,21 @@
 package vole
 
 import (
+	"crypto/aes"
+	"crypto/cipher"
 	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/binary"
 	"sync"
 
+	"github.com/cofferhq/coffer/mpc"
 	"github.com/cofferhq/coffer/mpc/group/secp256k1"
 	"github.com/cofferhq/coffer/mpc/otext"
 	"github.com/cofferhq/coffer/mpc/transcript"
 )
 
-// Suite is the name that every context, gadget and vector carries.
-const Suite = "DKLS23-SECP256K1-B1"
+// suite is in the gadget.
+const suite = string(mpc.DKLS23Secp256k1)
 
 const (
 	xi    = otext.Columns // ξ
@@ -22,36 +26,72 @@ const (
 
 // gadget is g ∈ Z_q^ξ, a constant of the suite.
 var gadget = sync.OnceValue(func() []secp256k1.Scalar {
-	return transcript.Scalars(xi, transcript.TagGadget, []byte(Suite), []byte("secp256k1"))
+	return transcript.Scalars(xi, transcript.TagGadget, []byte(suite), []byte("secp256k1"))
 })
 
-// padder expands columns to four scalars each: SHA-256 in counter mode, keyed by
-// RO (docs/spec/random-oracle.md). One input is one compression.
+// padGroup is how many columns share a cipher key.
+const padGroup = 8
+
+const padBlocks = 48 * slots / aes.BlockSize
+
+// padder makes four scalars of a column: SHA-256, one compression keyed by RO,
+// gives (s, s'), and block b of the pad is AES_K(s ⊕ b) ⊕ s' under a public key
+// (docs/spec/random-oracle.md).
 type padder struct {
-	in  [32 + 4 + 1 + len(otext.Column{})]byte
-	out [6 * sha256.Size]byte
+	in    [32 + 4 + len(otext.Column{})]byte
+	key   [32]byte
+	group int
+	block cipher.Block
+	out   [padBlocks * aes.BlockSize]byte
 }
 
 func newPadder(dsid *[32]byte) *padder {
-	p := new(padder)
+	p := &padder{group: -1}
 	k := transcript.Sum(transcript.TagPad, dsid[:])
 	copy(p.in[:32], k[:])
+	p.key = transcript.Sum(transcript.TagPadKey, dsid[:])
 	return p
+}
+
+// rekey takes up the key of a group of columns.
+func (p *padder) rekey(group int) {
+	var in [36]byte
+	copy(in[:], p.key[:])
+	binary.BigEndian.PutUint32(in[32:], uint32(group))
+	k := sha256.Sum256(in[:])
+	b, err := aes.NewCipher(k[:16])
+	if err != nil {
+		panic("vole: " + err.Error()) // the key has the length that AES takes
+	}
+	p.group, p.block = group, b
 }
 
 // expand sets dst to the pad of column j, the global index of the extension: 48
 // bytes a scalar, never 32, whose reduction would be biased.
 func (p *padder) expand(dst *[slots]secp256k1.Scalar, j uint32, x *otext.Column) {
+	if g := int(j / padGroup); g != p.group {
+		p.rekey(g)
+	}
 	binary.BigEndian.PutUint32(p.in[32:36], j)
-	copy(p.in[37:], x[:])
-	for b := range 6 {
-		p.in[36] = byte(b)
-		h := sha256.Sum256(p.in[:])
-		copy(p.out[sha256.Size*b:], h[:])
+	copy(p.in[36:], x[:])
+	h := sha256.Sum256(p.in[:])
+	s0, s1 := binary.LittleEndian.Uint64(h[:]), binary.LittleEndian.Uint64(h[8:])
+	for b := range padBlocks {
+		binary.LittleEndian.PutUint64(p.out[16*b:], s0)
+		binary.LittleEndian.PutUint64(p.out[16*b+8:], s1^uint64(b)<<56) // the last byte
+	}
+	for b := range padBlocks {
+		q := p.out[16*b : 16*b+16]
+		p.block.Encrypt(q, q)
+	}
+	for b := range padBlocks {
+		q := p.out[16*b : 16*b+16]
+		subtle.XORBytes(q, q, h[16:])
 	}
 	for s := range dst {
 		dst[s].SetWide((*[48]byte)(p.out[48*s:]))
 	}
+	clear(h[:])
 }
 
 func (p *padder) destroy() {

@@ -2,7 +2,9 @@ package vole
 
 import (
 	"bytes"
+	"crypto/aes"
 	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
@@ -14,9 +16,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/cofferhq/coffer/mpc/baseot"
 	"github.com/cofferhq/coffer/mpc/group/secp256k1"
 	"github.com/cofferhq/coffer/mpc/otext"
+	"github.com/cofferhq/coffer/mpc/pprf"
 	"github.com/cofferhq/coffer/mpc/transcript"
 )
 
@@ -111,15 +113,24 @@ func TestPitfall16_WideReduction(t *testing.T) {
 		t.Fatal("bad q")
 	}
 	dsid := [32]byte{16}
-	key := transcript.Sum(transcript.TagPad, dsid[:])
+	key, keys := transcript.Sum(transcript.TagPad, dsid[:]), transcript.Sum(transcript.TagPadKey, dsid[:])
 	p := newPadder(&dsid)
 	for j := range uint32(50) {
 		x := otext.Column{byte(j), 15: 0x80}
+		in := append(key[:len(key):len(key)], binary.BigEndian.AppendUint32(nil, j)...)
+		h := sha256.Sum256(append(in, x[:]...))
+		k := sha256.Sum256(append(keys[:len(keys):len(keys)], binary.BigEndian.AppendUint32(nil, j/8)...))
+		block, err := aes.NewCipher(k[:16])
+		if err != nil {
+			t.Fatal(err)
+		}
 		var stream []byte
-		for b := range byte(6) {
-			in := append(key[:len(key):len(key)], binary.BigEndian.AppendUint32(nil, j)...)
-			h := sha256.Sum256(append(append(in, b), x[:]...))
-			stream = append(stream, h[:]...)
+		for b := range byte(12) {
+			c := bytes.Clone(h[:16])
+			c[15] ^= b
+			block.Encrypt(c, c)
+			subtle.XORBytes(c, c, h[16:])
+			stream = append(stream, c...)
 		}
 		var v [slots]secp256k1.Scalar
 		p.expand(&v, j, &x)
@@ -147,7 +158,7 @@ type exchange struct {
 	m2    *Message2
 	a     [][2]*secp256k1.Scalar
 	c     []C
-	seeds *baseot.ReceiverOutput
+	seeds *pprf.Punctured
 }
 
 func newExchange(t *testing.T, seed uint64) *exchange { return newBatch(t, seed, 1) }
@@ -382,7 +393,7 @@ func TestPitfall19_InconsistentInput(t *testing.T) {
 }
 
 // cheatInColumn is Send with Ã_{j,slot} one too high.
-func cheatInColumn(t *testing.T, rand io.Reader, seeds *baseot.ReceiverOutput, dsid [32]byte, m1 *Message1, a [2]*secp256k1.Scalar, j, slot int) *Message2 {
+func cheatInColumn(t *testing.T, rand io.Reader, seeds *pprf.Punctured, dsid [32]byte, m1 *Message1, a [2]*secp256k1.Scalar, j, slot int) *Message2 {
 	t.Helper()
 	q, err := otext.Send(seeds, dsid, (*otext.Message)(m1))
 	if err != nil {
@@ -442,7 +453,7 @@ func TestSendChecksFirst(t *testing.T) {
 func TestChi(t *testing.T) {
 	x := newExchange(t, 24)
 	want := secp256k1.NewScalar()
-	for j, g := range transcript.Scalars(416, transcript.TagGadget, []byte("DKLS23-SECP256K1-B1"), []byte("secp256k1")) {
+	for j, g := range transcript.Scalars(416, transcript.TagGadget, []byte("DKLS23-SECP256K1-B4"), []byte("secp256k1")) {
 		if x.out.Beta[j/8]>>(j%8)&1 == 1 {
 			want.Add(want, &g)
 		}

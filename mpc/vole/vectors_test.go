@@ -15,24 +15,25 @@ import (
 
 var update = flag.Bool("update", false, "write the vectors anew")
 
-const vectorsFile = "testdata/vole-DKLS23-SECP256K1-B1.json"
+const vectorsFile = "testdata/vole-DKLS23-SECP256K1-B4.json"
 
 // vector is one run of OT extension and VOLE. Randomness is SHAKE256 of the
 // seed's ASCII bytes, read as a stream; the stream of seeds_rand gives Δ (16
-// bytes), then for i = 0 … 127 k_{i,0} and k_{i,1} (16 bytes each), as a trusted
-// dealer would. Everything else is hex.
+// bytes), then for i = 0 … 31 and x = 0 … 15 the leaf x of tree i (16 bytes each),
+// as a trusted dealer would. The members a, chi, c and d have one entry for each
+// signature of the batch. Everything else is hex.
 type vector struct {
-	Suite     string    `json:"suite"`
-	SeedsRand string    `json:"seeds_rand"`
-	DSID      string    `json:"dsid"`
-	BobRand   string    `json:"bob_rand"`
-	AliceRand string    `json:"alice_rand"`
-	A         [2]string `json:"a"`
-	Message1  string    `json:"message1"`
-	Chi       string    `json:"chi"`
-	Message2  string    `json:"message2"`
-	C         [2]string `json:"c"`
-	D         [2]string `json:"d"`
+	Suite     string      `json:"suite"`
+	SeedsRand string      `json:"seeds_rand"`
+	DSID      string      `json:"dsid"`
+	BobRand   string      `json:"bob_rand"`
+	AliceRand string      `json:"alice_rand"`
+	A         [][2]string `json:"a"`
+	Message1  string      `json:"message1"`
+	Chi       []string    `json:"chi"`
+	Message2  string      `json:"message2"`
+	C         [][2]string `json:"c"`
+	D         [][2]string `json:"d"`
 }
 
 func shake(seed string) io.Reader {
@@ -46,18 +47,18 @@ func hexOf(s *secp256k1.Scalar) string {
 	return hex.EncodeToString(b[:])
 }
 
-func makeVector(t *testing.T, name string, a [2]*secp256k1.Scalar) vector {
+func makeVector(t *testing.T, name string, a ...[2]*secp256k1.Scalar) vector {
 	t.Helper()
 	v := vector{
-		Suite: Suite, SeedsRand: "vole seeds " + name, BobRand: "vole bob " + name, AliceRand: "vole alice " + name,
+		Suite: suite, SeedsRand: "vole seeds " + name, BobRand: "vole bob " + name, AliceRand: "vole alice " + name,
 	}
 	dsid := [32]byte{0xd5, 31: name[0]}
 	bobSeeds, aliceSeeds := dealt(shake(v.SeedsRand))
-	bob, m1, err := Receive(shake(v.BobRand), bobSeeds, dsid, 1)
+	bob, m1, err := Receive(shake(v.BobRand), bobSeeds, dsid, len(a))
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, m2, err := Send(shake(v.AliceRand), aliceSeeds, dsid, m1, [][2]*secp256k1.Scalar{a})
+	c, m2, err := Send(shake(v.AliceRand), aliceSeeds, dsid, m1, a)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,15 +66,17 @@ func makeVector(t *testing.T, name string, a [2]*secp256k1.Scalar) vector {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !holds(a, bob.Chi(0), c[0], d[0]) {
-		t.Fatal("c + d is not a·χ")
-	}
 	b1, _ := m1.MarshalBinary()
 	b2, _ := m2.MarshalBinary()
 	v.DSID, v.Message1, v.Message2 = hex.EncodeToString(dsid[:]), hex.EncodeToString(b1), hex.EncodeToString(b2)
-	v.Chi = hexOf(bob.Chi(0))
-	for w := range a {
-		v.A[w], v.C[w], v.D[w] = hexOf(a[w]), hexOf(&c[0][w]), hexOf(&d[0][w])
+	for k := range a {
+		if !holds(a[k], bob.Chi(k), c[k], d[k]) {
+			t.Fatalf("signature %d: c + d is not a·χ", k)
+		}
+		v.Chi = append(v.Chi, hexOf(bob.Chi(k)))
+		v.A = append(v.A, [2]string{hexOf(a[k][0]), hexOf(a[k][1])})
+		v.C = append(v.C, [2]string{hexOf(&c[k][0]), hexOf(&c[k][1])})
+		v.D = append(v.D, [2]string{hexOf(&d[k][0]), hexOf(&d[k][1])})
 	}
 	return v
 }
@@ -82,9 +85,14 @@ func makeVector(t *testing.T, name string, a [2]*secp256k1.Scalar) vector {
 // new suite name.
 func TestVectors(t *testing.T) {
 	minusOne := secp256k1.NewScalar().Negate(secp256k1.NewScalar().SetUint64(1))
+	var batch [][2]*secp256k1.Scalar
+	for _, k := range []string{"0", "1", "2"} {
+		batch = append(batch, [2]*secp256k1.Scalar{scalar(t, shake("vole batch a0 "+k)), scalar(t, shake("vole batch a1 "+k))})
+	}
 	got, err := json.MarshalIndent([]vector{
 		makeVector(t, "1", [2]*secp256k1.Scalar{scalar(t, shake("vole a0 1")), scalar(t, shake("vole a1 1"))}),
 		makeVector(t, "2", [2]*secp256k1.Scalar{secp256k1.NewScalar(), minusOne}),
+		makeVector(t, "3", batch...),
 	}, "", " ")
 	if err != nil {
 		t.Fatal(err)

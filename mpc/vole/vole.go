@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/cofferhq/coffer/mpc/baseot"
 	"github.com/cofferhq/coffer/mpc/group/secp256k1"
 	"github.com/cofferhq/coffer/mpc/otext"
+	"github.com/cofferhq/coffer/mpc/pprf"
 )
 
 // ErrCheck: the peer's message fails a consistency check. One bit of a secret or
@@ -33,7 +33,7 @@ type Receiver struct {
 
 // Receive is Bob: it draws his choices β for n signatures and makes message 1.
 // seeds are his of the pair setup; dsid names this direction and use, once.
-func Receive(rand io.Reader, seeds *baseot.SenderOutput, dsid [32]byte, n int) (*Receiver, *Message1, error) {
+func Receive(rand io.Reader, seeds *pprf.Full, dsid [32]byte, n int) (*Receiver, *Message1, error) {
 	out, m, err := otext.Receive(rand, seeds, dsid, n)
 	if err != nil {
 		return nil, nil, err
@@ -132,7 +132,7 @@ func columnsOf(out *otext.ReceiverOutput, m *Message2, theta *coefficients, pads
 // Send is Alice: it checks Bob's message and answers it for her inputs a, one
 // pair for every signature. seeds are hers of the pair setup. ErrCheck means that
 // Bob is to be quarantined; then nothing was drawn.
-func Send(rand io.Reader, seeds *baseot.ReceiverOutput, dsid [32]byte, m1 *Message1, a [][ell]*secp256k1.Scalar) ([]C, *Message2, error) {
+func Send(rand io.Reader, seeds *pprf.Punctured, dsid [32]byte, m1 *Message1, a [][ell]*secp256k1.Scalar) ([]C, *Message2, error) {
 	if m1.N() != len(a) {
 		return nil, nil, fmt.Errorf("VOLE message 1 of a batch of %d, want %d", m1.N(), len(a))
 	}
@@ -165,7 +165,7 @@ func Send(rand io.Reader, seeds *baseot.ReceiverOutput, dsid [32]byte, m1 *Messa
 }
 
 // cells fills in Ã and returns all α⁰.
-func cells(m2 *Message2, q *otext.SenderOutput, seeds *baseot.ReceiverOutput, dsid *[32]byte, in []inputs) [][slots]secp256k1.Scalar {
+func cells(m2 *Message2, q *otext.SenderOutput, seeds *pprf.Punctured, dsid *[32]byte, in []inputs) [][slots]secp256k1.Scalar {
 	pads := newPadder(dsid)
 	defer pads.destroy()
 	alpha := make([][slots]secp256k1.Scalar, len(q.Q)) // α⁰

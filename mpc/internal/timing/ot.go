@@ -8,6 +8,7 @@ import (
 	"github.com/cofferhq/coffer/mpc/baseot"
 	"github.com/cofferhq/coffer/mpc/group/secp256k1"
 	"github.com/cofferhq/coffer/mpc/otext"
+	"github.com/cofferhq/coffer/mpc/pprf"
 	"github.com/cofferhq/coffer/mpc/vole"
 )
 
@@ -46,16 +47,17 @@ func baseOTChoice() (func(int, int), func(), error) {
 	}, nil
 }
 
-// deal makes the outputs of base OTs, with the Δ of a class.
-func deal(r *rand.ChaCha8, class int) (*baseot.SenderOutput, *baseot.ReceiverOutput) {
-	bob, alice := new(baseot.SenderOutput), new(baseot.ReceiverOutput)
+// deal makes the trees of a pair, with the Δ of a class.
+func deal(r *rand.ChaCha8, class int) (*pprf.Full, *pprf.Punctured) {
+	bob, alice := new(pprf.Full), new(pprf.Punctured)
 	secretOf(class, r, alice.Delta[:])
-	for i := range baseot.N {
-		_, _ = r.Read(bob.K0[i][:])
-		_, _ = r.Read(bob.K1[i][:])
-		alice.K[i] = bob.K0[i]
-		if alice.Delta[i/8]>>(i%8)&1 == 1 {
-			alice.K[i] = bob.K1[i]
+	for i := range bob.Leaf {
+		for x := range bob.Leaf[i] {
+			_, _ = r.Read(bob.Leaf[i][x][:])
+		}
+		block := int(alice.Delta[i/2]>>(4*(i%2))) & 15
+		for z := 1; z < pprf.Leaves; z++ {
+			alice.Leaf[i][z] = bob.Leaf[i][z^block]
 		}
 	}
 	return bob, alice
@@ -64,7 +66,7 @@ func deal(r *rand.ChaCha8, class int) (*baseot.SenderOutput, *baseot.ReceiverOut
 // extensionDelta is Alice of the OT extension.
 func extensionDelta() (func(int, int), func(), error) {
 	dsid := [32]byte{1}
-	var seeds [2][variants]*baseot.ReceiverOutput
+	var seeds [2][variants]*pprf.Punctured
 	var messages [2][variants]*otext.Message
 	for class := range seeds {
 		for v := range seeds[class] {
@@ -77,7 +79,7 @@ func extensionDelta() (func(int, int), func(), error) {
 			seeds[class][v], messages[class][v] = alice, m
 		}
 	}
-	var in baseot.ReceiverOutput
+	var in pprf.Punctured
 	var m otext.Message
 	return func(class, v int) { in, m = *seeds[class][v], *messages[class][v] }, func() {
 		if _, err := otext.Send(&in, dsid, &m); err != nil {
@@ -94,7 +96,7 @@ func one() [][2]*secp256k1.Scalar {
 // voleDelta is Alice of the VOLE: extension, check, both pads of every column.
 func voleDelta() (func(int, int), func(), error) {
 	dsid := [32]byte{1}
-	var seeds [2][variants]*baseot.ReceiverOutput
+	var seeds [2][variants]*pprf.Punctured
 	var messages [2][variants]*vole.Message1
 	for class := range seeds {
 		for v := range seeds[class] {
@@ -107,7 +109,7 @@ func voleDelta() (func(int, int), func(), error) {
 			seeds[class][v], messages[class][v] = alice, m
 		}
 	}
-	var in baseot.ReceiverOutput
+	var in pprf.Punctured
 	var m vole.Message1
 	r, a := source(7), one()
 	return func(class, v int) { in, m = *seeds[class][v], *messages[class][v] }, func() {
