@@ -13,6 +13,15 @@
 //	Round3(R2) → the final share
 //	Combine(final shares) → a signature, verified by a verifier that is not ours
 //
+// A Batch makes many signatures in one such session. A Presigning makes
+// presignatures: the same rounds before any request is known, so that two small
+// messages are left to exchange when it is (docs/spec/dkls23-presign.md):
+//
+//	Presigning: Round0 … Round3 → presignatures, kept in a Pool or by the caller
+//	Open(presignature, request) → Online
+//	Round0 → A; Round1(A) → the echo, from three signers on; Round2 → the final share
+//	CombineOnline(final shares) → a signature, verified likewise
+//
 // Each broadcast carries an attachment of the caller's, bound by the echo hash;
 // the Attachment functions read it before the round is run.
 //
@@ -20,5 +29,7 @@
 // demands of the caller is in its *mpc.Abort (docs/spec/aborts.md). The package
 // does NOT make anything durable: "final share authorised" is the caller's
 // record, written before the final share leaves, and so is a quarantine. It does
-// not remember sessions across a restart; pair setups do not survive one either.
+// not remember sessions across a restart; neither pair setups nor presignatures
+// survive one. It does not derive: that a path leads to its tweak is the caller's.
+// It reads no clock: who uses a presignature says what time it is.
 package dkls23
