@@ -20,6 +20,17 @@ func (k *KeyShare) Certified() bool { return k.private().active }
 // (mpc/lifecycle) turns it into one that does.
 func (k *KeyShare) Dormant() bool { return k.private().dormant }
 
+// CheckActive says why the share may not sign, or nil.
+func (k *KeyShare) CheckActive() error {
+	switch {
+	case k.Active():
+		return nil
+	case k.Certified():
+		return errors.New("key share is dormant: it was repaired, restored or imported, and signs after the next refresh or reshare only")
+	}
+	return errors.New("key share is pending: its certificate lacks signatures, see KeyShare.Activate")
+}
+
 // Rebuild makes the dormant share of a party from the certificate of its epoch,
 // the secret and the chain code. It is pending until Activate, and does not sign
 // after it either.

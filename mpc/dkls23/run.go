@@ -180,7 +180,7 @@ func checkSigners(key *dkg.KeyShare, signers []mpc.ID) error {
 		return err
 	}
 	if !key.Active() {
-		return errors.New("key share is pending: its certificate lacks signatures, see KeyShare.Activate")
+		return key.CheckActive()
 	}
 	if err := sharing.CheckIDs(signers); err != nil {
 		return err

@@ -107,7 +107,7 @@ func (x *Package) signer(key *dkg.KeyShare) error {
 	case key == nil:
 		return errors.New("no key share")
 	case !key.Active():
-		return errors.New("key share is pending: its certificate lacks signatures, see KeyShare.Activate")
+		return key.CheckActive()
 	case key.Suite != x.key.Suite:
 		return fmt.Errorf("key share is of suite %q, the package of %q", string(key.Suite), string(x.key.Suite))
 	case key.KeyID != x.key.KeyID:

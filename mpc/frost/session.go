@@ -237,7 +237,7 @@ func newSession(cfg Config, rand io.Reader) (*Session, error) {
 	case k == nil:
 		return nil, errors.New("no key share")
 	case !k.Active():
-		return nil, errors.New("key share is pending: its certificate lacks signatures, see KeyShare.Activate")
+		return nil, k.CheckActive()
 	case rand == nil:
 		return nil, errors.New("no source of randomness")
 	case cfg.Purpose != k.Purpose:

@@ -79,7 +79,10 @@ func run() error {
 	if err := presigned(line); err != nil {
 		return err
 	}
-	return schnorr(line)
+	if err := schnorr(line); err != nil {
+		return err
+	}
+	return epochs(line)
 }
 
 func yardstick() float64 {
