@@ -71,34 +71,53 @@ func TestCertificateIsCompleteWithAllSignatures(t *testing.T) {
 }
 
 func TestKeyShareEncoding(t *testing.T) {
-	keys, _, err := mpctest.Keys("encoding", mpctest.IDs(3), 2)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b := keys[2].Encode()
-	k, err := dkg.DecodeKeyShare(b)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(k.Encode(), b) || !k.Active() {
-		t.Error("share does not survive its encoding")
-	}
-	// A share of another party, a flipped public key, a truncated file.
-	for name, bad := range map[string][]byte{
-		"share":      mpctest.Flip(b, len(b)-4-64-1),
-		"truncated":  b[:len(b)-1],
-		"longer":     append(slices.Clone(b), 0),
-		"suite":      mpctest.Flip(b, 6),
-		"public key": mpctest.Flip(b, bytes.Index(b, keyBytes(keys[2]))),
-	} {
-		if _, err := dkg.DecodeKeyShare(bad); err == nil {
-			t.Errorf("%s: decodes", name)
+	onEachSuite(t, func(t *testing.T, l *layout) {
+		keys, _, err := mpctest.KeysOf(l.suite, "encoding", mpctest.IDs(3), 2)
+		if err != nil {
+			t.Fatal(err)
 		}
+		b := keys[2].Encode()
+		k, err := dkg.DecodeKeyShare(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(k.Encode(), b) || !k.Active() || k.Suite != l.suite || k.Curve() != l.curve() {
+			t.Error("share does not survive its encoding")
+		}
+		// A share of another party, a flipped public key, a truncated file.
+		at := bytes.LastIndex(b, keys[2].Share().Encode())
+		for name, bad := range map[string][]byte{
+			"share":         mpctest.Put(b, at, keys[1].Share().Encode()),
+			"share + q":     mpctest.Put(b, at, bytes.Repeat([]byte{0xff}, 32)),
+			"truncated":     b[:len(b)-1],
+			"longer":        append(slices.Clone(b), 0),
+			"suite":         mpctest.Flip(b, 6),
+			"public key":    mpctest.Put(b, bytes.Index(b, keyBytes(keys[2])), keys[2].PublicShares[1].Encode()),
+			"another curve": otherSuite(b, l.suite),
+		} {
+			if _, err := dkg.DecodeKeyShare(bad); err == nil {
+				t.Errorf("%s: decodes", name)
+			}
+		}
+		k.Destroy()
+		if k.Share().IsZero() != 1 || k.ChainCode() != [32]byte{} || k.Active() {
+			t.Error("secrets are left after Destroy")
+		}
+		if l.suite.ZeroShares() && seed(t, k, 1) != [32]byte{} {
+			t.Error("seeds are left after Destroy")
+		}
+	})
+}
+
+// otherSuite puts the name of a suite on another curve, and of another length,
+// into an encoding that begins with version and suite.
+func otherSuite(b []byte, suite mpc.Suite) []byte {
+	other := mpc.FROSTEd25519
+	if suite == other {
+		other = mpc.FROSTSecp256k1
 	}
-	k.Destroy()
-	if k.Share().IsZero() != 1 || k.ChainCode() != [32]byte{} || seed(t, k, 1) != [32]byte{} || k.Active() {
-		t.Error("secrets are left after Destroy")
-	}
+	out := binary.BigEndian.AppendUint32(slices.Clone(b[:1]), uint32(len(other)))
+	return append(append(out, other...), b[1+4+len(suite):]...)
 }
 
 func keyBytes(k *dkg.KeyShare) []byte {
@@ -183,6 +202,8 @@ func TestRandomnessFails(t *testing.T) {
 // Parties that do not agree on what they make part before anything is drawn.
 func TestDifferentInputsAreBenign(t *testing.T) {
 	for name, edit := range map[string]func(*dkg.Config){
+		"suite":      func(c *dkg.Config) { c.Suite = mpc.FROSTSecp256k1 },
+		"curve":      func(c *dkg.Config) { c.Suite = mpc.FROSTEd25519 },
 		"purpose":    func(c *dkg.Config) { c.Purpose = "schnorr" },
 		"threshold":  func(c *dkg.Config) { c.Threshold = 3 },
 		"attempt":    func(c *dkg.Config) { c.AttemptID[3] ^= 1 },
@@ -213,6 +234,8 @@ func TestDifferentInputsAreBenign(t *testing.T) {
 
 func TestConfigIsChecked(t *testing.T) {
 	for name, edit := range map[string]func(*dkg.Config){
+		"no suite":           func(c *dkg.Config) { c.Suite = "" },
+		"unknown suite":      func(c *dkg.Config) { c.Suite = "DKLS23-SECP256K1-B" },
 		"no purpose":         func(c *dkg.Config) { c.Purpose = "" },
 		"long purpose":       func(c *dkg.Config) { c.Purpose = strings.Repeat("x", 65) },
 		"no Sign":            func(c *dkg.Config) { c.Sign = nil },
@@ -323,34 +346,39 @@ func flat(c *dkg.Certificate) {
 
 // Key shares that do not add up, each of the right length.
 func TestKeyShareMustBeConsistent(t *testing.T) {
-	keys, _, err := mpctest.Keys("consistent", mpctest.IDs(3), 2)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b := keys[2].Encode()
-	offState := 1 + 4 + len(mpc.DKLS23Secp256k1) + 4 + len(mpctest.Purpose)
-	offID := offState + 1 + 32 + 8
-	seeds := len(b) - 2*32
-	publicShare := func(id mpc.ID) int {
-		return bytes.Index(b, keys[2].PublicShares[id].Encode())
-	}
-	key := keyBytes(keys[2])
-	for name, bad := range map[string][]byte{
-		"state 0":         mpctest.Put(b, offState, []byte{0}),
-		"state 3":         mpctest.Put(b, offState, []byte{3}),
-		"count of seeds":  mpctest.Put(b, seeds-4, []byte{0, 0, 0, 1}),
-		"another party":   mpctest.Put(b, offID, []byte{0, 3}),
-		"stranger":        mpctest.Put(b, offID, []byte{0, 9}),
-		"stranger, seeds": append(mpctest.Put(b, offID, []byte{0, 9}), make([]byte, 32)...),
-		"threshold 1":     mpctest.Put(b, offID+2, []byte{0, 1}),
-		"threshold 4":     mpctest.Put(b, offID+2, []byte{0, 4}),
-		"X of a peer":     mpctest.Put(b, publicShare(1), key),
-		"X of the last":   mpctest.Put(b, publicShare(3), key),
-	} {
-		if _, err := dkg.DecodeKeyShare(bad); err == nil {
-			t.Errorf("%s: decodes", name)
+	onEachSuite(t, func(t *testing.T, l *layout) {
+		keys, _, err := mpctest.KeysOf(l.suite, "consistent", mpctest.IDs(3), 2)
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
+		b := keys[2].Encode()
+		offState := 1 + 4 + len(l.suite) + 4 + len(mpctest.Purpose)
+		offID := offState + 1 + 32 + 8
+		publicShare := func(id mpc.ID) int { return bytes.Index(b, keys[2].PublicShares[id].Encode()) }
+		key := keyBytes(keys[2])
+		cases := map[string][]byte{
+			"state 0":       mpctest.Put(b, offState, []byte{0}),
+			"state 200":     mpctest.Put(b, offState, []byte{200}),
+			"another party": mpctest.Put(b, offID, []byte{0, 3}),
+			"stranger":      mpctest.Put(b, offID, []byte{0, 9}),
+			"threshold 1":   mpctest.Put(b, offID+2, []byte{0, 1}),
+			"threshold 4":   mpctest.Put(b, offID+2, []byte{0, 4}),
+			"X of a peer":   mpctest.Put(b, publicShare(1), key),
+			"X of the last": mpctest.Put(b, publicShare(3), key),
+			"purpose":       mpctest.Put(b, offState-4-len(mpctest.Purpose), []byte{0, 0, 0, 0}),
+		}
+		if l.suite.ZeroShares() {
+			cases["count of seeds"] = mpctest.Put(b, len(b)-2*32-4, []byte{0, 0, 0, 1})
+			cases["stranger, seeds"] = append(mpctest.Put(b, offID, []byte{0, 9}), make([]byte, 32)...)
+		} else {
+			cases["seeds of nobody"] = append(slices.Clone(b), 0, 0, 0, 0)
+		}
+		for name, bad := range cases {
+			if _, err := dkg.DecodeKeyShare(bad); err == nil {
+				t.Errorf("%s: decodes", name)
+			}
+		}
+	})
 }
 
 func TestSessionIsUnprintable(t *testing.T) {

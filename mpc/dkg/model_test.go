@@ -94,21 +94,22 @@ func TestModelEvidence(t *testing.T) {
 	m := mpctest.LoadModel(t, modelFile)
 	d, verify := modelRun(t, m)
 	const from, to mpc.ID = 7, 1
+	l := layoutOf(mpc.DKLS23Secp256k1)
 	offVector, vector := mpctest.OffEchoBody+4, make([][]byte, m.Threshold)
 	for k := range vector {
 		vector[k] = d.Broadcast[2][from][offVector+33*k:][:33]
 	}
 	message := slices.Clone(d.Private[from][to])
 	share := secp256k1.NewScalar()
-	if err := share.SetBytes(message[offShare : offShare+32]); err != nil {
+	if err := share.SetBytes(message[l.share : l.share+32]); err != nil {
 		t.Fatal(err)
 	}
 	wrong := share.Add(share, secp256k1.NewScalar().SetUint64(1)).Bytes()
-	copy(message[offShare:], wrong[:])
+	copy(message[l.share:], wrong[:])
 	feldman, sid := transcript.Sum(transcript.TagDKGFeldman, vector...), d.Sessions[to].SID()
 	digest := transcript.Sum(transcript.TagDKGShare, sid[:],
 		binary.BigEndian.AppendUint16(nil, uint16(from)), binary.BigEndian.AppendUint16(nil, uint16(to)), wrong[:], feldman[:])
-	copy(message[offSeedEnd+4:], ed25519.Sign(ed25519.NewKeyFromSeed(m.SessionSeeds[from]), digest[:]))
+	copy(message[l.signature+4:], ed25519.Sign(ed25519.NewKeyFromSeed(m.SessionSeeds[from]), digest[:]))
 	d.Private[from][to] = message
 
 	_, err := d.Finish(to)

@@ -2,10 +2,14 @@ package mpctest
 
 import (
 	"encoding/binary"
+	"encoding/hex"
 	"slices"
 	"testing"
 
+	"filippo.io/edwards25519"
+
 	"github.com/cofferhq/coffer/mpc"
+	"github.com/cofferhq/coffer/mpc/group"
 )
 
 // Offsets of the header's fields (docs/spec/session.md).
@@ -62,6 +66,39 @@ func WantStep(t testing.TB, err error, step string) {
 	t.Helper()
 	if a := mpc.AsAbort(err); a == nil || a.Step != step {
 		t.Errorf("got %v, want an abort at %q", err, step)
+	}
+}
+
+// BadPointsOf are encodings of the length of a curve's points that are none.
+func BadPointsOf(c group.Curve) map[string][]byte {
+	if c == group.Secp256k1() {
+		return BadPoints()
+	}
+	bytes32 := func(first, middle, last byte) []byte {
+		b := make([]byte, 32)
+		for i := range b {
+			b[i] = middle
+		}
+		b[0], b[31] = first, last
+		return b
+	}
+	t8, _ := hex.DecodeString("c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a") // order 8
+	mixed, err := edwards25519.NewIdentityPoint().SetBytes(t8)
+	if err != nil {
+		panic(err)
+	}
+	return map[string][]byte{
+		"identity":                    bytes32(1, 0, 0),
+		"identity with a sign":        bytes32(1, 0, 0x80),
+		"identity, y = p + 1":         bytes32(0xee, 0xff, 0x7f),
+		"order 2":                     bytes32(0xec, 0xff, 0x7f),
+		"order 4":                     bytes32(0, 0, 0),
+		"order 4, y = p":              bytes32(0xed, 0xff, 0x7f),
+		"order 8":                     t8,
+		"generator plus a small part": mixed.Add(mixed, edwards25519.NewGeneratorPoint()).Bytes(),
+		"y = p + 3":                   bytes32(0xf0, 0xff, 0x7f),
+		"off the curve":               bytes32(2, 0, 0),
+		"all ones":                    bytes32(0xff, 0xff, 0xff),
 	}
 }
 
