@@ -36,6 +36,7 @@ func TestPitfall26_EveryItemOfTheDSIDIsBound(t *testing.T) {
 	for name, d := range map[string][32]byte{
 		"nothing": dsid(1, 2, 1, 2, 0), "session": dsid(9, 2, 1, 2, 0), "setup": dsid(1, 9, 1, 2, 0),
 		"direction": dsid(1, 2, 2, 1, 0), "peer": dsid(1, 2, 1, 3, 0), "slot": dsid(1, 2, 1, 2, 1),
+		"peer as bob": dsid(1, 2, 3, 1, 0), // beside "direction", 2 as bob
 	} {
 		if other, ok := seen[d]; ok {
 			t.Errorf("%s and %s give one dsid", name, other)
