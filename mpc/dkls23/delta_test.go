@@ -12,7 +12,7 @@ import (
 func TestPitfall30_EveryItemOfDeltaIsBound(t *testing.T) {
 	delta := func(edit func(*Online)) [32]byte {
 		o := &Online{
-			m:      &material{id: [32]byte{1}, self: 1, signers: []mpc.ID{1, 2}, total: secp256k1.Generator()},
+			m:      &material{id: [32]byte{1}, self: 1, signers: []mpc.ID{1, 2}, encoded: [33]byte{2, 7}},
 			item:   item{h: secp256k1.NewScalar().SetUint64(2), tweak: secp256k1.NewScalar().SetUint64(3), job: [32]byte{4}},
 			nonce:  [32]byte{5},
 			bodies: map[mpc.ID]*bodyA{2: {nonce: [32]byte{6}}},
@@ -22,8 +22,8 @@ func TestPitfall30_EveryItemOfDeltaIsBound(t *testing.T) {
 	}
 	seen := map[[32]byte]string{delta(func(*Online) {}): "nothing"}
 	for name, edit := range map[string]func(*Online){
-		"R":            func(o *Online) { o.m.total.Double(o.m.total) },
-		"child key":    func(o *Online) { o.childKey[0] = 9 },
+		"R":            func(o *Online) { o.m.encoded[1] = 9 },
+		"child key":    func(o *Online) { o.child[0] = 9 },
 		"message":      func(o *Online) { o.item.h.SetUint64(9) },
 		"tweak":        func(o *Online) { o.item.tweak.SetUint64(9) },
 		"signers":      func(o *Online) { o.m.signers = []mpc.ID{1, 3}; o.bodies[3] = o.bodies[2] },

@@ -8,6 +8,7 @@ import (
 
 	"github.com/cofferhq/coffer/mpc"
 	"github.com/cofferhq/coffer/mpc/dkls23"
+	"github.com/cofferhq/coffer/mpc/group"
 	"github.com/cofferhq/coffer/mpc/internal/mpctest"
 	"github.com/cofferhq/coffer/mpc/pair"
 )
@@ -252,11 +253,11 @@ func TestBatchShareForm(t *testing.T) {
 	}
 	fewer := *m.Final[2]
 	fewer.Slots = fewer.Slots[:1]
-	_, err = dkls23.CombineBatch(c.keys[1].PublicKey, m.Signers, m.Items, []*dkls23.BatchShare{m.Final[1], &fewer})
+	_, err = dkls23.CombineBatch(group.Secp256k1Point(c.keys[1].PublicKey), m.Signers, m.Items, []*dkls23.BatchShare{m.Final[1], &fewer})
 	mpctest.WantAbort(t, err, mpc.Benign)
 	more := *m.Final[2]
 	more.Slots = append(append([]dkls23.SlotShare(nil), more.Slots...), more.Slots[0])
-	_, err = dkls23.CombineBatch(c.keys[1].PublicKey, m.Signers, m.Items, []*dkls23.BatchShare{m.Final[1], &more})
+	_, err = dkls23.CombineBatch(group.Secp256k1Point(c.keys[1].PublicKey), m.Signers, m.Items, []*dkls23.BatchShare{m.Final[1], &more})
 	mpctest.WantAbort(t, err, mpc.Benign)
 }
 
@@ -284,7 +285,7 @@ func TestOnlineForm(t *testing.T) {
 	v1, v2, other := open(dkls23.Delayed, 2), open(dkls23.Full, 2), open(dkls23.Full, 2)
 	combine := func(shares ...*dkls23.OnlineShare) error {
 		cfg := v2.Configs[1]
-		_, err := dkls23.CombineOnline(cfg.Key.PublicKey, ids, v2.Sessions[1].R(), cfg.MessageHash, cfg.Tweak, shares)
+		_, err := dkls23.CombineOnline(group.Secp256k1Point(cfg.Key.PublicKey), ids, v2.Sessions[1].R(), cfg.MessageHash, cfg.Tweak, shares)
 		return err
 	}
 	if err := combine(v2.Final[1], v2.Final[2]); err != nil {
