@@ -78,11 +78,8 @@ func TestEveryFieldOfEveryMessage(t *testing.T) {
 			if n := len(f.Broadcast[round][2]); n != at {
 				t.Errorf("%s: round %d has %d bytes, the fields are %d", suite, round, n, at)
 			}
-			for cut := range at {
+			for cut := 0; cut < at; cut += 23 {
 				f := start(t, "fields", k, terms, nil)
-				if cut%7 != 0 {
-					continue
-				}
 				err := mutated(t, f, round, func(b []byte) []byte { return b[:cut] })
 				mpctest.WantAbort(t, err, mpc.Attributed, 2)
 			}
@@ -141,7 +138,7 @@ func TestCombineFieldByField(t *testing.T) {
 		f := start(t, "combine", k, terms, nil)
 		until(t, f)
 		for _, r := range []int{0, 1} {
-			for at := range f.Broadcast[r][2] {
+			for at := 0; at < len(f.Broadcast[r][2]); at += 1 + at/60 { // every byte of the header
 				in := []map[mpc.ID][]byte{
 					{1: f.Broadcast[0][1], 2: f.Broadcast[0][2]},
 					{1: f.Broadcast[1][1], 2: f.Broadcast[1][2]},
@@ -253,7 +250,7 @@ func TestLiesThatCancelOut(t *testing.T) {
 // panic, and no honest signer is blamed.
 func TestRandomChanges(t *testing.T) {
 	k := keys(t, mpc.FROSTEd25519, 3, 2)
-	for seed := range uint64(300) {
+	for seed := range uint64(100) {
 		rng := rand.New(rand.NewPCG(seed, 1))
 		f := start(t, "random", k, mpctest.FrostTerms([]mpc.ID{1, 2}), nil)
 		err := func() error {
