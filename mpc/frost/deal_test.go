@@ -1,15 +1,19 @@
 package frost_test
 
 import (
+	"crypto/sha256"
 	"testing"
 
 	"filippo.io/edwards25519"
 
 	"github.com/cofferhq/coffer/mpc"
 	"github.com/cofferhq/coffer/mpc/dkg"
+	"github.com/cofferhq/coffer/mpc/frost"
 	"github.com/cofferhq/coffer/mpc/group"
 	"github.com/cofferhq/coffer/mpc/internal/mpctest"
+	"github.com/cofferhq/coffer/mpc/internal/session"
 	"github.com/cofferhq/coffer/mpc/sharing"
+	"github.com/cofferhq/coffer/mpc/transcript"
 )
 
 // deal shares a known secret 2 of 3, at an epoch, as an import would.
@@ -67,4 +71,19 @@ func mixed(t testing.TB, point, torsion []byte) []byte {
 		t.Fatal(err)
 	}
 	return p.Add(p, q).Bytes()
+}
+
+// specifiedJob is docs/spec/frost.md, job, for terms without a tweak and with one
+// job that takes the key as it is.
+func specifiedJob(t testing.TB, p *frost.Public, x *frost.Terms) [32]byte {
+	t.Helper()
+	ctx := session.Context{
+		Suite: p.Suite, Protocol: 32, KeyID: p.KeyID[:], Epoch: p.Epoch, PublicKey: p.PublicKey.Encode(), FeldmanHash: p.FeldmanHash[:],
+		RosterHash: p.RosterHash, N: len(p.Parties), T: p.Threshold, Set: x.Signers, Purpose: p.Purpose,
+	}
+	h, m, q := ctx.Hash(), sha256.Sum256(x.Jobs[0].Message), p.PublicKey.Encode()
+	if p.Suite == mpc.FROSTSecp256k1TR {
+		q[0] = 2
+	}
+	return transcript.Sum("frost-job", h[:], x.RequestHash[:], []byte{0, 0}, m[:], make([]byte, 32), x.Jobs[0].Path, make([]byte, 33), q)
 }
