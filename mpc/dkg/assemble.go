@@ -190,7 +190,7 @@ func assemble(p *Parts, shares map[mpc.ID]group.Point) (*KeyShare, *Certificate,
 		k.PublicShares[id] = curve.NewPoint().Set(x)
 	}
 	k.CertificateHash = cert.Digest()
-	k.KeyID = cert.KeyID()
+	k.KeyID = cert.name(k.CertificateHash)
 	if err := k.take(p.ZeroSeeds); err != nil {
 		k.Destroy()
 		return nil, nil, err

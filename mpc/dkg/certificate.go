@@ -76,8 +76,13 @@ func (c *Certificate) body() *wire.Writer {
 		Fixed(c.SID[:]).
 		Uint64(c.Epoch).
 		Uint16(uint16(c.Threshold))
-	writeShares(w, c.Parties, c.PublicShares)
-	writePoints(w, c.Feldman.Encode())
+	points := make([]group.Point, 0, len(c.Parties)+len(c.Feldman))
+	for _, id := range c.Parties {
+		points = append(points, c.PublicShares[id])
+	}
+	encoded := group.EncodePoints(append(points, c.Feldman...)) // with one inversion
+	writeShares(w, c.Parties, encoded[:len(c.Parties)])
+	writePoints(w, encoded[len(c.Parties):])
 	return w.Fixed(c.RosterHash[:]).Fixed(c.ChainCommitment[:]).Fixed(c.Echo[:])
 }
 
@@ -92,7 +97,14 @@ func (c *Certificate) KeyID() [32]byte {
 	if !c.Origin.first() {
 		return c.keyID
 	}
-	digest := c.Digest()
+	return c.name(c.Digest())
+}
+
+// name is KeyID, given the digest.
+func (c *Certificate) name(digest [32]byte) [32]byte {
+	if !c.Origin.first() {
+		return c.keyID
+	}
 	return transcript.Sum(transcript.TagKeyID, digest[:])
 }
 
@@ -122,10 +134,14 @@ func (c *Certificate) Signature(id mpc.ID) []byte {
 
 // Complete demands a valid signature of every one of the n parties.
 func (c *Certificate) Complete(verify func(id mpc.ID, digest [32]byte, sig []byte) bool) error {
+	return c.complete(c.Digest(), verify)
+}
+
+// complete is Complete, given the digest.
+func (c *Certificate) complete(digest [32]byte, verify func(id mpc.ID, digest [32]byte, sig []byte) bool) error {
 	if verify == nil {
 		return errors.New("no verifier of the parties' signatures")
 	}
-	digest := c.Digest()
 	for _, id := range c.Parties {
 		sig := c.signatures[id]
 		if sig == nil {
@@ -245,13 +261,9 @@ func readSuite(r *wire.Reader) (mpc.Suite, group.Curve) {
 	return s, c
 }
 
-func writeShares(w *wire.Writer, parties []mpc.ID, shares map[mpc.ID]group.Point) {
-	points := make([]group.Point, len(parties))
-	for i, id := range parties {
-		points[i] = shares[id]
-	}
+func writeShares(w *wire.Writer, parties []mpc.ID, shares [][]byte) {
 	w.Count(len(parties))
-	for i, b := range group.EncodePoints(points) {
+	for i, b := range shares {
 		w.Uint16(uint16(parties[i])).Fixed(b)
 	}
 }
@@ -289,6 +301,12 @@ func readPoints(r *wire.Reader, c group.Curve, field string) sharing.Commitment 
 
 // readPoint refuses the identity and every encoding but the canonical one.
 func readPoint(r *wire.Reader, c group.Curve, field string) group.Point {
+	p, _ := readEncoded(r, c, field)
+	return p
+}
+
+// readEncoded returns also the encoding: there is one only.
+func readEncoded(r *wire.Reader, c group.Curve, field string) (group.Point, []byte) {
 	p := c.NewPoint()
 	b := make([]byte, c.PointSize())
 	r.Into(field, b)
@@ -297,7 +315,7 @@ func readPoint(r *wire.Reader, c group.Curve, field string) group.Point {
 			r.Fail(fmt.Errorf("%s: %w", field, err))
 		}
 	}
-	return p
+	return p, b
 }
 
 func readScalar(r *wire.Reader, c group.Curve, field string) group.Scalar {

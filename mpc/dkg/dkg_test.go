@@ -101,14 +101,17 @@ func subsets(ids []mpc.ID, k int) [][]mpc.ID {
 
 // BenchmarkDKG is the CPU of all parties, encoding and every check included;
 // pair setups are in mpc/pair.
-func BenchmarkDKG2of3(b *testing.B) { benchmarkDKG(b, 3, 2) }
-func BenchmarkDKG3of5(b *testing.B) { benchmarkDKG(b, 5, 3) }
-
-func benchmarkDKG(b *testing.B, n, threshold int) {
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, _, err := mpctest.Keys("bench", mpctest.IDs(n), threshold); err != nil {
-			b.Fatal(err)
+func BenchmarkDKG(b *testing.B) {
+	for _, suite := range mpc.Suites() {
+		for _, c := range []struct{ n, t int }{{3, 2}, {5, 3}} {
+			b.Run(fmt.Sprintf("%s/%dof%d", suite, c.t, c.n), func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					if _, _, err := mpctest.KeysOf(suite, "bench", mpctest.IDs(c.n), c.t); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
 		}
 	}
 }

@@ -98,10 +98,11 @@ func (k *KeyShare) zeroPeers() []mpc.ID {
 // Activate makes a pending share ready to sign, given the certificate with the
 // valid signatures of all n parties. The caller stores the share again.
 func (k *KeyShare) Activate(c *Certificate, verify func(id mpc.ID, digest [32]byte, sig []byte) bool) error {
-	if digest := c.Digest(); digest != k.CertificateHash {
+	digest := c.Digest()
+	if digest != k.CertificateHash {
 		return fmt.Errorf("certificate %x is of another key than this share's, %x", digest, k.CertificateHash)
 	}
-	if err := c.Complete(verify); err != nil {
+	if err := c.complete(digest, verify); err != nil {
 		return err
 	}
 	k.private().active = true
@@ -133,8 +134,13 @@ func (k *KeyShare) Encode() []byte {
 		Uint64(k.Epoch).
 		Uint16(uint16(k.ID)).
 		Uint16(uint16(k.Threshold))
-	writeShares(w, k.Parties, k.PublicShares)
-	w.Fixed(k.PublicKey.Encode()).
+	points := make([]group.Point, 0, len(k.Parties)+1)
+	for _, id := range k.Parties {
+		points = append(points, k.PublicShares[id])
+	}
+	encoded := group.EncodePoints(append(points, k.PublicKey))
+	writeShares(w, k.Parties, encoded[:len(k.Parties)])
+	w.Fixed(encoded[len(k.Parties)]).
 		Fixed(k.FeldmanHash[:]).
 		Fixed(k.RosterHash[:]).
 		Fixed(k.CertificateHash[:])

@@ -50,8 +50,12 @@ func (o *opening) write(w *wire.Writer, suite mpc.Suite) {
 
 func readOpening(r *wire.Reader, c group.Curve, suite mpc.Suite) (*opening, error) {
 	o := new(opening)
-	o.vector = readPoints(r, c, "feldman vector")
-	o.proofNonce = readPoint(r, c, "nonce of the proof of possession")
+	o.vector = make(sharing.Commitment, r.Count("feldman vector", mpc.MaxParties, c.PointSize()))
+	o.encoded = make([][]byte, len(o.vector)+1)
+	for k := range o.vector {
+		o.vector[k], o.encoded[k] = readEncoded(r, c, "feldman vector")
+	}
+	o.proofNonce, o.encoded[len(o.vector)] = readEncoded(r, c, "nonce of the proof of possession")
 	o.proof = readScalar(r, c, "proof of possession")
 	r.Into("chain-code share", o.chain[:])
 	r.Into("salt", o.salt[:])
@@ -64,7 +68,6 @@ func readOpening(r *wire.Reader, c group.Curve, suite mpc.Suite) (*opening, erro
 	if err := r.Done(); err != nil {
 		return nil, err
 	}
-	o.encode()
 	return o, nil
 }
 

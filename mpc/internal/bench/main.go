@@ -70,6 +70,9 @@ func run() error {
 	if err := keygen(line); err != nil {
 		return err
 	}
+	if err := generations(line); err != nil {
+		return err
+	}
 	if err := sign(line, 3, 2); err != nil {
 		return err
 	}

@@ -178,14 +178,20 @@ func KeysOf(suite mpc.Suite, label string, parties []mpc.ID, t int) (map[mpc.ID]
 	if err != nil {
 		return nil, nil, err
 	}
+	cert, shares, err := d.Complete()
+	return shares, cert, err
+}
+
+// Complete runs all rounds; every party signs the certificate, and activates its
+// share with all the signatures.
+func (d *DKG) Complete() (cert *dkg.Certificate, shares map[mpc.ID]*dkg.KeyShare, err error) {
 	for r := range 4 {
 		if err := d.Round(r); err != nil {
 			return nil, nil, err
 		}
 	}
-	shares := make(map[mpc.ID]*dkg.KeyShare)
-	var cert *dkg.Certificate
-	for _, id := range parties {
+	shares = make(map[mpc.ID]*dkg.KeyShare)
+	for _, id := range d.Parties {
 		out, err := d.Finish(id)
 		if err != nil {
 			return nil, nil, err
@@ -193,17 +199,17 @@ func KeysOf(suite mpc.Suite, label string, parties []mpc.ID, t int) (map[mpc.ID]
 		shares[id], cert = out.Share, out.Certificate
 	}
 	digest := cert.Digest()
-	for _, id := range parties {
-		if err := cert.AddSignature(id, ed25519.Sign(Key("identity", id), digest[:])); err != nil {
+	for _, id := range d.Parties {
+		if err := cert.AddSignature(id, SignDigest("identity", id, digest)); err != nil {
 			return nil, nil, err
 		}
 	}
-	for _, id := range parties {
+	for _, id := range d.Parties {
 		if err := shares[id].Activate(cert, Verify("identity")); err != nil {
 			return nil, nil, err
 		}
 	}
-	return shares, cert, nil
+	return cert, shares, nil
 }
 
 // SignDigest signs with Key.
