@@ -252,7 +252,7 @@ func (c *Coordinator) assemble(r *Record, cert *dkg.Certificate, a *Attempt) err
 	if err != nil {
 		return err
 	}
-	sig, err := combine(cert, a, prepared)
+	sig, err := combine(cert, a, r.ID, prepared)
 	if err != nil {
 		return fmt.Errorf("the vaults' shares make no signature: %w", err)
 	}

@@ -13,10 +13,12 @@ import (
 
 // combine makes the signature of the final shares that the vaults gave. It is
 // verified by a verifier that is not ours.
-func combine(cert *dkg.Certificate, a *Attempt, prepared *chain.Prepared) (*chain.Signature, error) {
+func combine(cert *dkg.Certificate, a *Attempt, request [32]byte, prepared *chain.Prepared) (*chain.Signature, error) {
 	switch cert.Suite {
 	case mpc.DKLS23Secp256k1:
 		return combineECDSA(cert, a.Replies, prepared)
+	case mpc.FROSTEd25519:
+		return combineFROST(cert, a, request, prepared)
 	}
 	return nil, fmt.Errorf("no vault signs with keys of suite %q", string(cert.Suite))
 }
@@ -36,4 +38,22 @@ func combineECDSA(cert *dkg.Certificate, replies []*cluster.Reply, prepared *cha
 		return nil, err
 	}
 	return &chain.Signature{R: sig.R, S: sig.S, RecoveryID: sig.RecoveryID}, nil
+}
+
+func combineFROST(cert *dkg.Certificate, a *Attempt, request [32]byte, prepared *chain.Prepared) (*chain.Signature, error) {
+	var signers []mpc.ID
+	bodies := map[mpc.ID][]byte{}
+	for _, p := range a.Replies {
+		signers = append(signers, mpc.ID(p.Vault))
+		bodies[mpc.ID(p.Vault)] = p.Body
+	}
+	terms := cluster.FROSTTerms(signers, a.ID, request, prepared.Message(0))
+	b, err := cluster.CombineFROST(cert, terms, bodies)
+	if err != nil {
+		return nil, err
+	}
+	if len(b) != 64 {
+		return nil, fmt.Errorf("a signature of %d bytes, want 64", len(b))
+	}
+	return &chain.Signature{R: [32]byte(b[:32]), S: [32]byte(b[32:])}, nil
 }

@@ -72,20 +72,22 @@ func ETH(n uint64) chain.Amount {
 	return *a.Mul(&unit, a.Clone().SetUint64(n))
 }
 
-// Policy allows up to 1 ETH to known recipients, and up to 10 ETH to anybody with
+func sol(n uint64) (a chain.Amount) { return *a.SetUint64(Lamports(n)) }
+
+// Policy allows up to 1 ETH or SOL to known recipients, and up to 10 to anybody with
 // two approvals; the risk engine must pass both.
 func Policy() *policy.Document {
 	native := evm.NativeAsset(Chain)
 	pass := policy.Condition{Op: policy.RiskIs, Set: []string{Engine}, Outcomes: []request.Outcome{request.Pass}}
 	atMost := func(n uint64) policy.Condition {
-		return policy.Condition{Op: policy.AmountAtMost, Limits: []policy.Limit{{Asset: native, Amount: ETH(n)}}}
+		return policy.Condition{Op: policy.AmountAtMost, Limits: []policy.Limit{{Asset: native, Amount: ETH(n)}, {Asset: solana.NativeAsset, Amount: sol(n)}}}
 	}
 	only := policy.Condition{Op: policy.OnlyTransfers}
 	known := policy.Condition{Op: policy.EveryRecipient, Set: []string{"label:known"}}
 	all := func(cs ...policy.Condition) policy.Condition { return policy.Condition{Op: policy.All, Sub: cs} }
 	return &policy.Document{
-		Assets:      []policy.Asset{{Symbol: "ETH", ID: native, Decimals: 18}},
-		AddressBook: []policy.Entry{{Label: "known", Addresses: []string{evm.Account(Chain, Known)}}},
+		Assets:      []policy.Asset{{Symbol: "ETH", ID: native, Decimals: 18}, {Symbol: "SOL", ID: solana.NativeAsset, Decimals: 9}},
+		AddressBook: []policy.Entry{{Label: "known", Addresses: []string{evm.Account(Chain, Known), solana.Account(KnownSolana)}}},
 		Rules: []policy.Rule{
 			{Name: ruleSmall, When: all(only, known, atMost(1), pass), Then: policy.Verdict{Effect: policy.Allow}},
 			{Name: ruleLarge, When: all(only, atMost(10), pass), Then: policy.Verdict{
@@ -107,7 +109,10 @@ type Wallet struct {
 
 // Keygen runs the key generation among all vaults.
 func (w *World) Keygen(name string, threshold int) (*Wallet, error) {
-	o := w.KeygenOrder(name, threshold)
+	return w.keygen(w.KeygenOrder(name, threshold))
+}
+
+func (w *World) keygen(o *governance.KeygenOrder) (*Wallet, error) {
 	var ids []uint64
 	for _, id := range w.IDs {
 		n, err := w.Command(id, &cluster.Command{Kind: cluster.CommandKeygen, Attempt: w.Attempt(), Body: o.Encode()})
@@ -180,10 +185,14 @@ func (w *World) Attempt() [16]byte {
 // Transfer is a bundle by the trader: amount to a recipient, screened by the
 // risk engine, approved by the named people.
 func (w *World) Transfer(x *Wallet, to evm.Address, amount chain.Amount, approvers ...string) *request.Bundle {
+	return w.bundle(x, Chain, evm.NewTransfer(to, amount).Encode(), ETH(1), approvers)
+}
+
+func (w *World) bundle(x *Wallet, chainID string, intent []byte, maxFee chain.Amount, approvers []string) *request.Bundle {
 	w.salt++
 	q := &request.Request{
-		Cluster: w.Genesis.Hash(), Wallet: x.ID, Chain: Chain, Sender: x.Sender, Intent: evm.NewTransfer(to, amount).Encode(),
-		MaxFee: ETH(1), Initiator: Trader, Created: w.Now, Expires: w.Now + 3_600_000,
+		Cluster: w.Genesis.Hash(), Wallet: x.ID, Chain: chainID, Sender: x.Sender, Intent: intent,
+		MaxFee: maxFee, Initiator: Trader, Created: w.Now, Expires: w.Now + 3_600_000,
 	}
 	binary.BigEndian.PutUint64(q.Salt[:], w.salt)
 	k := Person(w.Seed, Trader)

@@ -7,7 +7,7 @@ import (
 	"sort"
 
 	"github.com/cofferhq/coffer/internal/chain"
-	"github.com/cofferhq/coffer/internal/chain/evm"
+	"github.com/cofferhq/coffer/internal/chain/family"
 	"github.com/cofferhq/coffer/internal/cluster"
 	"github.com/cofferhq/coffer/internal/governance"
 	"github.com/cofferhq/coffer/internal/hsm"
@@ -179,7 +179,7 @@ func New(seed uint64, n int, roster *identity.Roster, doc *policy.Document) (*Wo
 }
 
 // Codecs are the chains that simulated vaults can read.
-func Codecs() []chain.Codec { return []chain.Codec{evm.Codec{}} }
+func Codecs() []chain.Codec { return family.Codecs() }
 
 func (w *World) start(p *Party) error {
 	p.Starts++

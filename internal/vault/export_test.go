@@ -8,7 +8,6 @@ import (
 	"github.com/cofferhq/coffer/internal/signature"
 	"github.com/cofferhq/coffer/internal/wire"
 	"github.com/cofferhq/coffer/mpc"
-	"github.com/cofferhq/coffer/mpc/dkls23"
 )
 
 // What tests reach into. Nothing of it is in the product.
@@ -179,8 +178,7 @@ func (v *Vault) SignLog(text string) signature.Signature {
 // Forge is this vault's broadcast of a round of signing with another attachment.
 func (v *Vault) Forge(to mpc.ID, attempt [16]byte, round uint8, attachment func([]byte) []byte) []byte {
 	b := v.signs[attempt].own[round]
-	read := [...]func([]byte) ([]byte, error){dkls23.Attachment0, dkls23.Attachment1, dkls23.Attachment2}[round]
-	old, err := read(b)
+	old, err := v.signs[attempt].run.Attachment(int(round), b)
 	if err != nil {
 		panic(err)
 	}
@@ -188,6 +186,14 @@ func (v *Vault) Forge(to mpc.ID, attempt [16]byte, round uint8, attachment func(
 	b = append(append([]byte(nil), b[:len(b)-len(old)-4]...), binary.BigEndian.AppendUint32(nil, uint32(len(forged)))...)
 	return v.Seal(to, innerSign, attempt, round, append(b, forged...), nil)
 }
+
+// SealOwn is this vault's broadcast of a round of signing, with a private part.
+func (v *Vault) SealOwn(to mpc.ID, attempt [16]byte, round uint8, private []byte) []byte {
+	return v.Seal(to, innerSign, attempt, round, v.signs[attempt].own[round], private)
+}
+
+// DropPair forgets the pair setup with a peer.
+func (v *Vault) DropPair(id mpc.ID) { v.closePair(v.peers[id]) }
 
 // SealUnsigned is a frame whose broadcast this vault has not signed.
 func (v *Vault) SealUnsigned(to mpc.ID, kind uint8, attempt [16]byte, round uint8, broadcast []byte) []byte {

@@ -16,7 +16,11 @@ func (v *Vault) startPairing(p *peer, attempt uint32) {
 	if p.quarantined || p.hello == nil {
 		return
 	}
-	v.endSessionsWith(p.id, fmt.Errorf("a new pair setup with vault %d begins", p.id))
+	for _, a := range sortedAttempts(v.signs) {
+		if s := v.signs[a]; s != nil && s.has(p.id) && s.run.Paired() {
+			v.abortSign(s, benign("sign", fmt.Errorf("a new pair setup with vault %d begins", p.id)))
+		}
+	}
 	v.closePair(p)
 	p.pairAttempt, p.pairStarted = attempt, v.now
 	channel := v.channelID(p.hello)

@@ -21,6 +21,9 @@ type protocol interface {
 	// Attachment reads what a peer's vault has attached to its broadcast of a round;
 	// everything else is checked by the round that takes it.
 	Attachment(round int, broadcast []byte) ([]byte, error)
+	// Paired says that the run rests on the pair setups with its peers, and ends with
+	// them.
+	Paired() bool
 	Destroy()
 }
 
@@ -32,10 +35,16 @@ func (v *Vault) begin(s *signSession) (protocol, error) {
 			return nil, benign("sign", fmt.Errorf("the pair with vault %d is quarantined until the admins lift it", id))
 		}
 	}
-	return v.beginECDSA(s)
+	switch s.key.cert.Suite {
+	case mpc.DKLS23Secp256k1:
+		return v.beginECDSA(s)
+	case mpc.FROSTEd25519:
+		return v.beginFROST(s)
+	}
+	return nil, benign("sign", fmt.Errorf("this vault signs with no key of suite %q", string(s.key.cert.Suite)))
 }
 
-// ecdsaRun is a run of DKLs23.
+// ecdsaRun is a run of DKLs23. It rests on the pair setups.
 type ecdsaRun struct{ *dkls23.Session }
 
 func (v *Vault) beginECDSA(s *signSession) (protocol, error) {
@@ -70,6 +79,8 @@ func (ecdsaRun) Attachment(round int, broadcast []byte) ([]byte, error) {
 	}
 	return dkls23.Attachment2(broadcast)
 }
+
+func (ecdsaRun) Paired() bool { return true }
 
 // setupsOf are the pair setups with the session's peers.
 func (v *Vault) setupsOf(s *signSession) (map[mpc.ID]*pair.Setup, error) {
