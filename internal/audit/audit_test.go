@@ -134,6 +134,7 @@ func codecs(t testing.TB) []codec {
 		{"key", (&KeyEntry{fill(1), "main", []byte("cert"), []byte("order")}).Encode(), recode(DecodeKeyEntry)},
 		{"receipt", (&Receipt{[16]byte{1}, fill(1), fill(2), []byte("tx"), []chain.Signature{{R: fill(3), S: fill(4), RecoveryID: 1}}, append([]byte{2}, make([]byte, 32)...), "0xab"}).Encode(), recode(DecodeReceipt)},
 		{"receipt of Ed25519", (&Receipt{[16]byte{1}, fill(1), fill(2), []byte("tx"), []chain.Signature{{R: fill(3), S: fill(4)}}, make([]byte, 32), "5K"}).Encode(), recode(DecodeReceipt)},
+		{"epoch", (&EpochEntry{fill(1), "main", []byte("cert"), []byte("commit")}).Encode(), recode(DecodeEpochEntry)},
 		{"outcome", (&Outcome{[16]byte{1}, fill(1), StageAborted, "why", []uint16{2, 3}, []SignedCheckpoint{c.Checkpoint}}).Encode(), recode(DecodeOutcome)},
 		{"incident", (&Incident{2, "attributed", "round 2", "bad", []byte("e")}).Encode(), recode(DecodeIncident)},
 	}
@@ -190,7 +191,7 @@ func TestDecodersRefuse(t *testing.T) {
 		{"party twice", "ascending", second(DecodeDecision(twice.Encode()))},
 		{"17 parties", "at most 16", second(DecodeDecision(many.Encode()))},
 		{"kind 0", "kind 0", second(DecodeEntry((&Entry{}).Encode()))},
-		{"kind 9", "kind 9", second(DecodeEntry((&Entry{Kind: 9}).Encode()))},
+		{"kind 10", "kind 10", second(DecodeEntry((&Entry{Kind: 10}).Encode()))},
 		{"stage", "stage", second(DecodeOutcome((&Outcome{Stage: "perhaps"}).Encode()))},
 		{"witnessed twice", "witnessed", second(DecodeOutcome((&Outcome{Stage: StageReleased, Witnessed: []SignedCheckpoint{cp, cp}}).Encode()))},
 		{"recovery id", "recovery id", second(DecodeReceipt((&Receipt{Signatures: []chain.Signature{{RecoveryID: 4}}}).Encode()))},
@@ -438,6 +439,7 @@ func FuzzDecodeCheckpoint(f *testing.F)       { fuzz(f, "checkpoint") }
 func FuzzDecodeSignedCheckpoint(f *testing.F) { fuzz(f, "signed checkpoint") }
 func FuzzDecodeCertificate(f *testing.F)      { fuzz(f, "certificate") }
 func FuzzDecodeBoot(f *testing.F)             { fuzz(f, "boot") }
+func FuzzDecodeEpochEntry(f *testing.F)       { fuzz(f, "epoch") }
 func FuzzDecodeKeyEntry(f *testing.F)         { fuzz(f, "key") }
 func FuzzDecodeReceipt(f *testing.F)          { fuzz(f, "receipt") }
 func FuzzDecodeOutcome(f *testing.F)          { fuzz(f, "outcome") }

@@ -19,11 +19,12 @@ const (
 	KindOutcome  Kind = 6 // Outcome: what became of an attempt at this vault
 	KindReceipt  Kind = 7 // Receipt: a signature came about
 	KindIncident Kind = 8 // Incident: a peer misbehaved
+	KindEpoch    Kind = 9 // EpochEntry: a key went to its next epoch
 )
 
 var kindNames = [...]string{
 	KindBoot: "boot", KindGenesis: "genesis", KindChange: "change", KindKey: "key",
-	KindDecision: "decision", KindOutcome: "outcome", KindReceipt: "receipt", KindIncident: "incident",
+	KindDecision: "decision", KindOutcome: "outcome", KindReceipt: "receipt", KindIncident: "incident", KindEpoch: "epoch",
 }
 
 func (k Kind) String() string {
@@ -33,7 +34,7 @@ func (k Kind) String() string {
 	return fmt.Sprintf("kind-%d", uint8(k))
 }
 
-func (k Kind) known() bool { return k >= KindBoot && k <= KindIncident }
+func (k Kind) known() bool { return k >= KindBoot && k <= KindEpoch }
 
 // Bounds. A body always fits one wire message with its frame around it.
 const (
@@ -65,7 +66,7 @@ func DecodeEntry(b []byte) (*Entry, error) {
 	r := wire.NewReader(b, entryVersion)
 	e := &Entry{Time: r.Uint64("time"), Kind: Kind(r.Uint8("kind"))}
 	if !e.Kind.known() {
-		r.Failf("kind %d, want 1 to %d", uint8(e.Kind), uint8(KindIncident))
+		r.Failf("kind %d, want 1 to %d", uint8(e.Kind), uint8(KindEpoch))
 	}
 	e.Body = r.Var("body", MaxBody)
 	if err := r.Done(); err != nil {

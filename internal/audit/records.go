@@ -15,6 +15,7 @@ const (
 	receiptEd25519  = 2
 	outcomeVersion  = 1
 	incidentVersion = 1
+	epochVersion    = 1
 )
 
 // Stages of an Outcome.
@@ -225,4 +226,30 @@ func DecodeIncident(b []byte) (*Incident, error) {
 		return nil, fmt.Errorf("couldn't decode incident: %w", err)
 	}
 	return i, nil
+}
+
+// EpochEntry says that a key went to its next epoch: its certificate with the
+// signatures of all new parties, and the commit certificate that ended the epoch
+// before (docs/spec/handover.md), whose plan names the change that ordered it.
+type EpochEntry struct {
+	Key         [32]byte
+	Name        string // wallet
+	Certificate []byte // dkg.Certificate
+	Commit      []byte // handover.Bundle
+}
+
+// Encode is the canonical encoding.
+func (e *EpochEntry) Encode() []byte {
+	return wire.NewWriter(epochVersion).Fixed(e.Key[:]).String(wire.CleanText(e.Name, maxName)).Var(e.Certificate).Var(e.Commit).Bytes()
+}
+
+// DecodeEpochEntry is the inverse of Encode.
+func DecodeEpochEntry(b []byte) (*EpochEntry, error) {
+	r, e := wire.NewReader(b, epochVersion), new(EpochEntry)
+	r.Into("key", e.Key[:])
+	e.Name, e.Certificate, e.Commit = r.Text("name", maxName), r.Var("certificate", maxBlob), r.Var("commit certificate", maxBlob)
+	if err := r.Done(); err != nil {
+		return nil, fmt.Errorf("couldn't decode epoch entry: %w", err)
+	}
+	return e, nil
 }

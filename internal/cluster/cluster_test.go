@@ -87,6 +87,7 @@ func TestCanonical(t *testing.T) {
 	for _, s := range statuses() {
 		law(t, s, (*Status).Encode, DecodeStatus)
 	}
+	law(t, &Handover{[32]byte{1}, []byte("certificate")}, (*Handover).Encode, DecodeHandover)
 }
 
 func TestRefused(t *testing.T) {
@@ -108,8 +109,8 @@ func TestRefused(t *testing.T) {
 		{"command version", second(DecodeCommand(version(commands()[0].Encode()))), "version 2, want 1"},
 		{"reply version", second(DecodeReply(version(replies()[0].Encode()))), "version 2, want 1"},
 		{"status version", second(DecodeStatus(version(statuses()[0].Encode()))), "version 2, want 1"},
-		{"kind 0", command(&Command{}), "unknown command 0, want 1 to 6"},
-		{"kind 7", command(&Command{Kind: 7}), "unknown command 7"},
+		{"kind 0", command(&Command{}), "unknown command 0, want 1 to 7"},
+		{"kind 8", command(&Command{Kind: 8}), "unknown command 8"},
 		{"long body", command(&Command{Kind: CommandChange, Body: make([]byte, MaxBody+1)}), "body"},
 		{"long transaction", command(&Command{Kind: CommandSign, Unsigned: make([]byte, MaxUnsigned+1)}), "unsigned"},
 		{"signer 0", command(&Command{Kind: CommandSign, Signers: []uint16{0, 1}}), "above 0, sorted and unique; got 0"},
@@ -178,6 +179,10 @@ func fuzz[T any](f *testing.F, samples []*T, encode func(*T) []byte, decode func
 			t.Fatalf("%x encodes to %x", b, encode(v))
 		}
 	})
+}
+
+func FuzzDecodeHandover(f *testing.F) {
+	fuzz(f, []*Handover{{[32]byte{1}, []byte("certificate")}}, (*Handover).Encode, DecodeHandover)
 }
 
 func FuzzDecodeCommand(f *testing.F) { fuzz(f, commands(), (*Command).Encode, DecodeCommand) }

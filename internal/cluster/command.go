@@ -17,6 +17,10 @@ const (
 	CommandSign    CommandKind = 4 // Attempt, Body: request.Bundle, Unsigned, Signers → dkls23 final share in Reply.Body
 	CommandReceipt CommandKind = 5 // Body: audit.Receipt
 	CommandAbandon CommandKind = 6 // Attempt: end that session, benign
+
+	// Attempt, Body: Handover, Signers: the dealers → the new epoch's dkg certificate
+	// in Reply.Body, once it is active at this vault.
+	CommandHandover CommandKind = 7
 )
 
 func (k CommandKind) String() string {
@@ -33,6 +37,8 @@ func (k CommandKind) String() string {
 		return "receipt"
 	case CommandAbandon:
 		return "abandon"
+	case CommandHandover:
+		return "handover"
 	}
 	return fmt.Sprintf("command-%d", uint8(k))
 }
@@ -66,8 +72,8 @@ func (c *Command) Encode() []byte {
 func DecodeCommand(b []byte) (*Command, error) {
 	r := wire.NewReader(b, commandVersion)
 	c := &Command{Kind: CommandKind(r.Uint8("kind"))}
-	if r.Err() == nil && (c.Kind < CommandStatus || c.Kind > CommandAbandon) {
-		r.Failf("kind: unknown command %d, want 1 to %d", c.Kind, CommandAbandon)
+	if r.Err() == nil && (c.Kind < CommandStatus || c.Kind > CommandHandover) {
+		r.Failf("kind: unknown command %d, want 1 to %d", c.Kind, CommandHandover)
 	}
 	r.Into("attempt", c.Attempt[:])
 	c.Body = r.Var("body", MaxBody)
@@ -98,4 +104,32 @@ func readIDs(r *wire.Reader, field string) []uint16 {
 		ids = append(ids, id)
 	}
 	return ids
+}
+
+// Handover asks for the next epoch of a key.
+type Handover struct {
+	Order       [32]byte // hash of the change that orders it
+	Certificate []byte   // of the epoch that ends, with all signatures: what newcomers go by
+}
+
+const (
+	handoverVersion = 1
+	maxCertificate  = 64 << 10
+)
+
+// Encode is the canonical encoding.
+func (h *Handover) Encode() []byte {
+	return wire.NewWriter(handoverVersion).Fixed(h.Order[:]).Var(h.Certificate).Bytes()
+}
+
+// DecodeHandover is the inverse of Encode.
+func DecodeHandover(b []byte) (*Handover, error) {
+	r := wire.NewReader(b, handoverVersion)
+	h := new(Handover)
+	r.Into("order", h.Order[:])
+	h.Certificate = r.Var("certificate", maxCertificate)
+	if err := r.Done(); err != nil {
+		return nil, fmt.Errorf("couldn't decode handover command: %w", err)
+	}
+	return h, nil
 }

@@ -18,6 +18,7 @@ type Kind uint8
 const (
 	KindRoster Kind = 1 // Body: identity.Roster
 	KindPolicy Kind = 2 // Body: policy.Document
+	KindKey    Kind = 3 // Body: KeyOrder; a key goes to its next epoch
 )
 
 func (k Kind) String() string {
@@ -26,6 +27,8 @@ func (k Kind) String() string {
 		return "roster"
 	case KindPolicy:
 		return "policy"
+	case KindKey:
+		return "key"
 	}
 	return fmt.Sprintf("kind-%d", uint8(k))
 }
@@ -70,8 +73,8 @@ func DecodeChange(b []byte) (*Change, error) {
 	c.Seq = r.Uint64("seq")
 	r.Into("prev", c.Prev[:])
 	c.Kind, c.Body = Kind(r.Uint8("kind")), r.Var("body", MaxBody)
-	if r.Err() == nil && c.Kind != KindRoster && c.Kind != KindPolicy {
-		r.Failf("kind: unknown value %d, want 1 (roster) or 2 (policy)", c.Kind)
+	if r.Err() == nil && (c.Kind < KindRoster || c.Kind > KindKey) {
+		r.Failf("kind: unknown value %d, want 1 (roster), 2 (policy) or 3 (key)", c.Kind)
 	}
 	c.Created, c.Author, c.Note = r.Uint64("created"), r.Name("author"), r.Text("note", MaxNote)
 	if err := r.Done(); err != nil {
@@ -224,21 +227,8 @@ func (st *State) CheckKeygen(o *KeygenOrder, now uint64) error {
 	if SuiteOf(o.Purpose) == "" {
 		return bad(PurposeECDSA+", "+PurposeEd25519+" or "+PurposeTaproot, "purpose: %q", wire.CleanText(o.Purpose, 80))
 	}
-	for i, p := range o.Parties {
-		if _, ok := st.Genesis.Vault(p); !ok {
-			return bad("vaults of this cluster", "parties: there is no vault %d", p)
-		}
-		if i > 0 && o.Parties[i-1] >= p {
-			return bad("different vaults, sorted", "parties: vault %d comes after vault %d", p, o.Parties[i-1])
-		}
-	}
-	n, t := len(o.Parties), int(o.Threshold)
-	if t < 2 || t > n {
-		return bad(fmt.Sprintf("a threshold of 2 to %d", n), "threshold %d of %d vaults", t, n)
-	}
-	if 2*t <= n {
-		return bad(fmt.Sprintf("a threshold of at least %d", n/2+1),
-			"threshold %d of %d vaults: two sets of signers could share no vault, and then two versions of one payment could both be signed", t, n)
+	if err := st.checkParties(o.Parties, int(o.Threshold), bad); err != nil {
+		return err
 	}
 	if o.Created > now && o.Created-now > request.MaxSkew {
 		return bad("", "created: %s is ahead of this vault's clock, %s", request.Instant(o.Created), request.Instant(now))

@@ -309,7 +309,7 @@ func TestApplyRefuses(t *testing.T) {
 			s.Change.Kind, s.Change.Body = KindRoster, ro.Encode()
 			resign(s)
 		}},
-		{"unknown kind", "change.kind", "kind: unknown value 3", st, func(s *SignedChange) { s.Change.Kind = 3; resign(s) }},
+		{"unknown kind", "change.kind", "kind: unknown value 4", st, func(s *SignedChange) { s.Change.Kind = 4; resign(s) }},
 	} {
 		s := change(t, c.state, "alice", "bob")
 		c.change(s)
@@ -443,7 +443,7 @@ func TestDecodeRefuses(t *testing.T) {
 		b          []byte
 	}{
 		{"signatures out of order", "signatures[1]: alice comes after bob", swapped.Encode()},
-		{"kind", "kind: unknown value 9, want 1 (roster) or 2 (policy)", kind.Encode()},
+		{"kind", "kind: unknown value 9, want 1 (roster), 2 (policy) or 3 (key)", kind.Encode()},
 		{"trailing", "after the end", append(s.Encode(), 0)},
 		{"nothing", "version", nil},
 	} {

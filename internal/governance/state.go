@@ -20,6 +20,7 @@ type State struct {
 	Head    [32]byte // Hash of the newest change; the cluster's id before the first
 	Roster  *identity.Roster
 	Policy  *policy.Document
+	Orders  []Order // of keys, by seq
 }
 
 // Start is the state right after the genesis, which it checks.
@@ -75,8 +76,17 @@ func (st *State) after(c *Change) (*State, error) {
 			return nil, body(c, err)
 		}
 		next.Policy = document
+	case KindKey:
+		order, err := DecodeKeyOrder(c.Body)
+		if err != nil {
+			return nil, body(c, err)
+		}
+		if err := st.checkKeyOrder(order); err != nil {
+			return nil, body(c, err)
+		}
+		next.Orders = st.withOrder(c, order)
 	default:
-		return nil, refusal.Newf("change.kind", "", "kind: unknown value %d, want 1 (roster) or 2 (policy)", c.Kind)
+		return nil, refusal.Newf("change.kind", "", "kind: unknown value %d, want 1 (roster), 2 (policy) or 3 (key)", c.Kind)
 	}
 	// A roster must leave the policy meaningful, and the other way round.
 	if err := next.Policy.Check(next.Roster); err != nil {
@@ -150,7 +160,7 @@ func (st *State) checkSignatures(s *SignedChange) error {
 		}
 		signed = append(signed, sig.Principal)
 	}
-	if want := int(st.Roster.AdminQuorum); len(signed) < want {
+	if want := st.Quorum(&s.Change); len(signed) < want {
 		who := strings.Join(signed, ", ")
 		if who == "" {
 			who = "nobody"
@@ -165,6 +175,16 @@ func (st *State) checkSignatures(s *SignedChange) error {
 			"change %d is signed by %d of the %d admins that it takes (%s)", s.Change.Seq, len(signed), want, who)
 	}
 	return nil
+}
+
+// Quorum is how many admins must sign a change.
+func (st *State) Quorum(c *Change) int {
+	if c.Kind == KindKey {
+		if o, err := DecodeKeyOrder(c.Body); err == nil && !o.Action.Quorum() {
+			return 1
+		}
+	}
+	return int(st.Roster.AdminQuorum)
 }
 
 // checkNoVaultKey keeps vaults' keys out of people's hands.

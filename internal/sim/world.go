@@ -107,6 +107,8 @@ type World struct {
 	// crashes the party before its writes.
 	OnReady func(p *Party, r vault.Ready) error
 
+	gov         *governance.State // with the changes so far
+	changes     []*governance.SignedChange
 	nextCommand uint64
 	attempt     uint64
 	salt        uint64

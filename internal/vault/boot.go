@@ -142,6 +142,9 @@ func (v *Vault) open(rootKey []byte, loaded Loaded) error {
 	if err := v.loadLedgers(m, records); err != nil {
 		return err
 	}
+	if err := v.loadEpochs(records); err != nil {
+		return err
+	}
 	if err := v.loadKeys(records); err != nil {
 		return err
 	}
@@ -318,6 +321,7 @@ func (v *Vault) run(m *manifest) error {
 	b := audit.Boot{Vault: uint16(v.cfg.ID), Counter: v.boot, Software: Version, Device: v.cfg.Info.Vendor + " " + v.cfg.Info.Model}
 	v.appendLog(audit.KindBoot, b.Encode())
 	v.releaseAbandoned()
+	v.resumeHandovers()
 	v.signCheckpoint()
 	return v.makeHello()
 }

@@ -158,6 +158,9 @@ const (
 	innerSign   = 4
 	innerSync   = 5 // Private: ledger heads (Round 0) or a delta (Round 1)
 
+	innerHandover = 6 // a refresh or reshare
+	innerVotes    = 7 // Private: handover.Bundle
+
 	innerVersion = 1
 )
 
@@ -231,6 +234,7 @@ func (v *Vault) openFrame(p *peer, body []byte) (*inner, error) {
 	if !p.confirmed {
 		p.confirmed = true
 		v.askLedger(p)
+		v.tellEpochs(p)
 	}
 	defer secret.Wipe(plain) // what is decoded is a copy
 	return decodeInner(plain)
@@ -255,6 +259,10 @@ func (v *Vault) onInner(p *peer, in *inner) {
 		v.onSign(p, in)
 	case innerSync:
 		v.onSync(p, in)
+	case innerHandover:
+		v.onHandover(p, in)
+	case innerVotes:
+		v.onVotes(p, in.Private)
 	}
 }
 

@@ -38,6 +38,8 @@ func (v *Vault) command(in *Command) {
 		v.sign(in.ID, c)
 	case c.Kind == cluster.CommandReceipt:
 		v.receipt(in.ID, c)
+	case c.Kind == cluster.CommandHandover:
+		v.handover(in.ID, c)
 	case c.Kind == cluster.CommandAbandon:
 		v.abandon(in.ID, c)
 	}
@@ -101,7 +103,7 @@ func (v *Vault) status() *cluster.Status {
 	s := &cluster.Status{
 		Vault: uint16(v.cfg.ID), Name: v.cfg.Name, Vendor: v.cfg.Info.Vendor, Model: v.cfg.Info.Model,
 		Identity: v.cfg.Identity.Bytes(), Boot: v.boot, Clock: v.now, Cluster: v.clusterID(),
-		Sessions: uint32(len(v.signs) + len(v.keygens)),
+		Sessions: uint32(len(v.signs) + len(v.keygens) + len(v.handovers)),
 	}
 	if v.phase != phaseRunning {
 		return s
@@ -113,6 +115,9 @@ func (v *Vault) status() *cluster.Status {
 		s.Peers = append(s.Peers, cluster.PeerStatus{Vault: uint16(id), Connected: p.confirmed, Ready: p.setup != nil, Quarantined: p.quarantined})
 	}
 	for _, k := range v.sortedKeys() {
+		if k.share == nil {
+			continue
+		}
 		s.Keys = append(s.Keys, cluster.KeyStatus{
 			ID: k.id, Name: k.name, Purpose: k.cert.Purpose, PublicKey: k.publicKey(),
 			Threshold: uint16(k.cert.Threshold), Parties: fromIDs(k.cert.Parties), Epoch: k.epoch(),
@@ -227,6 +232,9 @@ func (v *Vault) abandon(id uint64, c *cluster.Command) {
 	}
 	if s := v.keygens[c.Attempt]; s != nil {
 		v.abortKeygen(s, benign("keygen", errors.New("abandoned by the coordinator")))
+	}
+	if s := v.handovers[c.Attempt]; s != nil {
+		v.abortHandover(s, benign("handover", errors.New("abandoned by the coordinator")))
 	}
 	v.reply(id, cluster.Reply{Outcome: cluster.OutcomeDone})
 }

@@ -23,8 +23,11 @@ type key struct {
 	id    [32]byte
 	name  string
 	order []byte
-	share *dkg.KeyShare
+	share *dkg.KeyShare // nil: this vault holds none any more
 	cert  *dkg.Certificate
+	// closed are the heads of the ledgers with which the old parties closed the epoch
+	// before; none at first.
+	closed map[mpc.ID]ledgerHead
 }
 
 func (k *key) epoch() uint32 { return uint32(k.cert.Epoch) }
@@ -84,10 +87,14 @@ func (v *Vault) loadKeys(records map[string][]byte) error {
 			v.pending[a] = &pendingKey{o.Name, order, share, cert}
 			continue
 		}
+		if m := v.machines[cert.KeyID()]; m != nil && m.Epoch() != nil && m.Epoch().Number != cert.Epoch {
+			share.Destroy() // of an ended epoch; the present one has a record of its own
+			continue
+		}
 		if err := share.Activate(cert, v.verifyCertificate); err != nil {
 			return fmt.Errorf("record %s: %w", name, err)
 		}
-		v.keys[cert.KeyID()] = &key{cert.KeyID(), o.Name, order, share, cert}
+		v.keys[cert.KeyID()] = &key{id: cert.KeyID(), name: o.Name, order: order, share: share, cert: cert}
 	}
 	return nil
 }
@@ -447,7 +454,7 @@ func (v *Vault) activate(command uint64, attempt [16]byte, order []byte, name st
 		v.reply(command, failed(err))
 		return
 	}
-	k := &key{cert.KeyID(), name, order, share, cert}
+	k := &key{id: cert.KeyID(), name: name, order: order, share: share, cert: cert}
 	rec := encodeKeyRecord(order, share, cert)
 	err := v.store.put(recordKey+fmt.Sprintf("%x", k.id), rec)
 	clear(rec)

@@ -125,4 +125,9 @@ func (v *Vault) endSessions(meant func(peers []mpc.ID) bool, why error) {
 			v.abortKeygen(s, benign("keygen", why))
 		}
 	}
+	for _, a := range sortedAttempts(v.handovers) {
+		if s := v.handovers[a]; s != nil && s.run != nil && meant(s.peers) {
+			v.abortHandover(s, benign("handover", why))
+		}
+	}
 }

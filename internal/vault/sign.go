@@ -82,6 +82,10 @@ func (v *Vault) sign(id uint64, c *cluster.Command) {
 		v.refuseSign(s, c, r)
 		return
 	}
+	if err := v.maySign(s.key); err != nil {
+		v.reply(id, abortReply(benign("sign", err)))
+		return
+	}
 	var err error
 	if s.run, err = v.begin(s); err != nil {
 		v.reply(id, abortReply(asAbort("sign", err)))

@@ -28,6 +28,11 @@ const (
 	recordPending    = "pending/"
 	recordLedger     = "ledger/"
 	recordQuarantine = "quarantine/"
+
+	recordHandover  = "handover/"  // what this vault has promised about a key's epochs
+	recordShare     = "share/"     // of a later epoch than the first
+	recordCandidate = "candidate/" // share of an epoch that has not begun
+	recordLeft      = "left/"      // a key of which this vault holds no share any more
 )
 
 // store is the vault's view of the node's disk. The manifest, rewritten with

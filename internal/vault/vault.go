@@ -16,6 +16,7 @@ import (
 	"github.com/cofferhq/coffer/internal/signature"
 	"github.com/cofferhq/coffer/internal/vault/planted"
 	"github.com/cofferhq/coffer/mpc"
+	"github.com/cofferhq/coffer/mpc/handover"
 )
 
 // Config is what a vault is told at its start by its operator.
@@ -86,8 +87,14 @@ type Vault struct {
 	// receipts are the attempts whose signature is in the log.
 	receipts map[[16]byte]bool
 
-	signs   map[[16]byte]*signSession
-	keygens map[[16]byte]*keygenSession
+	machines   map[[32]byte]*handover.Machine // of the keys' epochs
+	candidates map[[32]byte]*candidate        // by plan
+	unsigned   []unsignedVote
+	asked      uint64 // when the machines were last asked what to repeat
+
+	signs     map[[16]byte]*signSession
+	handovers map[[16]byte]*handoverSession
+	keygens   map[[16]byte]*keygenSession
 	// begun are the attempts at a keygen since this start: a second run of one
 	// would look to a peer like two messages of one round.
 	begun map[[16]byte]bool
@@ -118,10 +125,11 @@ func New(cfg Config, rand io.Reader, now uint64, loaded Loaded) (*Vault, Ready, 
 		peers:   map[mpc.ID]*peer{},
 		keys:    map[[32]byte]*key{},
 		pending: map[[16]byte]*pendingKey{}, receipts: map[[16]byte]bool{},
-		ledgers: map[mpc.ID]*ledger{},
-		index:   newRequestIndex(cfg.ID),
-		log:     audit.Load(nil),
-		signs:   map[[16]byte]*signSession{},
+		ledgers:  map[mpc.ID]*ledger{},
+		index:    newRequestIndex(cfg.ID),
+		log:      audit.Load(nil),
+		signs:    map[[16]byte]*signSession{},
+		machines: map[[32]byte]*handover.Machine{}, candidates: map[[32]byte]*candidate{}, handovers: map[[16]byte]*handoverSession{},
 		keygens: map[[16]byte]*keygenSession{}, begun: map[[16]byte]bool{},
 		device: map[uint64]func(DeviceResult) error{},
 	}
@@ -213,6 +221,7 @@ func (v *Vault) tick() {
 			v.abortKeygen(s, benign("keygen", errors.New("a peer stayed silent: "+s.waitingFor())))
 		}
 	}
+	v.tickHandovers()
 	kept := v.early[:0]
 	for _, f := range v.early {
 		if v.now-f.at <= earlyFor {

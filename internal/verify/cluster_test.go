@@ -31,6 +31,43 @@ func (v *vaults) ok(err error) {
 	}
 }
 
+// A key that is refreshed and goes to other vaults: the logs still tell one story,
+// newcomers' and leavers' too.
+func TestLifecycleVerifies(t *testing.T) {
+	w, err := sim.New(9, 5, sim.Roster(9), sim.Policy())
+	v := &vaults{T: t, World: w}
+	v.ok(err)
+	v.x, err = w.KeygenAmong("treasury", 2, 1, 2, 3)
+	v.ok(err)
+	next := func(action governance.Action, threshold int, parties, dealers []mpc.ID) {
+		t.Helper()
+		s, err := w.OrderChange(v.x, "treasury", action, threshold, parties...)
+		v.ok(err)
+		v.x, err = w.Handover(v.x, s, dealers...)
+		v.ok(err)
+		v.ok(w.Settle())
+	}
+	v.pay(w.Transfer(v.x, sim.Known, sim.ETH(1)), sim.Unsigned(sim.Known, sim.ETH(1), 0), 1, 2)
+	next(governance.Refresh, 0, nil, []mpc.ID{1, 2, 3})
+	v.pay(w.Transfer(v.x, sim.Known, sim.ETH(1)), sim.Unsigned(sim.Known, sim.ETH(1), 1), 2, 3)
+	next(governance.Reshare, 2, []mpc.ID{3, 4, 5}, []mpc.ID{1, 2})
+	for _, id := range w.IDs {
+		v.ok(w.CatchUp(id))
+	}
+	v.pay(w.Transfer(v.x, sim.Known, sim.ETH(1)), sim.Unsigned(sim.Known, sim.ETH(1), 2), 4, 5)
+	v.ok(w.Tick(5_000))
+	v.ok(w.Settle())
+	r := verify.Copies(w.Genesis.Hash(), v.copies(), sim.Codecs())
+	if !r.OK || r.Counts.Epochs != 2 || r.Counts.Receipts != 3 || len(r.Notes) > 0 {
+		t.Fatalf("%+v", r)
+	}
+	// Without the logs of those who left it is said what cannot be seen.
+	r = verify.Copies(w.Genesis.Hash(), v.copies()[3:], sim.Codecs())
+	if len(r.Notes) == 0 || !strings.Contains(fmt.Sprint(r.Notes), "no log tells of epoch 2") {
+		t.Errorf("%v", r.Notes)
+	}
+}
+
 // pay signs and brings the receipt to the signers, as a coordinator does.
 func (v *vaults) pay(b *request.Bundle, unsigned []byte, signers ...mpc.ID) {
 	v.Helper()

@@ -192,7 +192,7 @@ func (v *verifier) decided(x *receipt, k *keyInfo) (*decision, string) {
 	var first *decision
 	var have []uint16
 	var why []string
-	for _, id := range k.cert.Parties {
+	for _, id := range k.everybody() {
 		l := v.log(uint16(id))
 		if l == nil {
 			why = append(why, fmt.Sprintf("there is no copy of the log of vault %d", id))
@@ -217,12 +217,16 @@ func (v *verifier) decided(x *receipt, k *keyInfo) (*decision, string) {
 			have = append(have, uint16(id))
 		}
 	}
-	if len(have) < k.cert.Threshold {
+	t := k.cert.Threshold
+	if first != nil {
+		t = k.epochs[uint64(first.Epoch)].cert.Threshold
+	}
+	if len(have) < t {
 		who := "none"
 		if len(have) > 0 {
 			who = strings.Trim(fmt.Sprint(have), "[]")
 		}
-		why = append([]string{fmt.Sprintf("signed, but of the %d vaults that it takes the logs show good decisions of %s", k.cert.Threshold, who)}, why...)
+		why = append([]string{fmt.Sprintf("signed, but of the %d vaults that it takes the logs show good decisions of %s", t, who)}, why...)
 		return nil, strings.Join(why, "; ")
 	}
 	return first, ""

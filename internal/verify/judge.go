@@ -12,6 +12,7 @@ import (
 	"github.com/cofferhq/coffer/internal/refusal"
 	"github.com/cofferhq/coffer/internal/request"
 	"github.com/cofferhq/coffer/mpc"
+	"github.com/cofferhq/coffer/mpc/dkg"
 )
 
 // verdict is what deciding again comes to.
@@ -50,8 +51,8 @@ func refuse(at step, r *refusal.Refusal) verdict {
 
 // judge decides again about d, with what was known at its time. The vault's code
 // is not asked: this is the same rule, written a second time.
-func (v *verifier) judge(self uint16, st *governance.State, k *keyInfo, b *request.Bundle, d *audit.Decision) verdict {
-	if !v.signersFit(self, k, d.Parties) {
+func (v *verifier) judge(self uint16, st *governance.State, k *keyInfo, cert *dkg.Certificate, b *request.Bundle, d *audit.Decision) verdict {
+	if !v.signersFit(self, cert, d.Parties) {
 		return refuse(stepSigners, refusal.New("sign.signers", "", fmt.Sprintf("signers %v", d.Parties), ""))
 	}
 	verified, err := st.Roster.CheckBundle(b, v.cluster, d.Time)
@@ -77,12 +78,12 @@ func asRefusal(code string, err error) *refusal.Refusal {
 }
 
 // signersFit: exactly t parties of the key, the vault among them.
-func (v *verifier) signersFit(self uint16, k *keyInfo, signers []uint16) bool {
-	if len(signers) != k.cert.Threshold || !slices.Contains(signers, self) {
+func (v *verifier) signersFit(self uint16, cert *dkg.Certificate, signers []uint16) bool {
+	if len(signers) != cert.Threshold || !slices.Contains(signers, self) {
 		return false
 	}
 	for _, id := range signers {
-		if !slices.ContainsFunc(k.cert.Parties, func(p mpc.ID) bool { return uint16(p) == id }) {
+		if !slices.ContainsFunc(cert.Parties, func(p mpc.ID) bool { return uint16(p) == id }) {
 			return false
 		}
 	}
@@ -158,18 +159,18 @@ func (v *verifier) checkDecision(l *vaultLog, x *decision, b *request.Bundle) bo
 	if why != "" {
 		return fault(DecisionState, "%s", why)
 	}
-	k := v.keys[d.Key]
+	k, cert := v.keys[d.Key], l.keys[d.Key]
 	switch {
-	case !l.keys[d.Key]:
+	case cert == nil:
 		return fault(DecisionKey, "its key %x is not in the log", d.Key[:8])
 	case d.Key != b.Request.Wallet:
 		return fault(DecisionKey, "it would sign with key %x, the request is of wallet %x", d.Key[:8], b.Request.Wallet[:8])
-	case uint64(d.Epoch) != k.cert.Epoch:
-		return fault(DecisionKey, "epoch %d, the key is in epoch %d", d.Epoch, k.cert.Epoch)
+	case uint64(d.Epoch) != cert.Epoch:
+		return fault(DecisionKey, "epoch %d, the key is in epoch %d", d.Epoch, cert.Epoch)
 	case d.Allow && d.R0Hash == [32]byte{}:
 		return fault(DecisionKey, "it allows without a session: no R0 hash")
 	}
-	got := v.judge(l.id, st, k, b, d)
+	got := v.judge(l.id, st, k, cert, b, d)
 	x.prepared = got.prepared
 	return v.compareVerdict(l, x, got)
 }

@@ -2,6 +2,7 @@ package verify
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/cofferhq/coffer/internal/audit"
 	"github.com/cofferhq/coffer/internal/chain"
@@ -16,9 +17,28 @@ import (
 type keyInfo struct {
 	id    [32]byte
 	name  string
-	order []byte
+	order []byte           // nil: no log tells how it was made
+	cert  *dkg.Certificate // of any epoch: the public key is the same
+	vault uint16
+
+	epochs map[uint64]epochSeen
+}
+
+// everybody are the parties of all its epochs.
+func (k *keyInfo) everybody() []mpc.ID {
+	var all []mpc.ID
+	for _, e := range k.epochs {
+		all = append(all, e.cert.Parties...)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// epochSeen is an epoch as the first log to tell of it says.
+type epochSeen struct {
 	cert  *dkg.Certificate
 	vault uint16
+	entry uint64
 }
 
 func (k *keyInfo) publicKey() []byte { return k.cert.PublicKey().Encode() }
@@ -79,6 +99,8 @@ func (v *verifier) replayEntry(l *vaultLog, i uint64, e *audit.Entry) {
 		err = v.replayChange(l, i, e)
 	case audit.KindKey:
 		err = v.replayKey(l, i, e)
+	case audit.KindEpoch:
+		err = v.replayEpoch(l, i, e)
 	case audit.KindDecision:
 		err = v.replayDecision(l, i, e)
 	case audit.KindOutcome:
@@ -207,11 +229,18 @@ func (v *verifier) enterKey(l *vaultLog, i uint64, k *audit.KeyEntry, cert *dkg.
 		v.entryFault(l, i, KeyDiffers, "wallet %q is key %x here and key %x elsewhere", k.Name, k.Key[:8], other[:8])
 		return
 	}
-	l.keys[k.Key], v.names[k.Name] = true, k.Key
+	l.keys[k.Key], v.names[k.Name] = cert, k.Key
 	known := v.keys[k.Key]
 	if known == nil {
-		v.keys[k.Key] = &keyInfo{k.Key, k.Name, k.Order, cert, l.id}
+		known = &keyInfo{id: k.Key, name: k.Name, cert: cert, vault: l.id, epochs: map[uint64]epochSeen{}}
+		v.keys[k.Key] = known
 		v.report.Counts.Keys++
+	}
+	if _, ok := known.epochs[cert.Epoch]; !ok {
+		known.epochs[cert.Epoch] = epochSeen{cert, l.id, i}
+	}
+	if known.order == nil {
+		known.order = k.Order
 	} else if string(known.order) != string(k.Order) {
 		v.entryFault(l, i, KeyDiffers, "key %x is wallet %q here and wallet %q, by another order, in the log of vault %d", k.Key[:8], k.Name, known.name, known.vault)
 	}

@@ -37,6 +37,9 @@ const (
 	KeyOrder     Code = "key.order"     // no admin ordered this key, or ordered another
 	KeySigners   Code = "key.signers"   // not all vaults certified it
 	KeyDiffers   Code = "key.differs"   // two logs tell different things of one key, or of one wallet
+	EpochOrder   Code = "epoch.order"   // no order of the admins leads to this epoch of a key
+	EpochCommit  Code = "epoch.commit"  // its commit certificate lacks votes, or they are not the vaults'
+	EpochForked  Code = "epoch.forked"  // two logs tell of different epochs, or one does not follow the other
 
 	DecisionState    Code = "decision.state"    // it names another policy, roster or change than the log had reached
 	DecisionKey      Code = "decision.key"      // its key, epoch or parties are not those of a key in the log
@@ -111,6 +114,7 @@ type Counts struct {
 	Entries  int `json:"entries"`
 	Changes  int `json:"changes"`
 	Keys     int `json:"keys"`
+	Epochs   int `json:"epochs"` // of keys, after the first
 	Allowed  int `json:"allowed"`
 	Refused  int `json:"refused"`
 	Stateful int `json:"stateful"` // refusals among them that rest on a vault's own state

@@ -11,6 +11,7 @@ import (
 	"github.com/cofferhq/coffer/internal/audit/logfile"
 	"github.com/cofferhq/coffer/internal/chain"
 	"github.com/cofferhq/coffer/internal/governance"
+	"github.com/cofferhq/coffer/mpc/dkg"
 )
 
 // Copy is one copy of one vault's log, from wherever.
@@ -80,6 +81,7 @@ func (v *verifier) run(copies []Copy) *Report {
 	for _, l := range v.logs {
 		v.replay(l)
 	}
+	v.crossEpochs()
 	for _, l := range v.logs {
 		v.crossOutcomes(l)
 	}
@@ -149,9 +151,9 @@ type vaultLog struct {
 	covered uint64 // entries that the checkpoint vouches for
 	boot    uint64 // of the checkpoint
 
-	history   []*governance.State // by seq
-	since     []uint64            // when each became valid, by the vault's clock
-	keys      map[[32]byte]bool   // that the log has told of
+	history   []*governance.State           // by seq
+	since     []uint64                      // when each became valid, by the vault's clock
+	keys      map[[32]byte]*dkg.Certificate // that the log has told of, in the newest epoch
 	lastBoot  uint64
 	decisions map[[16]byte]*decision // that allow, by attempt
 	outcomes  map[[16]byte]*outcome
@@ -201,7 +203,7 @@ func (v *verifier) collect(copies []Copy) {
 // check is entries ↔ root ↔ checkpoint ↔ the genesis' keys.
 func (v *verifier) check(c Copy, g *governance.Vault) *vaultLog {
 	l := &vaultLog{
-		id: g.ID, name: g.Name, entries: c.Entries, tree: audit.Load(c.Entries), keys: map[[32]byte]bool{},
+		id: g.ID, name: g.Name, entries: c.Entries, tree: audit.Load(c.Entries), keys: map[[32]byte]*dkg.Certificate{},
 		decisions: map[[16]byte]*decision{}, outcomes: map[[16]byte]*outcome{},
 	}
 	fault := func(code Code, format string, args ...any) {

@@ -39,6 +39,7 @@ type world struct {
 	people  map[string]ed25519.PrivateKey
 	wallet  *secp256k1.PrivateKey
 	cert    *dkg.Certificate
+	next    *dkg.Certificate // of the epoch that was dealt last
 	sender  string
 	now     uint64
 	attempt byte
@@ -321,7 +322,7 @@ func (w *world) decide(id uint16, p *payment, attempt [16]byte, parties []uint16
 		PolicyRoot: w.gov.Policy.Root(), RosterRoot: w.gov.Roster.Root(), Time: w.now,
 	}
 	v := newVerifier(w.gov.Cluster, codecs)
-	got := v.judge(id, w.gov, &keyInfo{cert: w.cert}, p.bundle, d)
+	got := v.judge(id, w.gov, &keyInfo{cert: w.cert}, w.cert, p.bundle, d)
 	d.Allow, d.Code, d.Rule, d.Detail = got.allow, got.code, got.rule, got.detail
 	if !d.Allow {
 		d.R0Hash = [32]byte{}

@@ -41,6 +41,7 @@ type entry struct {
 	body      []byte
 	cert      [32]byte
 	proof     []byte             // of this party's new share
+	closing   []byte             // what this party states with CLOSED
 	mine      [lastKind + 1]bool // decided, durable; signed when it is among votes
 	votes     []Vote             // verified, sorted
 }
@@ -108,6 +109,9 @@ func New(self mpc.ID, key [32]byte, epoch *Epoch, v Verifier) (*Machine, error) 
 	}
 	return m, nil
 }
+
+// Key is the key's id.
+func (m *Machine) Key() [32]byte { return m.key }
 
 // Epoch is the key's present epoch as far as this party knows; nil if it never
 // held a share.

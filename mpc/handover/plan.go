@@ -18,7 +18,7 @@ type Plan struct {
 	Previous     [32]byte // digest of e's certificate
 	Old          []mpc.ID // ascending
 	OldThreshold int
-	Dealers      []mpc.ID // ascending, OldThreshold of Old
+	Dealers      []mpc.ID // ascending, at least OldThreshold of Old
 	New          []mpc.ID // ascending
 	NewThreshold int
 	Order        [32]byte // hash of what authorises the move
@@ -40,8 +40,8 @@ func (p *Plan) Check() error {
 	if err := sharing.CheckThreshold(p.NewThreshold, len(p.New)); err != nil {
 		return fmt.Errorf("new epoch: %w", err)
 	}
-	if len(p.Dealers) != p.OldThreshold {
-		return fmt.Errorf("%d dealers, want exactly %d", len(p.Dealers), p.OldThreshold)
+	if len(p.Dealers) < p.OldThreshold {
+		return fmt.Errorf("%d dealers, want at least %d", len(p.Dealers), p.OldThreshold)
 	}
 	for _, id := range p.Dealers {
 		if !sharing.Contains(p.Old, id) {

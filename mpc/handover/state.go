@@ -28,7 +28,7 @@ func (m *Machine) Encode() []byte {
 	w.Count(len(m.plans))
 	for _, e := range m.plans {
 		w.Var(e.plan.Encode()).Bool(e.dealing).Bool(e.abandoned).Bool(e.committed).Bool(e.settled).Bool(e.forgotten)
-		w.Var(e.body).Fixed(e.cert[:]).Var(e.proof)
+		w.Var(e.body).Fixed(e.cert[:]).Var(e.proof).Var(e.closing)
 		for k := Prepared; k <= lastKind; k++ {
 			w.Bool(e.mine[k])
 		}
@@ -82,7 +82,7 @@ func readEntry(r *wire.Reader) *entry {
 	e.dealing, e.abandoned, e.committed, e.settled, e.forgotten = r.Bool("dealing"), r.Bool("abandoned"), r.Bool("committed"), r.Bool("settled"), r.Bool("forgotten")
 	e.body = r.Var("certificate", MaxBody)
 	r.Into("digest", e.cert[:])
-	e.proof = r.Var("proof", maxProof)
+	e.proof, e.closing = r.Var("proof", maxProof), r.Var("closing", maxProof)
 	for k := Prepared; k <= lastKind; k++ {
 		e.mine[k] = r.Bool("decided")
 	}

@@ -52,7 +52,7 @@ type Vote struct {
 	Kind        Kind
 	From        mpc.ID
 	Certificate [32]byte // digest of e+1's certificate; zero in Abort
-	Proof       []byte   // Ready: knowledge of the new share; otherwise empty
+	Proof       []byte   // Ready: knowledge of the new share; Closed: what the caller states; otherwise empty
 	Signature   []byte
 }
 
@@ -121,8 +121,8 @@ func readVote(r *wire.Reader) Vote {
 	switch {
 	case v.Kind < Prepared || v.Kind > lastKind:
 		r.Failf("vote: unknown kind %d, want %d to %d", v.Kind, Prepared, lastKind)
-	case v.Kind != Ready && len(v.Proof) > 0:
-		r.Failf("%s of participant %d carries a proof, only READY does", v.Kind, v.From)
+	case v.Kind != Ready && v.Kind != Closed && len(v.Proof) > 0:
+		r.Failf("%s of participant %d carries a proof, only READY and CLOSED do", v.Kind, v.From)
 	case v.Kind == Abort && v.Certificate != [32]byte{}:
 		r.Failf("ABORT of participant %d names a certificate", v.From)
 	}
@@ -176,6 +176,10 @@ type Verifier struct {
 	Certificate func(p *Plan, body []byte) ([32]byte, error)
 	// Proof verifies a new party's proof of knowledge of its share in body.
 	Proof func(p *Plan, body []byte, id mpc.ID, proof []byte) error
+	// Closing is called when this party decides to close an epoch: from then on it
+	// does not sign in it. What it returns, at most 256 bytes, is signed with CLOSED.
+	// Nil: nothing.
+	Closing func(p *Plan) []byte
 }
 
 // VerifyCommit demands that the bundle is a commit certificate: whoever holds it

@@ -12,6 +12,9 @@ import (
 // decide casts a vote: durable first, then signed.
 func (m *Machine) decide(e *entry, k Kind) Effects {
 	e.mine[k] = true
+	if k == Closed && m.verify.Closing != nil {
+		e.closing = m.verify.Closing(&e.plan)
+	}
 	return Effects{Save: true, Sign: []Request{m.request(e, k)}}
 }
 
@@ -20,8 +23,11 @@ func (m *Machine) own(e *entry, k Kind) Vote {
 	if k != Abort {
 		v.Certificate = e.cert
 	}
-	if k == Ready {
+	switch k {
+	case Ready:
 		v.Proof = e.proof
+	case Closed:
+		v.Proof = e.closing
 	}
 	return v
 }

@@ -1,0 +1,480 @@
+package vault
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/cofferhq/coffer/internal/audit"
+	"github.com/cofferhq/coffer/internal/cluster"
+	"github.com/cofferhq/coffer/internal/hsm"
+	"github.com/cofferhq/coffer/internal/signature"
+	"github.com/cofferhq/coffer/internal/wire"
+	"github.com/cofferhq/coffer/mpc"
+	"github.com/cofferhq/coffer/mpc/dkg"
+	"github.com/cofferhq/coffer/mpc/handover"
+	"github.com/cofferhq/coffer/mpc/lifecycle"
+)
+
+// A key's epochs on disk (docs/spec/vault-store.md): the share of each under a
+// record of its own, and one record for what this vault has promised about them.
+// What a promise rests on is durable before it is signed, and it is signed before
+// it leaves (package handover).
+
+// candidate is a share of an epoch that has not begun.
+type candidate struct {
+	share *dkg.KeyShare
+	cert  *dkg.Certificate // unsigned
+}
+
+func handoverName(kid [32]byte) string   { return recordHandover + fmt.Sprintf("%x", kid) }
+func candidateName(plan [32]byte) string { return recordCandidate + fmt.Sprintf("%x", plan) }
+func leftName(kid [32]byte) string       { return recordLeft + fmt.Sprintf("%x", kid) }
+
+// shareName is the record of a share. The first epoch's is the one that the key
+// generation wrote.
+func shareName(kid [32]byte, epoch uint64) string {
+	if epoch == dkg.FirstEpoch {
+		return recordKey + fmt.Sprintf("%x", kid)
+	}
+	return fmt.Sprintf("%s%x/%016x", recordShare, kid, epoch)
+}
+
+// verifier is what a handover's machine asks of this vault.
+func (v *Vault) verifier() handover.Verifier {
+	return handover.Verifier{Signature: v.verifyVote, Certificate: v.checkNewCertificate, Proof: v.checkShareProof, Closing: v.closing}
+}
+
+// VoteStatement is what a vault's HSM identity signs when it votes on a handover.
+// A PREPARED is its signature on the new epoch's certificate.
+func VoteStatement(kind handover.Kind, digest [32]byte) signature.Statement {
+	if kind == handover.Prepared {
+		return CertificateStatement(digest)
+	}
+	return signature.Statement{Domain: "coffer/handover/v1", Body: digest[:]}
+}
+
+func (v *Vault) verifyVote(kind handover.Kind, id mpc.ID, digest [32]byte, sig []byte) bool {
+	g, ok := v.gov.Genesis.Vault(uint16(id))
+	if !ok {
+		return false
+	}
+	s, err := signature.Decode(sig)
+	return err == nil && signature.Verify(g.Identity, VoteStatement(kind, digest), s) == nil
+}
+
+// checkNewCertificate checks that a certificate without signatures is of the epoch
+// that a plan leads to.
+func (v *Vault) checkNewCertificate(p *handover.Plan, body []byte) ([32]byte, error) {
+	c, err := dkg.DecodeCertificate(body)
+	if err != nil {
+		return [32]byte{}, err
+	}
+	if err := CheckPlanned(p, c); err != nil {
+		return [32]byte{}, err
+	}
+	for _, id := range c.Parties {
+		if c.Signature(id) != nil {
+			return [32]byte{}, errors.New("the certificate carries signatures: they are votes of their own")
+		}
+	}
+	if k := v.keys[p.Key]; k != nil && (k.cert.PublicKey().Equal(c.PublicKey()) != 1 || k.cert.Suite != c.Suite || k.cert.Purpose != c.Purpose) {
+		return [32]byte{}, errors.New("the certificate is of another public key, suite or purpose than the wallet's")
+	}
+	return c.Digest(), nil
+}
+
+// CheckPlanned checks that a certificate is of the epoch that a plan leads to.
+func CheckPlanned(p *handover.Plan, c *dkg.Certificate) error {
+	switch {
+	case c.KeyID() != p.Key:
+		return fmt.Errorf("the certificate is of key %x, the plan of key %x", c.KeyID(), p.Key)
+	case c.Epoch != p.To() || c.Previous != p.Previous:
+		return fmt.Errorf("the certificate of epoch %d does not follow the one that the plan leaves", c.Epoch)
+	case c.Threshold != p.NewThreshold || !equalIDs(c.Parties, p.New):
+		return fmt.Errorf("the certificate is for %d of %v, the plan for %d of %v", c.Threshold, c.Parties, p.NewThreshold, p.New)
+	}
+	return nil
+}
+
+// ProofDigest is what the proof of knowledge of a new share is bound to.
+func ProofDigest(plan, certificate [32]byte) [32]byte {
+	return wire.Hash("coffer/handover-proof/v1", plan[:], certificate[:])
+}
+
+func (v *Vault) checkShareProof(p *handover.Plan, body []byte, id mpc.ID, proof []byte) error {
+	return VerifyShareProof(p, body, id, proof)
+}
+
+// VerifyShareProof checks the proof that stands in a READY.
+func VerifyShareProof(p *handover.Plan, body []byte, id mpc.ID, proof []byte) error {
+	c, err := dkg.DecodeCertificate(body)
+	if err != nil {
+		return err
+	}
+	return lifecycle.VerifyShareProof(c.PublicShares[id], ProofDigest(p.ID(), c.Digest()), proof)
+}
+
+// closing ends what signs in an epoch that this vault is about to close, and states
+// how far its ledger has come: nothing is reserved in that epoch after it.
+func (v *Vault) closing(p *handover.Plan) []byte {
+	v.endKeySessions(p.Key, fmt.Errorf("the wallet goes to epoch %d: retry", p.To()))
+	h := v.ledgers[v.cfg.ID].head()
+	return wire.NewWriter(1).Uint64(h.Seq).Fixed(h.Hash[:]).Bytes()
+}
+
+func (v *Vault) endKeySessions(kid [32]byte, why error) {
+	for _, a := range sortedAttempts(v.signs) {
+		if s := v.signs[a]; s != nil && s.key.id == kid {
+			v.abortSign(s, benign("sign", why))
+		}
+	}
+}
+
+// machine finds a key's handover machine, or makes it.
+func (v *Vault) machine(kid [32]byte) (*handover.Machine, error) {
+	if m := v.machines[kid]; m != nil {
+		return m, nil
+	}
+	var e *handover.Epoch
+	if k := v.keys[kid]; k != nil && k.share != nil {
+		e = &handover.Epoch{Number: k.cert.Epoch, Certificate: k.cert.Digest(), Parties: k.cert.Parties, Threshold: k.cert.Threshold}
+	}
+	m, err := handover.New(v.cfg.ID, kid, e, v.verifier())
+	if err != nil {
+		return nil, err
+	}
+	v.machines[kid] = m
+	return m, nil
+}
+
+// maySign says whether this vault's promises let it sign with the key now.
+func (v *Vault) maySign(k *key) error {
+	m := v.machines[k.id]
+	switch {
+	case k.share == nil:
+		return fmt.Errorf("vault %d holds no share of the wallet since epoch %d", v.cfg.ID, k.cert.Epoch)
+	case m != nil && !m.MaySign(k.cert.Epoch):
+		return fmt.Errorf("the wallet is going from epoch %d to the next: retry", k.cert.Epoch)
+	}
+	return v.imported(k)
+}
+
+// imported: a limit or a version rule is not escaped by a reshare. The vaults of a
+// new epoch reserve only after they know the ledgers of the n−t+1 who closed the
+// old one, as far as those say that they had come: any t signers of the old epoch
+// were among them.
+func (v *Vault) imported(k *key) error {
+	for _, id := range sortedIDs(k.closed) {
+		h := k.closed[id]
+		if id == v.cfg.ID {
+			continue
+		}
+		known, ok := v.ledgers[id].hashAt(h.Seq)
+		switch {
+		case !ok:
+			v.askLedger(v.peers[id])
+			return fmt.Errorf("the ledger of vault %d is not known yet up to where it closed epoch %d: retry", id, k.cert.Epoch-1)
+		case known != h.Hash:
+			return fmt.Errorf("the ledger of vault %d is another one than it closed epoch %d with", id, k.cert.Epoch-1)
+		}
+	}
+	return nil
+}
+
+// closedLedgers are the heads that stand in the CLOSED of a commit certificate.
+func closedLedgers(b *handover.Bundle) map[mpc.ID]ledgerHead {
+	out := map[mpc.ID]ledgerHead{}
+	for i := range b.Votes {
+		x := &b.Votes[i]
+		if x.Kind != handover.Closed {
+			continue
+		}
+		r := wire.NewReader(x.Proof, 1)
+		h := ledgerHead{Party: x.From, Seq: r.Uint64("seq")}
+		r.Into("hash", h.Hash[:])
+		if r.Done() == nil {
+			out[x.From] = h
+		}
+	}
+	return out
+}
+
+// carryOut does what a handover's machine says: what must be durable goes into
+// this step's writes, and what is sent leaves after them.
+func (v *Vault) carryOut(kid [32]byte, m *handover.Machine, out handover.Effects) {
+	if out.Committed != nil {
+		if err := v.commitEpoch(kid, out.Committed); err != nil {
+			v.note("couldn't take up the new epoch", "key", fmt.Sprintf("%x", kid[:8]), "error", err.Error())
+		}
+	}
+	for _, plan := range out.Discard {
+		v.discard(plan)
+	}
+	for _, epoch := range out.Erase {
+		v.store.remove(shareName(kid, epoch))
+		v.note("share of an ended epoch erased", "key", fmt.Sprintf("%x", kid[:8]), "epoch", epoch)
+	}
+	if out.Save {
+		if err := v.store.put(handoverName(kid), m.Encode()); err != nil {
+			panic("vault: randomness ended: " + err.Error())
+		}
+	}
+	for _, r := range out.Sign {
+		v.signVote(kid, m, r)
+	}
+	for _, msg := range out.Send {
+		if p := v.peers[msg.To]; p != nil {
+			v.sendSealed(p, &inner{Kind: innerVotes, Private: msg.Body})
+		}
+	}
+	for _, b := range out.Blame {
+		if p := v.peers[b.Party]; p != nil {
+			evidence := &handover.Bundle{Votes: b.Evidence}
+			w := wire.NewWriter(1).Fixed(b.Plan[:]).Var(encodeVotes(evidence.Votes))
+			v.incident(p, mpc.Attributed.String(), "handover", b.Err.Error(), w.Bytes())
+		}
+	}
+}
+
+func encodeVotes(votes []handover.Vote) []byte {
+	w := wire.NewWriter(1).Count(len(votes))
+	for i := range votes {
+		x := &votes[i]
+		w.Uint8(uint8(x.Kind)).Uint16(uint16(x.From)).Fixed(x.Certificate[:]).Var(x.Proof).Var(x.Signature)
+	}
+	return w.Bytes()
+}
+
+func (v *Vault) signVote(kid [32]byte, m *handover.Machine, r handover.Request) {
+	v.ask(DeviceCommand{Kind: DeviceSign, Role: hsm.RoleIdentity, Statement: VoteStatement(r.Kind, r.Digest)}, func(res DeviceResult) error {
+		if res.Err != "" {
+			// The vote is decided and durable: it is signed at the next start, or the
+			// next time that somebody asks.
+			v.note("the device does not sign a vote on a handover", "vote", r.Kind.String(), "error", res.Err)
+			v.unsigned = append(v.unsigned, unsignedVote{kid, r, v.now})
+			return nil
+		}
+		out, err := m.Signed(r.Plan, r.Kind, res.Signature.Encode())
+		if err != nil {
+			v.note("a vote's signature came too late", "vote", r.Kind.String(), "error", err.Error())
+			return nil
+		}
+		v.carryOut(kid, m, out)
+		return nil
+	})
+}
+
+// unsignedVote is one that the device refused to sign.
+type unsignedVote struct {
+	key [32]byte
+	r   handover.Request
+	at  uint64
+}
+
+func (v *Vault) discard(plan [32]byte) {
+	if c := v.candidates[plan]; c != nil {
+		c.share.Destroy()
+		delete(v.candidates, plan)
+	}
+	v.store.remove(candidateName(plan))
+}
+
+// commitEpoch makes the share of the new epoch the key's, in the log too.
+func (v *Vault) commitEpoch(kid [32]byte, commit *handover.Bundle) error {
+	plan := &commit.Plan
+	id := plan.ID()
+	cert, err := CommitCertificate(commit)
+	if err != nil {
+		return err
+	}
+	k := v.keys[kid]
+	name := ""
+	var order []byte
+	switch {
+	case k != nil:
+		name, order = k.name, k.order
+	default:
+		if o, ok := v.gov.FindOrder(plan.Order); ok {
+			name = o.Name
+		}
+	}
+	v.endKeySessions(kid, fmt.Errorf("the wallet has gone to epoch %d: retry", cert.Epoch))
+	if k != nil && k.share != nil {
+		k.share.Destroy()
+	}
+	next := &key{id: kid, name: name, order: order, cert: cert, closed: closedLedgers(commit)}
+	if c := v.candidates[id]; c != nil {
+		if err := c.share.Activate(cert, v.verifyCertificate); err != nil {
+			return err
+		}
+		rec := encodeShareRecord(next, c.share)
+		err := v.store.put(shareName(kid, cert.Epoch), rec)
+		clear(rec)
+		if err != nil {
+			return err
+		}
+		next.share = c.share
+		delete(v.candidates, id)
+		v.store.remove(candidateName(id))
+		v.store.remove(leftName(kid))
+	} else if err := v.store.put(leftName(kid), encodeShareRecord(next, nil)); err != nil {
+		return err
+	}
+	v.keys[kid] = next
+	for _, id := range sortedIDs(next.closed) {
+		if _, ok := v.ledgers[id].hashAt(next.closed[id].Seq); !ok && next.share != nil {
+			v.askLedger(v.peers[id])
+		}
+	}
+	entry := audit.EpochEntry{Key: kid, Name: name, Certificate: cert.Encode(), Commit: commit.Encode()}
+	v.appendLog(audit.KindEpoch, entry.Encode())
+	v.note("the wallet has gone to its next epoch", "wallet", name, "epoch", cert.Epoch, "parties", cert.Parties)
+	v.finishHandovers(kid, cert)
+	return nil
+}
+
+// CommitCertificate is the certificate of the new epoch with the signatures that
+// stand in the votes of a commit certificate.
+func CommitCertificate(commit *handover.Bundle) (*dkg.Certificate, error) {
+	cert, err := dkg.DecodeCertificate(commit.Body)
+	if err != nil {
+		return nil, err
+	}
+	digest := cert.Digest()
+	for i := range commit.Votes {
+		if x := &commit.Votes[i]; x.Kind == handover.Prepared && x.Certificate == digest {
+			if err := cert.AddSignature(x.From, x.Signature); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return cert, nil
+}
+
+// A share's record of a later epoch, or, without share, that of a key which this
+// vault has left.
+func encodeShareRecord(k *key, share *dkg.KeyShare) []byte {
+	w := wire.NewWriter(1).String(k.name).Var(k.order).Var(k.cert.Encode()).Count(len(k.closed))
+	for _, id := range sortedIDs(k.closed) {
+		h := k.closed[id]
+		w.Uint16(uint16(id)).Uint64(h.Seq).Fixed(h.Hash[:])
+	}
+	if share == nil {
+		return w.Bool(false).Bytes()
+	}
+	s := share.Encode()
+	defer clear(s)
+	return w.Bool(true).Var(s).Bytes()
+}
+
+func decodeShareRecord(b []byte) (*key, error) {
+	r := wire.NewReader(b, 1)
+	k := &key{name: r.Name("name"), order: r.Var("order", cluster.MaxBody), closed: map[mpc.ID]ledgerHead{}}
+	c := r.Var("certificate", 1<<16)
+	for range r.Count("closed ledgers", mpc.MaxParties, 42) {
+		h := ledgerHead{Party: mpc.ID(r.Uint16("party")), Seq: r.Uint64("seq")}
+		r.Into("hash", h.Hash[:])
+		k.closed[h.Party] = h
+	}
+	var s []byte
+	if r.Bool("share") {
+		s = r.Var("share", 1<<16)
+	}
+	defer clear(s)
+	if err := r.Done(); err != nil {
+		return nil, err
+	}
+	var err error
+	if k.cert, err = dkg.DecodeCertificate(c); err != nil {
+		return nil, err
+	}
+	k.id = k.cert.KeyID()
+	if s != nil {
+		k.share, err = dkg.DecodeKeyShare(s)
+	}
+	return k, err
+}
+
+func encodeCandidate(c *candidate) []byte {
+	s := c.share.Encode()
+	defer clear(s)
+	return wire.NewWriter(1).Var(c.cert.Encode()).Var(s).Bytes()
+}
+
+func decodeCandidate(b []byte) (*candidate, error) {
+	r := wire.NewReader(b, 1)
+	cert, s := r.Var("certificate", 1<<16), r.Var("share", 1<<16)
+	defer clear(s)
+	if err := r.Done(); err != nil {
+		return nil, err
+	}
+	c := new(candidate)
+	var err error
+	if c.cert, err = dkg.DecodeCertificate(cert); err != nil {
+		return nil, err
+	}
+	c.share, err = dkg.DecodeKeyShare(s)
+	return c, err
+}
+
+// loadEpochs loads the machines, then of each key the share of the epoch that it
+// is in. Shares of ended epochs stay on disk, unread, until they are erased.
+func (v *Vault) loadEpochs(records map[string][]byte) error {
+	for name, b := range records {
+		if !strings.HasPrefix(name, recordHandover) {
+			continue
+		}
+		m, err := handover.Load(b, v.verifier())
+		if err != nil {
+			return fmt.Errorf("record %s: %w", name, err)
+		}
+		if name != handoverName(m.Key()) {
+			return fmt.Errorf("record %s is of key %x", name, m.Key())
+		}
+		v.machines[m.Key()] = m
+	}
+	for name, b := range records {
+		switch {
+		case strings.HasPrefix(name, recordShare), strings.HasPrefix(name, recordLeft):
+			if err := v.loadShare(name, b); err != nil {
+				return fmt.Errorf("record %s: %w", name, err)
+			}
+		case strings.HasPrefix(name, recordCandidate):
+			c, err := decodeCandidate(b)
+			clear(b)
+			if err != nil {
+				return fmt.Errorf("record %s: %w", name, err)
+			}
+			plan, err := hex.DecodeString(strings.TrimPrefix(name, recordCandidate))
+			if err != nil || len(plan) != 32 {
+				return fmt.Errorf("record %s has no plan's name", name)
+			}
+			v.candidates[[32]byte(plan)] = c
+		}
+	}
+	return nil
+}
+
+func (v *Vault) loadShare(name string, b []byte) error {
+	k, err := decodeShareRecord(b)
+	clear(b)
+	if err != nil {
+		return err
+	}
+	m := v.machines[k.id]
+	if m == nil || m.Epoch() == nil || m.Epoch().Number != k.cert.Epoch {
+		if k.share != nil {
+			k.share.Destroy()
+		}
+		return nil // of an ended epoch
+	}
+	if k.share != nil {
+		if err := k.share.Activate(k.cert, v.verifyCertificate); err != nil {
+			return err
+		}
+	}
+	v.keys[k.id] = k
+	return nil
+}

@@ -1,0 +1,502 @@
+package vault
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/cofferhq/coffer/internal/audit"
+	"github.com/cofferhq/coffer/internal/cluster"
+	"github.com/cofferhq/coffer/internal/governance"
+	"github.com/cofferhq/coffer/internal/refusal"
+	"github.com/cofferhq/coffer/internal/secret"
+	"github.com/cofferhq/coffer/mpc"
+	"github.com/cofferhq/coffer/mpc/dkg"
+	"github.com/cofferhq/coffer/mpc/handover"
+	"github.com/cofferhq/coffer/mpc/lifecycle"
+)
+
+// handoverSession is this vault's part in one attempt at a key's next epoch: the
+// dealing, if it takes part in that, and the wait for the epoch to begin.
+type handoverSession struct {
+	attempt [16]byte
+	command uint64
+	started uint64
+	plan    handover.Plan
+	id      [32]byte
+	m       *handover.Machine
+	order   *governance.Order
+	peers   []mpc.ID // in the dealing
+	run     *lifecycle.Session
+	round   uint8 // of the dealing that is being waited for; 4: it is done
+	got     [4]map[mpc.ID][]byte
+}
+
+func (s *handoverSession) has(id mpc.ID) bool { return containsID(s.peers, id) }
+
+func (s *handoverSession) waitingFor() string {
+	if s.run != nil && s.round < 4 {
+		return fmt.Sprintf("round %d of the dealing, from %v", s.round, missing(s.peers, s.got[s.round]))
+	}
+	for _, p := range s.m.Progress() {
+		if p.Plan.ID() == s.id {
+			return fmt.Sprintf("%s of %v", p.Step, p.Waiting)
+		}
+	}
+	return "nobody"
+}
+
+// handover is the command: an order of the admins is carried out.
+func (v *Vault) handover(id uint64, c *cluster.Command) {
+	h, err := cluster.DecodeHandover(c.Body)
+	if err != nil {
+		v.refuse(id, refusal.New("handover.encoding", "", err.Error(), "a canonical handover command"))
+		return
+	}
+	order, ok := v.gov.FindOrder(h.Order)
+	if !ok {
+		v.reply(id, abortReply(benign("handover", fmt.Errorf("no change %x with an order is in force here: bring this vault up to date", h.Order[:8]))))
+		return
+	}
+	k := v.keys[order.Key]
+	if k != nil && k.name != order.Name {
+		v.refuse(id, refusal.New("handover.name", "", fmt.Sprintf("the order calls key %x %q, here it is %q", order.Key[:8], order.Name, k.name), "the wallet's name"))
+		return
+	}
+	if other := v.keyNamed(order.Name); k == nil && other != nil {
+		v.refuse(id, refusal.New("handover.name", "", fmt.Sprintf("wallet %q is key %x here", order.Name, other.id[:8]), "another name"))
+		return
+	}
+	if k != nil && k.cert.Epoch > order.Epoch {
+		v.fulfilled(id, order, k)
+		return
+	}
+	switch order.Action {
+	case governance.Abandon, governance.Erase:
+		v.endEpochs(id, order)
+		return
+	}
+	if err := v.startHandover(id, c, order, k, h.Certificate); err != nil {
+		if r := refusal.As(err); r != nil {
+			v.refuse(id, r)
+			return
+		}
+		v.reply(id, abortReply(asAbort("handover", err)))
+	}
+}
+
+// fulfilled answers an order whose epoch has ended.
+func (v *Vault) fulfilled(id uint64, o *governance.Order, k *key) {
+	if o.Action == governance.Erase {
+		v.endEpochs(id, o)
+		return
+	}
+	if k.cert.Epoch == o.Epoch+1 && o.Action != governance.Abandon {
+		v.reply(id, cluster.Reply{Outcome: cluster.OutcomeDone, Body: k.cert.Encode()})
+		return
+	}
+	v.refuse(id, refusal.New("handover.epoch", "", fmt.Sprintf("the order is for epoch %d, the wallet is in epoch %d", o.Epoch, k.cert.Epoch), "an order for the present epoch"))
+}
+
+// endEpochs carries out the two orders that only end something.
+func (v *Vault) endEpochs(id uint64, o *governance.Order) {
+	m, err := v.machine(o.Key)
+	if err != nil {
+		v.reply(id, failed(err))
+		return
+	}
+	if o.Action == governance.Erase {
+		v.carryOut(o.Key, m, m.Erase())
+		v.reply(id, cluster.Reply{Outcome: cluster.OutcomeDone})
+		return
+	}
+	for _, p := range m.Progress() {
+		if p.Plan.From != o.Epoch || p.Committed {
+			continue
+		}
+		out, err := m.Abandon(p.Plan.ID())
+		if err != nil {
+			v.reply(id, abortReply(benign("handover", err)))
+			return
+		}
+		v.carryOut(o.Key, m, out)
+	}
+	v.reply(id, cluster.Reply{Outcome: cluster.OutcomeDone})
+}
+
+// planOf is what an order comes to with the key's present certificate.
+func planOf(o *governance.Order, cert *dkg.Certificate, dealers []mpc.ID, attempt [16]byte) handover.Plan {
+	p := handover.Plan{
+		Key: o.Key, From: cert.Epoch, Previous: cert.Digest(), Old: cert.Parties, OldThreshold: cert.Threshold,
+		Dealers: dealers, New: cert.Parties, NewThreshold: cert.Threshold, Order: o.Hash, Attempt: attempt,
+	}
+	if o.Action == governance.Reshare {
+		p.New, p.NewThreshold = toIDs(o.Parties), int(o.Threshold)
+	}
+	return p
+}
+
+// checkPlan says whether a plan is what its order says.
+func checkPlan(p *handover.Plan, o *governance.Order) error {
+	ok := p.Key == o.Key && p.From == o.Epoch && p.Order == o.Hash
+	switch o.Action {
+	case governance.Refresh:
+		ok = ok && equalIDs(p.New, p.Old) && p.NewThreshold == p.OldThreshold
+	case governance.Reshare:
+		ok = ok && equalIDs(p.New, toIDs(o.Parties)) && p.NewThreshold == int(o.Threshold)
+	default:
+		ok = false
+	}
+	if !ok {
+		return fmt.Errorf("the plan is not what change %d orders: %s of wallet %q in epoch %d", o.Seq, o.Action, o.Name, o.Epoch)
+	}
+	return nil
+}
+
+func (v *Vault) startHandover(id uint64, c *cluster.Command, o *governance.Order, k *key, certificate []byte) error {
+	cert, err := v.oldCertificate(o, k, certificate)
+	if err != nil {
+		return err
+	}
+	m, err := v.machine(o.Key)
+	if err != nil {
+		return err
+	}
+	s := &handoverSession{attempt: c.Attempt, command: id, started: v.now, order: o, m: m}
+	s.plan = planOf(o, cert, toIDs(c.Signers), c.Attempt)
+	s.id = s.plan.ID()
+	if err := s.plan.Check(); err != nil {
+		return refusal.New("handover.plan", "", err.Error(), "dealers who hold shares, as many as sign")
+	}
+	if err := v.mayHandOver(s); err != nil {
+		return err
+	}
+	out, err := m.Join(&s.plan, containsID(s.plan.Dealers, v.cfg.ID))
+	if err != nil {
+		return err
+	}
+	v.carryOut(o.Key, m, out)
+	v.handovers[c.Attempt], v.begun[c.Attempt] = s, true
+	if !containsID(s.plan.Dealers, v.cfg.ID) && !containsID(s.plan.New, v.cfg.ID) {
+		return nil // it leaves, and only has to close the epoch
+	}
+	if err := v.deal(s, cert, k); err != nil {
+		v.abortHandover(s, asAbort("handover", err))
+	}
+	return nil
+}
+
+// oldCertificate is that of the epoch which ends. Who holds a share of it has it;
+// a newcomer goes by the signatures of all its parties, and by the key id in the
+// order.
+func (v *Vault) oldCertificate(o *governance.Order, k *key, b []byte) (*dkg.Certificate, error) {
+	if k != nil && k.cert.Epoch == o.Epoch {
+		return k.cert, nil
+	}
+	cert, err := dkg.DecodeCertificate(b)
+	switch {
+	case err != nil:
+	case cert.KeyID() != o.Key || cert.Epoch != o.Epoch:
+		err = fmt.Errorf("it is of key %x in epoch %d, the order of key %x in epoch %d", cert.KeyID(), cert.Epoch, o.Key, o.Epoch)
+	default:
+		err = cert.Complete(v.verifyCertificate)
+	}
+	if err != nil {
+		return nil, refusal.New("handover.certificate", "", err.Error(), "the certificate of the wallet's present epoch")
+	}
+	return cert, nil
+}
+
+// mayHandOver ends what is left of earlier attempts, where this vault may.
+func (v *Vault) mayHandOver(s *handoverSession) error {
+	if v.begun[s.attempt] {
+		return errors.New("this attempt was used before: take a fresh attempt id")
+	}
+	if len(v.handovers) >= maxKeygens || len(v.begun) >= maxBegun {
+		return fmt.Errorf("%d handovers run and %d sessions were begun since the start: end some, or restart the vault", len(v.handovers), len(v.begun))
+	}
+	for _, a := range sortedAttempts(v.handovers) {
+		if x := v.handovers[a]; x.plan.Key == s.plan.Key {
+			return fmt.Errorf("a handover of wallet %q runs already: it waits for %s", s.order.Name, x.waitingFor())
+		}
+	}
+	for _, p := range s.m.Progress() {
+		if p.Committed || p.Aborted || p.Plan.From != s.plan.From {
+			continue
+		}
+		out, err := s.m.GiveUp(p.Plan.ID())
+		if err != nil && containsID(p.Plan.New, v.cfg.ID) {
+			return fmt.Errorf("an earlier attempt may be complete elsewhere: it waits for %s of %v", p.Step, p.Waiting)
+		}
+		v.carryOut(s.plan.Key, s.m, out)
+	}
+	return nil
+}
+
+// deal begins the dealing.
+func (v *Vault) deal(s *handoverSession, cert *dkg.Certificate, k *key) error {
+	cfg := lifecycle.Config{
+		Kind: lifecycle.Reshare, Self: v.cfg.ID, Certificate: cert, VerifyCertificate: v.verifyCertificate,
+		Dealers: s.plan.Dealers, Parties: s.plan.New, Threshold: s.plan.NewThreshold,
+		Identities: map[mpc.ID][]byte{v.cfg.ID: v.cfg.Identity.Bytes()}, AttemptID: s.attempt,
+		Sign:   func(d [32]byte) []byte { return v.signSession(dkgStatement(d)).Bytes },
+		Verify: v.verifyDealt,
+	}
+	if s.order.Action == governance.Refresh {
+		cfg.Kind = lifecycle.Refresh
+	}
+	if k != nil && containsID(cfg.Dealers, v.cfg.ID) {
+		cfg.Share = k.share
+	}
+	for _, id := range append(slices.Clone(s.plan.Dealers), s.plan.New...) {
+		if id == v.cfg.ID || s.has(id) {
+			continue
+		}
+		p := v.peers[id]
+		switch {
+		case p == nil:
+			return fmt.Errorf("vault %d is not in the cluster", id)
+		case p.hello == nil:
+			return fmt.Errorf("no channel to vault %d yet", id)
+		case p.quarantined:
+			return fmt.Errorf("the pair with vault %d is quarantined until the admins lift it", id)
+		}
+		cfg.Identities[id] = p.identity.Bytes()
+		s.peers = append(s.peers, id)
+	}
+	slices.Sort(s.peers)
+	for i := range s.got {
+		s.got[i] = map[mpc.ID][]byte{}
+	}
+	var err error
+	if s.run, err = lifecycle.New(cfg, v.rand); err != nil {
+		return err
+	}
+	b, err := s.run.Round0()
+	if err != nil {
+		return err
+	}
+	v.broadcast(innerHandover, s.attempt, 0, s.peers, b, nil)
+	v.replayEarly(innerHandover, s.attempt)
+	return nil
+}
+
+// onHandover takes a peer's message of a dealing.
+func (v *Vault) onHandover(p *peer, in *inner) {
+	s := v.handovers[in.Attempt]
+	if s == nil {
+		v.keepEarly(p, in)
+		return
+	}
+	if !s.has(p.id) || in.Round > 3 || s.round > 3 {
+		return
+	}
+	msg := in.Broadcast
+	if in.Round == 3 {
+		msg = in.Private
+	}
+	if old, dup := s.got[in.Round][p.id]; dup {
+		if string(old) != string(msg) {
+			v.abortHandover(s, attributed(p.id, fmt.Sprintf("handover round %d", in.Round), errors.New("two different messages of one round")))
+		}
+		return
+	}
+	s.got[in.Round][p.id] = msg
+	v.advanceHandover(s)
+}
+
+// advanceHandover runs the rounds whose messages are all there.
+func (v *Vault) advanceHandover(s *handoverSession) {
+	for v.handovers[s.attempt] == s && s.round < 4 && len(s.got[s.round]) == len(s.peers) {
+		var b []byte
+		var private map[mpc.ID][]byte
+		var out *lifecycle.Output
+		var err error
+		switch s.round {
+		case 0:
+			b, err = s.run.Round1(s.got[0])
+		case 1:
+			b, err = s.run.Round2(s.got[1])
+		case 2:
+			private, err = s.run.Round3(s.got[2])
+		case 3:
+			out, err = s.run.Finish(s.got[3])
+		}
+		if err == nil {
+			s.round++
+			if s.round < 4 {
+				v.broadcast(innerHandover, s.attempt, s.round, s.peers, b, private)
+			} else {
+				s.wipe()
+				err = v.sealShare(s, out)
+			}
+		}
+		for _, m := range private {
+			secret.Wipe(m)
+		}
+		if err != nil {
+			v.abortHandover(s, asAbort("handover", err))
+			return
+		}
+	}
+}
+
+// sealShare stores the new share together with this vault's promise about it.
+func (v *Vault) sealShare(s *handoverSession, out *lifecycle.Output) error {
+	if out.Share == nil {
+		return nil // this vault leaves
+	}
+	proof, err := lifecycle.ProveShare(out.Share, ProofDigest(s.id, out.Certificate.Digest()), v.rand)
+	if err != nil {
+		return err
+	}
+	c := &candidate{out.Share, out.Certificate}
+	rec := encodeCandidate(c)
+	err = v.store.put(candidateName(s.id), rec)
+	clear(rec)
+	if err != nil {
+		return err
+	}
+	v.candidates[s.id] = c
+	eff, err := s.m.Sealed(s.id, out.Certificate.Encode(), proof)
+	if err != nil {
+		return err
+	}
+	v.carryOut(s.plan.Key, s.m, eff)
+	return nil
+}
+
+// onVotes takes a bundle of votes. Who holds a share of the epoch that it is about
+// joins a plan that is as its order says; whoever else takes part was told by a
+// command.
+func (v *Vault) onVotes(p *peer, b []byte) {
+	x, err := handover.DecodeBundle(b)
+	if err != nil {
+		return
+	}
+	kid := x.Plan.Key
+	m := v.machines[kid]
+	if m == nil {
+		if v.keys[kid] == nil {
+			return
+		}
+		if m, err = v.machine(kid); err != nil {
+			return
+		}
+	}
+	if !m.Knows(x.Plan.ID()) {
+		o, ok := v.gov.FindOrder(x.Plan.Order)
+		if ok && checkPlan(&x.Plan, o) == nil && v.keys[kid] != nil {
+			if out, err := m.Join(&x.Plan, false); err == nil {
+				v.carryOut(kid, m, out)
+			}
+		}
+	}
+	v.carryOut(kid, m, m.Deliver(p.id, x))
+}
+
+// tellEpochs: a peer with which a channel opens may have missed that a key went on.
+func (v *Vault) tellEpochs(p *peer) {
+	for _, kid := range sortedHashes(v.machines) {
+		c := v.machines[kid].Commit()
+		if c != nil && (containsID(c.Plan.Old, p.id) || containsID(c.Plan.New, p.id)) {
+			v.sendSealed(p, &inner{Kind: innerVotes, Private: c.Encode()})
+		}
+	}
+}
+
+// voteEvery repeats votes that may have got lost.
+const voteEvery = 500
+
+func (v *Vault) tickHandovers() {
+	for _, a := range sortedAttempts(v.handovers) {
+		if s := v.handovers[a]; s != nil && v.now-s.started > maxSession {
+			v.abortHandover(s, benign("handover", errors.New("a vault stayed silent: "+s.waitingFor())))
+		}
+	}
+	if v.now-v.asked < voteEvery {
+		return
+	}
+	v.asked = v.now
+	for _, kid := range sortedHashes(v.machines) {
+		v.carryOut(kid, v.machines[kid], v.machines[kid].Tick())
+	}
+	again := v.unsigned
+	v.unsigned = nil
+	for _, u := range again {
+		if m := v.machines[u.key]; m != nil {
+			v.signVote(u.key, m, u.r)
+		}
+	}
+}
+
+// resumeHandovers goes on after a start with what was decided before it.
+func (v *Vault) resumeHandovers() {
+	for _, kid := range sortedHashes(v.machines) {
+		v.carryOut(kid, v.machines[kid], v.machines[kid].Restart())
+	}
+}
+
+func (s *handoverSession) wipe() {
+	for i := range s.got {
+		for _, m := range s.got[i] {
+			secret.Wipe(m)
+		}
+	}
+}
+
+func (v *Vault) endHandover(s *handoverSession) {
+	delete(v.handovers, s.attempt)
+	if s.run != nil {
+		s.run.Destroy()
+	}
+	s.wipe()
+}
+
+// abortHandover ends this vault's part, as far as it has not promised anything: who
+// is READY waits on, without the command.
+func (v *Vault) abortHandover(s *handoverSession, a *mpc.Abort) {
+	if v.handovers[s.attempt] != s {
+		return
+	}
+	v.endHandover(s)
+	if out, err := s.m.GiveUp(s.id); err == nil {
+		v.carryOut(s.plan.Key, s.m, out)
+	}
+	v.blame(a)
+	v.reply(s.command, abortReply(a))
+}
+
+// finishHandovers answers the commands that wait for an epoch which has begun.
+func (v *Vault) finishHandovers(kid [32]byte, cert *dkg.Certificate) {
+	var commands []uint64
+	for _, a := range sortedAttempts(v.handovers) {
+		if s := v.handovers[a]; s.plan.Key == kid {
+			v.endHandover(s)
+			commands = append(commands, s.command)
+		}
+	}
+	v.coveredReply(commands, cert.Encode())
+}
+
+// coveredReply answers once a checkpoint covers what is in the log now.
+func (v *Vault) coveredReply(commands []uint64, body []byte) {
+	v.covered(func(_ *audit.SignedCheckpoint, err error) {
+		for _, id := range commands {
+			if err != nil {
+				v.reply(id, failed(err))
+			} else {
+				v.reply(id, cluster.Reply{Outcome: cluster.OutcomeDone, Body: body})
+			}
+		}
+	})
+}
+
+func sortedHashes[T any](m map[[32]byte]T) [][32]byte {
+	hs := make([][32]byte, 0, len(m))
+	for h := range m {
+		hs = append(hs, h)
+	}
+	slices.SortFunc(hs, func(a, b [32]byte) int { return slices.Compare(a[:], b[:]) })
+	return hs
+}
