@@ -6,6 +6,11 @@ import "math/bits"
 // (lo first) is the coefficient of xⁿ.
 type gf struct{ lo, hi uint64 }
 
+// double returns x·a, for a public a or a secret one.
+func (a gf) double() gf {
+	return gf{a.lo<<1 ^ 0x87&-(a.hi>>63), a.hi<<1 | a.lo>>63}
+}
+
 // wide is a product before its reduction, 255 bits.
 type wide [4]uint64
 

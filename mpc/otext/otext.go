@@ -71,16 +71,11 @@ func Receive(rand io.Reader, seeds *pprf.Full, dsid [32]byte, n int) (*ReceiverO
 	h, x := newHash(&dsid, m), newRow(n)
 	x.setBytes(xb, n)
 	h.of(x).appendTo(m.X[:0])
-	hashes := make([]byte, 0, Rows*16)
-	for i := range t {
-		hashes = h.of(t[i]).appendTo(hashes)
-	}
-	m.TH = transcript.Sum(transcript.TagT, dsid[:], hashes)
-
 	out := &ReceiverOutput{Beta: slices.Clone(xb[:n*Columns/8]), T: make([]Column, n*Columns)}
 	transpose(out.T, t)
+	hashes := h.ofAll(out.T, t)
+	m.TH = sumOf(&dsid, &hashes)
 	t.destroy()
-	clear(hashes)
 	clear(x)
 	return out, m, nil
 }
@@ -93,7 +88,6 @@ func Send(seeds *pprf.Punctured, dsid [32]byte, m *Message) (*SenderOutput, erro
 	defer g.destroy()
 	h := newHash(&dsid, m)
 	x := gfFromBytes(m.X[:])
-	hashes := make([]byte, 0, Rows*16)
 	for i := range pprf.Trees {
 		g.tree(i)
 		clear(g.leaf[0]) // x = Δ_i, which she lacks and which counts zero times
@@ -107,19 +101,33 @@ func Send(seeds *pprf.Punctured, dsid [32]byte, m *Message) (*SenderOutput, erro
 			delta := -(uint64(seeds.Delta[r/8]>>(r%8)) & 1) // all ones or zero
 			q[r].setBytes(g.leaf[1<<b], m.n)
 			q[r].xorMasked(u, delta)
-			// h(Q_r) ⊕ Δ_r·X is h(T_r) of an honest Bob.
-			v := h.of(q[r])
-			v.lo ^= x.lo & delta
-			v.hi ^= x.hi & delta
-			hashes = v.appendTo(hashes)
 		}
-	}
-	th := transcript.Sum(transcript.TagT, dsid[:], hashes)
-	clear(hashes)
-	if subtle.ConstantTimeCompare(th[:], m.TH[:]) != 1 {
-		return nil, ErrCheck
 	}
 	out := &SenderOutput{Q: make([]Column, m.n*Columns)}
 	transpose(out.Q, q)
+	hashes := h.ofAll(out.Q, q)
+	for r := range hashes {
+		// h(Q_r) ⊕ Δ_r·X is h(T_r) of an honest Bob.
+		delta := -(uint64(seeds.Delta[r/8]>>(r%8)) & 1)
+		hashes[r].lo ^= x.lo & delta
+		hashes[r].hi ^= x.hi & delta
+	}
+	th := sumOf(&dsid, &hashes)
+	if subtle.ConstantTimeCompare(th[:], m.TH[:]) != 1 {
+		out.Destroy()
+		return nil, ErrCheck
+	}
 	return out, nil
+}
+
+// sumOf is TH. It wipes the hashes.
+func sumOf(dsid *[32]byte, hashes *[Rows]gf) [32]byte {
+	b := make([]byte, 0, Rows*16)
+	for r := range hashes {
+		b = hashes[r].appendTo(b)
+	}
+	th := transcript.Sum(transcript.TagT, dsid[:], b)
+	clear(b)
+	clear(hashes[:])
+	return th
 }

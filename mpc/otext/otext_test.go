@@ -132,6 +132,31 @@ func TestFieldMultiplication(t *testing.T) {
 	})
 }
 
+// ofAll, from columns, against of, row by row.
+func TestHashOfAllRows(t *testing.T) {
+	rand := mrand.New(mrand.NewPCG(3, 4))
+	for _, n := range []int{1, 2, 3, 4, 5} {
+		m, h := newRows(n), make(hash, blocks(n))
+		b := make([]byte, rowSize(n))
+		for i := range m {
+			for k := range b {
+				b[k] = byte(rand.Uint32())
+			}
+			m[i].setBytes(b, n)
+		}
+		for i := range h {
+			h[i] = gf{rand.Uint64(), rand.Uint64()}
+		}
+		cols := make([]Column, n*Columns)
+		transpose(cols, m)
+		for r, v := range h.ofAll(cols, m) {
+			if v != h.of(m[r]) {
+				t.Fatalf("batch of %d, row %d: %x, want %x", n, r, v, h.of(m[r]))
+			}
+		}
+	}
+}
+
 func TestTranspose(t *testing.T) {
 	rand := mrand.New(mrand.NewPCG(1, 2))
 	rows := newRows(3)

@@ -1,12 +1,10 @@
 package otext
 
 import (
-	"crypto/sha256"
 	"encoding/binary"
 
 	"github.com/cofferhq/coffer/mpc/baseot"
 	"github.com/cofferhq/coffer/mpc/pprf"
-	"github.com/cofferhq/coffer/mpc/transcript"
 )
 
 // Parameters of set B (docs/spec/ot-extension.md).
@@ -90,42 +88,6 @@ func (v row) xorMasked(a row, m uint64) {
 	for i := range v {
 		v[i] ^= a[i] & m
 	}
-}
-
-// hash is h with its coefficients χ₁ … χ_M.
-type hash []factor
-
-// newHash takes the coefficients from all of U.
-func newHash(dsid *[32]byte, m *Message) hash {
-	sum := sha256.Sum256(m.U)
-	b := make([]byte, 16*blocks(m.n))
-	transcript.Fill(b, transcript.TagChi, dsid[:], sum[:])
-	h := make(hash, blocks(m.n))
-	for i := range h {
-		h[i] = newFactor(gfFromBytes(b[16*i:]))
-	}
-	return h
-}
-
-// of returns h(v) = v_{M+1} ⊕ Σ χ_j·v_j. Linear in v; constant time.
-func (h hash) of(v row) gf {
-	var w wide
-	for i := range h {
-		w.mulAdd(&h[i], gf{v[2*i], v[2*i+1]})
-	}
-	r := w.reduce()
-	r.lo ^= v[len(v)-2]
-	r.hi ^= v[len(v)-1]
-	return r
-}
-
-func gfFromBytes(b []byte) gf {
-	return gf{binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[8:])}
-}
-
-func (a gf) appendTo(b []byte) []byte {
-	b = binary.LittleEndian.AppendUint64(b, a.lo)
-	return binary.LittleEndian.AppendUint64(b, a.hi)
 }
 
 // Column is t_j or q_j: bit i belongs to row i.

@@ -28,6 +28,7 @@ var secretParams = map[string][]string{
 	"choice": {"beta"}, "combine": {"v"}, "add": {"m"}, "set": {"v"}, "products": {"c"},
 	"columnsOf": {"out"}, "cells": {"q", "seeds", "in"}, "seal": {"alpha", "in"},
 	"node": {"node"}, "masked": {"dst", "a", "mask"}, "align": {"leaf"}, "fold": {"g"},
+	"combinations": {"t", "cols"}, "pick": {"sum", "table"}, "turn": {"in"}, "sumOf": {"hashes"},
 	"checkValues": {"level", "off", "sum"},
 }
 

@@ -4,7 +4,6 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/binary"
 	"sync"
 
@@ -84,14 +83,18 @@ func (p *padder) expand(dst *[slots]secp256k1.Scalar, j uint32, x *otext.Column)
 		q := p.out[16*b : 16*b+16]
 		p.block.Encrypt(q, q)
 	}
-	for b := range padBlocks {
-		q := p.out[16*b : 16*b+16]
-		subtle.XORBytes(q, q, h[16:])
-	}
+	m0, m1 := binary.BigEndian.Uint64(h[16:]), binary.BigEndian.Uint64(h[24:])
 	for s := range dst {
-		dst[s].SetWide((*[48]byte)(p.out[48*s:]))
+		w := (*[48]byte)(p.out[48*s:])
+		dst[s].SetWideWords(&[6]uint64{
+			binary.BigEndian.Uint64(w[40:48]) ^ m1,
+			binary.BigEndian.Uint64(w[32:40]) ^ m0,
+			binary.BigEndian.Uint64(w[24:32]) ^ m1,
+			binary.BigEndian.Uint64(w[16:24]) ^ m0,
+			binary.BigEndian.Uint64(w[8:16]) ^ m1,
+			binary.BigEndian.Uint64(w[0:8]) ^ m0,
+		})
 	}
-	clear(h[:])
 }
 
 func (p *padder) destroy() {
@@ -114,10 +117,9 @@ func newTheta(dsid *[32]byte, a []byte) *coefficients {
 	return t
 }
 
-// combine sets s = v_{ℓ+k} + Σ_w θ_{k,w}·v_w.
-func (t *coefficients) combine(s *secp256k1.Scalar, k int, v *[slots]secp256k1.Scalar) {
-	s.MulAdd(&t[k][0], &v[0], &v[ell+k])
-	s.MulAdd(&t[k][1], &v[1], s)
+// combine sets s = v + θ_{k,0}·v0 + θ_{k,1}·v1.
+func (t *coefficients) combine(s *secp256k1.Scalar, k int, v0, v1, v *secp256k1.Scalar) {
+	s.MulMulAdd(&t[k][0], v0, &t[k][1], v1, v)
 }
 
 // checksum hashes m_{j,k} for μ.
@@ -126,9 +128,9 @@ type checksum struct{ buf []byte }
 func newChecksum(n int) *checksum { return &checksum{buf: make([]byte, 0, n*xi*rho*32)} }
 
 func (c *checksum) add(m *secp256k1.Scalar) {
-	b := m.Bytes()
-	c.buf = append(c.buf, b[:]...)
-	clear(b[:])
+	n := len(c.buf)
+	c.buf = c.buf[:n+secp256k1.ScalarSize]
+	m.PutBytes(c.buf[n:])
 }
 
 func (c *checksum) mu(dsid *[32]byte) [32]byte {

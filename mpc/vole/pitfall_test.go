@@ -58,7 +58,7 @@ func TestPitfall15_PadBindsColumnOfABatch(t *testing.T) {
 	q := &otext.SenderOutput{Q: make([]otext.Column, 2*xi)} // all equal
 	alpha := cells(newMessage2(2), q, x.seeds, &x.dsid, make([]inputs, 2))
 	for s := range slots {
-		if alpha[0][s].Equal(&alpha[xi][s]) == 1 {
+		if alpha[s][0].Equal(&alpha[s][xi]) == 1 {
 			t.Errorf("pads (0, %d) of both signatures are equal for Alice", s)
 		}
 	}
@@ -71,7 +71,7 @@ func TestPitfall15_PadBindsColumnOfABatch(t *testing.T) {
 		if cols[w][0].Equal(&cols[w][xi]) == 1 {
 			t.Errorf("pads (0, %d) of both signatures are equal for Bob", w)
 		}
-		if cols[w][xi].Equal(&alpha[xi][w]) != 1 {
+		if cols[w][xi].Equal(&alpha[w][xi]) != 1 {
 			t.Errorf("pad (%d, %d) differs between the sides", xi, w)
 		}
 	}
@@ -88,7 +88,7 @@ func TestPitfall26_BatchInputsAreHiddenOneByOne(t *testing.T) {
 			if err := eta.SetBytes(x.m2.Eta[i][k][:]); err != nil {
 				t.Fatal(err)
 			}
-			theta.combine(&bare, k, &[slots]secp256k1.Scalar{*x.a[i][0], *x.a[i][1]})
+			theta.combine(&bare, k, x.a[i][0], x.a[i][1], secp256k1.NewScalar())
 			mask := eta.Sub(&eta, &bare).Bytes()
 			if seen[mask] {
 				t.Errorf("η_%d of signature %d is hidden by an â that was used before", k, i)
@@ -313,7 +313,7 @@ func TestPitfall19_MuTakesEverythingAndEtaHides(t *testing.T) {
 			t.Fatal(err)
 		}
 		v := [slots]secp256k1.Scalar{*x.a[0][0], *x.a[0][1]}
-		theta.combine(&bare, k, &v)
+		theta.combine(&bare, k, &v[0], &v[1], &v[ell+k])
 		if hidden[k].Sub(&eta, &bare).IsZero() == 1 {
 			t.Errorf("η_%d shows θ·a", k)
 		}

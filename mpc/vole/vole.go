@@ -94,7 +94,7 @@ func (r *Receiver) Finish(m *Message2) ([]D, error) {
 
 // columnsOf computes every d_{j,s} and m'_{j,k}; its errors are of form only.
 func columnsOf(out *otext.ReceiverOutput, m *Message2, theta *coefficients, pads *padder, sum *checksum) (*columns, error) {
-	cols := newColumns(m.n)
+	cols := newColumns(m.n, ell)
 	var eta [rho]secp256k1.Scalar
 	var v [slots]secp256k1.Scalar
 	var zero, a secp256k1.Scalar
@@ -118,11 +118,11 @@ func columnsOf(out *otext.ReceiverOutput, m *Message2, theta *coefficients, pads
 		}
 		for k := range rho {
 			// m'_{j,k} = d_{j,ℓ+k} + Σ θ_{k,w}·d_{j,w} − β_j·η_k
-			theta.combine(&v[ell+k], k, &v)
+			theta.combine(&v[ell+k], k, &v[0], &v[1], &v[ell+k])
 			v[ell+k].Sub(&v[ell+k], a.Select(&eta[k], &zero, beta))
 			sum.add(&v[ell+k])
 		}
-		cols.set(j, &v)
+		cols.set(j, v[:ell])
 	}
 	clear(v[:])
 	a.Destroy()
@@ -152,10 +152,9 @@ func Send(rand io.Reader, seeds *pprf.Punctured, dsid [32]byte, m1 *Message1, a 
 
 	m2 := newMessage2(len(a))
 	alpha := cells(m2, q, seeds, &dsid, in)
-	defer clear(alpha)
-	cols := seal(m2, &dsid, alpha, in)
-	defer cols.destroy()
-	c := cols.products()
+	defer alpha.destroy()
+	seal(m2, &dsid, alpha, in)
+	c := alpha.products()
 	for k := range c {
 		for w := range c[k] {
 			c[k][w].Negate(&c[k][w]) // c_w = −Σ g_j·α⁰_{j,w}
@@ -165,49 +164,49 @@ func Send(rand io.Reader, seeds *pprf.Punctured, dsid [32]byte, m1 *Message1, a 
 }
 
 // cells fills in Ã and returns all α⁰.
-func cells(m2 *Message2, q *otext.SenderOutput, seeds *pprf.Punctured, dsid *[32]byte, in []inputs) [][slots]secp256k1.Scalar {
+func cells(m2 *Message2, q *otext.SenderOutput, seeds *pprf.Punctured, dsid *[32]byte, in []inputs) *columns {
 	pads := newPadder(dsid)
 	defer pads.destroy()
-	alpha := make([][slots]secp256k1.Scalar, len(q.Q)) // α⁰
-	var one [slots]secp256k1.Scalar                    // α¹
-	for j := range alpha {
+	alpha := newColumns(m2.n, slots) // α⁰
+	var zero, one [slots]secp256k1.Scalar
+	for j := range q.Q {
 		x := q.Q[j]
-		pads.expand(&alpha[j], uint32(j), &x)
+		pads.expand(&zero, uint32(j), &x)
 		subtle.XORBytes(x[:], x[:], seeds.Delta[:])
-		pads.expand(&one, uint32(j), &x)
+		pads.expand(&one, uint32(j), &x) // α¹
 		for s := range one {
 			// Ã_{j,s} = α⁰_{j,s} − α¹_{j,s} + a_s
-			one[s].Sub(&alpha[j][s], &one[s])
-			b := one[s].Add(&one[s], &in[j/xi][s]).Bytes()
-			copy(m2.cell(j, s), b[:])
+			one[s].Sub(&zero[s], &one[s])
+			one[s].Add(&one[s], &in[j/xi][s]).PutBytes(m2.cell(j, s))
 		}
+		alpha.set(j, zero[:])
 	}
+	clear(zero[:])
 	clear(one[:])
 	return alpha
 }
 
-// seal fills in η and μ for the Ã that stands in m2. It uses up the check slots
-// of alpha.
-func seal(m2 *Message2, dsid *[32]byte, alpha [][slots]secp256k1.Scalar, in []inputs) *columns {
-	theta, sum, cols := newTheta(dsid, m2.A), newChecksum(m2.n), newColumns(m2.n)
+// seal fills in η and μ for the Ã that stands in m2.
+func seal(m2 *Message2, dsid *[32]byte, alpha *columns, in []inputs) {
+	theta, sum := newTheta(dsid, m2.A), newChecksum(m2.n)
 	for i := range in {
 		for k := range rho {
 			// η_k = â_k + Σ θ_{k,w}·a_w
 			var eta secp256k1.Scalar
-			theta.combine(&eta, k, (*[slots]secp256k1.Scalar)(&in[i]))
+			theta.combine(&eta, k, &in[i][0], &in[i][1], &in[i][ell+k])
 			m2.Eta[i][k] = eta.Bytes()
 		}
 	}
-	for j := range alpha {
+	var m secp256k1.Scalar
+	for j := range alpha[0] {
 		for k := range rho {
 			// m_{j,k} = α⁰_{j,ℓ+k} + Σ θ_{k,w}·α⁰_{j,w}
-			theta.combine(&alpha[j][ell+k], k, &alpha[j])
-			sum.add(&alpha[j][ell+k])
+			theta.combine(&m, k, &alpha[0][j], &alpha[1][j], &alpha[ell+k][j])
+			sum.add(&m)
 		}
-		cols.set(j, &alpha[j])
 	}
+	m.Destroy()
 	m2.Mu = sum.mu(dsid)
-	return cols
 }
 
 // inputs are a_0, a_1 and the fresh â_0, â_1 of one signature.
@@ -229,18 +228,23 @@ func newInputs(rand io.Reader, a [][ell]*secp256k1.Scalar) ([]inputs, error) {
 	return in, nil
 }
 
-// columns keeps the first ℓ slots of every j, for the products with the gadget.
-type columns [ell][]secp256k1.Scalar
+// columns holds scalars of every column j by slot, the first ℓ of them for the
+// products with the gadget.
+type columns [slots][]secp256k1.Scalar
 
-func newColumns(n int) *columns {
-	k := n * xi
-	buf := make([]secp256k1.Scalar, ell*k)
-	return &columns{buf[:k:k], buf[k:]}
+// newColumns makes room for the first k slots of n signatures.
+func newColumns(n, k int) *columns {
+	c, size := new(columns), n*xi
+	buf := make([]secp256k1.Scalar, k*size)
+	for s := range k {
+		c[s] = buf[s*size : (s+1)*size : (s+1)*size]
+	}
+	return c
 }
 
-func (c *columns) set(j int, v *[slots]secp256k1.Scalar) {
-	for w := range c {
-		c[w][j].Set(&v[w])
+func (c *columns) set(j int, v []secp256k1.Scalar) {
+	for s := range v {
+		c[s][j].Set(&v[s])
 	}
 }
 
@@ -248,7 +252,7 @@ func (c *columns) set(j int, v *[slots]secp256k1.Scalar) {
 func (c *columns) products() [][ell]secp256k1.Scalar {
 	out := make([][ell]secp256k1.Scalar, len(c[0])/xi)
 	for k := range out {
-		for w := range c {
+		for w := range ell {
 			out[k][w].InnerProduct(gadget(), c[w][k*xi:(k+1)*xi])
 		}
 	}
@@ -256,7 +260,7 @@ func (c *columns) products() [][ell]secp256k1.Scalar {
 }
 
 func (c *columns) destroy() {
-	for w := range c {
-		clear(c[w])
+	for s := range c {
+		clear(c[s])
 	}
 }

@@ -48,10 +48,11 @@ func (s *Scalar) SetBytes(b []byte) error {
 		return fmt.Errorf("scalar has %d bytes, want %d", len(b), ScalarSize)
 	}
 	v := limbsFromBytes((*[32]byte)(b))
-	if subQ(&v, 0) != 0 {
+	w := v
+	if subQ(&w, 0) != 0 {
 		return errScalarRange
 	}
-	s.n = limbsFromBytes((*[32]byte)(b))
+	s.n = v
 	return nil
 }
 
@@ -66,15 +67,20 @@ func (s *Scalar) SetReduced(b *[32]byte) *Scalar {
 // SetWide sets s to the 48 big-endian bytes of b, mod q. For uniform b the
 // result is within 2^-128 of uniform.
 func (s *Scalar) SetWide(b *[48]byte) *Scalar {
-	w := [8]uint64{
+	return s.SetWideWords(&[6]uint64{
 		binary.BigEndian.Uint64(b[40:48]),
 		binary.BigEndian.Uint64(b[32:40]),
 		binary.BigEndian.Uint64(b[24:32]),
 		binary.BigEndian.Uint64(b[16:24]),
 		binary.BigEndian.Uint64(b[8:16]),
 		binary.BigEndian.Uint64(b[0:8]),
-	}
-	reduce512(&s.n, &w)
+	})
+}
+
+// SetWideWords sets s to the number of 384 bits in w, least significant word
+// first, mod q.
+func (s *Scalar) SetWideWords(w *[6]uint64) *Scalar {
+	reduce384(&s.n, w)
 	return s
 }
 
@@ -91,6 +97,15 @@ func (s *Scalar) SetRandom(r io.Reader) error {
 
 // Bytes returns s as 32 big-endian bytes.
 func (s *Scalar) Bytes() [32]byte { return limbsToBytes(&s.n) }
+
+// PutBytes writes s as 32 big-endian bytes to b, which has at least as many.
+func (s *Scalar) PutBytes(b []byte) {
+	_ = b[ScalarSize-1]
+	binary.BigEndian.PutUint64(b, s.n[3])
+	binary.BigEndian.PutUint64(b[8:], s.n[2])
+	binary.BigEndian.PutUint64(b[16:], s.n[1])
+	binary.BigEndian.PutUint64(b[24:], s.n[0])
+}
 
 // Destroy overwrites s with zeroes. Copies that the runtime made are out of
 // its reach.
@@ -173,7 +188,16 @@ func (s *Scalar) InnerProduct(a, b []Scalar) *Scalar {
 	for i := range a {
 		mulAcc576(&acc, &a[i].n, &b[i].n)
 	}
-	s.reduce576(&acc)
+	reduce576(&s.n, &acc)
+	return s
+}
+
+// MulMulAdd sets s = a*b + c*d + e, with one reduction.
+func (s *Scalar) MulMulAdd(a, b, c, d, e *Scalar) *Scalar {
+	acc := [9]uint64{e.n[0], e.n[1], e.n[2], e.n[3]}
+	mulAcc576(&acc, &a.n, &b.n)
+	mulAcc576(&acc, &c.n, &d.n)
+	reduce576(&s.n, &acc)
 	return s
 }
 

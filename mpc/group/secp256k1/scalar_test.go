@@ -125,6 +125,51 @@ func TestScalarEqualLooksAtEveryBit(t *testing.T) {
 	}
 }
 
+// Every combination of extreme words, for the two reductions that are written for
+// one length.
+func TestScalarReduceExtremeWords(t *testing.T) {
+	extremes := []uint64{0, 1, ^uint64(0)}
+	value := func(w []uint64) *big.Int {
+		v := new(big.Int)
+		for i := len(w) - 1; i >= 0; i-- {
+			v.Or(v.Lsh(v, 64), new(big.Int).SetUint64(w[i]))
+		}
+		return v
+	}
+	for n := range 19683 { // 3^9
+		var acc [9]uint64
+		for i, m := 0, n; i < len(acc); i, m = i+1, m/3 {
+			acc[i] = extremes[m%3]
+		}
+		var s Scalar
+		reduce576(&s.n, &acc)
+		if v := value(acc[:]); bigOf(&s).Cmp(modQ(v)) != 0 {
+			t.Fatalf("%x mod q = %x, want %x", v, bigOf(&s), modQ(v))
+		}
+		w := [6]uint64(acc[:6])
+		s.SetWideWords(&w)
+		if v := value(w[:]); bigOf(&s).Cmp(modQ(v)) != 0 {
+			t.Fatalf("%x mod q = %x, want %x", v, bigOf(&s), modQ(v))
+		}
+	}
+}
+
+func TestScalarMulMulAdd(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var x [5]*big.Int
+		var s [5]*Scalar
+		for i := range x {
+			s[i] = scalarOf(genWord().Draw(t, "x"))
+			x[i] = bigOf(s[i])
+		}
+		want := new(big.Int).Mul(x[0], x[1])
+		want.Add(want, new(big.Int).Mul(x[2], x[3])).Add(want, x[4])
+		if s[4].MulMulAdd(s[0], s[1], s[2], s[3], s[4]); bigOf(s[4]).Cmp(modQ(want)) != 0 {
+			t.Fatalf("got %x, want %x", bigOf(s[4]), modQ(want))
+		}
+	})
+}
+
 // reduce512 and reduce576 on any words, not only on products.
 func TestScalarReduceAgainstBig(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -141,7 +186,7 @@ func TestScalarReduceAgainstBig(t *testing.T) {
 		}
 		acc := [9]uint64{w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], top}
 		v.Or(v, new(big.Int).Lsh(new(big.Int).SetUint64(top), 512))
-		s.reduce576(&acc)
+		reduce576(&s.n, &acc)
 		if bigOf(&s).Cmp(modQ(v)) != 0 {
 			t.Fatalf("%x mod q = %x, want %x", v, bigOf(&s), modQ(v))
 		}

@@ -208,17 +208,78 @@ func reduce512(r *[4]uint64, w *[8]uint64) {
 	subQ(r, c)
 }
 
-// reduce576 sets s = acc mod q.
-func (s *Scalar) reduce576(acc *[9]uint64) {
-	// acc = (low 384 bits) + 2^384 * (high 192 bits).
-	lo := [8]uint64{acc[0], acc[1], acc[2], acc[3], acc[4], acc[5]}
-	var l, h Scalar
-	reduce512(&l.n, &lo)
-	hi := [8]uint64{0, 0, 0, 0, acc[6], acc[7], acc[8]}
-	reduce512(&h.n, &hi) // 2^256 * high
-	hi = [8]uint64{0, 0, h.n[0], h.n[1], h.n[2], h.n[3]}
-	reduce512(&h.n, &hi) // times 2^128
-	s.Add(&l, &h)
+// reduce384 sets r = w mod q for a number of 384 bits: 384 -> 258 -> 257 bits,
+// and subtracts q once.
+func reduce384(r *[4]uint64, w *[6]uint64) {
+	x0, x1 := w[4], w[5]
+
+	// t = w[0:4] + x * q', 5 limbs: below 2^258.
+	h0, l0 := bits.Mul64(x0, qc0)
+	h1, l1 := bits.Mul64(x1, qc0)
+	l1, c := bits.Add64(l1, h0, 0)
+	h1, _ = bits.Add64(h1, 0, c)
+	t0, c := bits.Add64(w[0], l0, 0)
+	t1, c := bits.Add64(w[1], l1, c)
+	t2, c := bits.Add64(w[2], h1, c)
+	t3, t4 := bits.Add64(w[3], 0, c)
+	h0, l0 = bits.Mul64(x0, qc1)
+	h1, l1 = bits.Mul64(x1, qc1)
+	l1, c = bits.Add64(l1, h0, 0)
+	h1, _ = bits.Add64(h1, 0, c)
+	t1, c = bits.Add64(t1, l0, 0)
+	t2, c = bits.Add64(t2, l1, c)
+	t3, c = bits.Add64(t3, h1, c)
+	t4 += c
+	// The highest limb of q' is 1.
+	t2, c = bits.Add64(t2, x0, 0)
+	t3, c = bits.Add64(t3, x1, c)
+	t4 += c
+
+	// r = t[0:4] + t4 * q'. t4 is at most 3: the products fit in their limbs.
+	r[0], c = bits.Add64(t0, t4*qc0, 0)
+	r[1], c = bits.Add64(t1, t4*qc1, c)
+	r[2], c = bits.Add64(t2, t4, c)
+	r[3], c = bits.Add64(t3, 0, c)
+	subQ(r, c)
+}
+
+// 2^512 mod q.
+const (
+	r512n0 = 0x896cf21467d7d140
+	r512n1 = 0x741496c20e7cf878
+	r512n2 = 0xe697f5e45bcd07c6
+	r512n3 = 0x9d671cd581c69bc5
+)
+
+// reduce576 sets r = acc mod q: the highest limb times 2^512 mod q goes to the
+// 512 bits below it, and so does the one carry out of them.
+func reduce576(r *[4]uint64, acc *[9]uint64) {
+	x := acc[8]
+	h0, l0 := bits.Mul64(x, r512n0)
+	h1, l1 := bits.Mul64(x, r512n1)
+	h2, l2 := bits.Mul64(x, r512n2)
+	h3, l3 := bits.Mul64(x, r512n3)
+	l1, c := bits.Add64(l1, h0, 0)
+	l2, c = bits.Add64(l2, h1, c)
+	l3, c = bits.Add64(l3, h2, c)
+	h3, _ = bits.Add64(h3, 0, c)
+
+	var w [8]uint64
+	w[0], c = bits.Add64(acc[0], l0, 0)
+	w[1], c = bits.Add64(acc[1], l1, c)
+	w[2], c = bits.Add64(acc[2], l2, c)
+	w[3], c = bits.Add64(acc[3], l3, c)
+	w[4], c = bits.Add64(acc[4], h3, c)
+	w[5], c = bits.Add64(acc[5], 0, c)
+	w[6], c = bits.Add64(acc[6], 0, c)
+	w[7], c = bits.Add64(acc[7], 0, c)
+	m := -c // after a carry w is below 2^320
+	w[0], c = bits.Add64(w[0], m&r512n0, 0)
+	w[1], c = bits.Add64(w[1], m&r512n1, c)
+	w[2], c = bits.Add64(w[2], m&r512n2, c)
+	w[3], c = bits.Add64(w[3], m&r512n3, c)
+	w[4], _ = bits.Add64(w[4], 0, c)
+	reduce512(r, &w)
 }
 
 // mulAcc576 adds a*b to acc.
