@@ -262,10 +262,10 @@ func TestWrongProofIsBlamed(t *testing.T) {
 
 func TestTwoCertificatesAreBlamed(t *testing.T) {
 	m, p := waiting(t)
-	m.Deliver(2, votes(p, Prepared, 2))
-	b := votes(p, Prepared, 2)
+	m.Deliver(2, votes(p, Ready, 2))
+	b := votes(p, Ready, 2)
 	b.Votes[0].Certificate[0] ^= 1
-	b.Votes[0].Signature = testSign(Prepared, 2, b.Votes[0].Certificate)
+	b.Votes[0].Signature = testSign(Ready, 2, b.Votes[0].Digest(p.ID()))
 	if out := m.Deliver(3, b); len(out.Blame) != 1 || out.Blame[0].Party != 2 {
 		t.Errorf("%+v", out)
 	}

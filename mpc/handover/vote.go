@@ -64,9 +64,11 @@ func (v *Vote) Digest(plan [32]byte) [32]byte {
 	return transcript.Sum(transcript.TagHandoverVote, plan[:], []byte{uint8(v.Kind)}, transcript.Uint16(uint16(v.From)), v.Certificate[:], v.Proof)
 }
 
-// contradicts says that an honest party signs one of the two at most.
+// contradicts says that an honest party signs one of the two at most. A PREPARED
+// contradicts nothing: it is a signature on a certificate and names no plan, so
+// that one of another attempt looks like one of this.
 func (v *Vote) contradicts(o *Vote) bool {
-	if v.From != o.From {
+	if v.From != o.From || v.Kind == Prepared || o.Kind == Prepared {
 		return false
 	}
 	if v.Kind == Abort || o.Kind == Abort {

@@ -110,7 +110,8 @@ func (e *entry) knowsMore(b *Bundle) bool {
 }
 
 // adoptCertificate: a party that leaves made no certificate of its own. It takes
-// the one that all n′ have signed.
+// the one that all n′ have signed and are READY for: a READY names the plan, which
+// a PREPARED does not.
 func (m *Machine) adoptCertificate(e *entry, b *Bundle) bool {
 	if len(e.body) > 0 || len(b.Body) == 0 {
 		return false
@@ -119,14 +120,15 @@ func (m *Machine) adoptCertificate(e *entry, b *Bundle) bool {
 	if err != nil {
 		return false
 	}
-	signed := 0
+	count := make(map[Kind]int)
 	for i := range b.Votes {
 		v := &b.Votes[i]
-		if v.Kind == Prepared && v.Certificate == digest && sharing.Contains(e.plan.New, v.From) && m.verify.Signature(Prepared, v.From, digest, v.Signature) {
-			signed++
+		if (i == 0 || b.Votes[i-1].before(v)) && v.Certificate == digest && sharing.Contains(e.plan.New, v.From) &&
+			m.verify.Signature(v.Kind, v.From, v.Digest(e.id), v.Signature) {
+			count[v.Kind]++
 		}
 	}
-	if signed < len(e.plan.New) {
+	if count[Prepared] < len(e.plan.New) || count[Ready] < len(e.plan.New) {
 		return false
 	}
 	e.body, e.cert = slices.Clone(b.Body), digest
@@ -139,6 +141,9 @@ func (m *Machine) take(e *entry, v *Vote) (fresh bool, blame *Blame) {
 		return false, nil
 	}
 	if v.From == m.self && !e.mine[v.Kind] {
+		if v.Kind == Prepared {
+			return false, nil // perhaps of another attempt; and who forgot one may still abort
+		}
 		// This party's own vote, of which its disk knows nothing: the disk was lost or
 		// rolled back. What else it promised is not known either: it votes no more.
 		lost := !e.forgotten && m.verify.Signature(v.Kind, v.From, v.Digest(e.id), v.Signature)
@@ -148,8 +153,9 @@ func (m *Machine) take(e *entry, v *Vote) (fresh bool, blame *Blame) {
 	if old := e.vote(v.Kind, v.From); old != nil && old.Certificate == v.Certificate {
 		return false, nil
 	}
-	// A certificate is needed to judge all but these two.
-	if len(e.body) == 0 && v.Kind != Abort && v.Kind != Prepared {
+	// A certificate is needed to judge all the others. What comes before it is asked
+	// for again.
+	if len(e.body) == 0 && v.Kind != Abort {
 		return false, nil
 	}
 	if !m.verify.Signature(v.Kind, v.From, v.Digest(e.id), v.Signature) {
