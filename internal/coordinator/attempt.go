@@ -63,6 +63,7 @@ func (c *Coordinator) sign(r *Record) error {
 		if err == nil || errors.Is(err, ErrConflict) || c.ctx.Err() != nil {
 			return err
 		}
+		t.wrong(err)
 		errs = append(errs, err)
 	}
 	c.peers.forget()

@@ -86,8 +86,8 @@ func (c *Coordinator) Keygen(ctx context.Context, o *governance.KeygenOrder) (w 
 	if err != nil {
 		return nil, false, err
 	}
-	if key.Suite != mpc.DKLS23Secp256k1 {
-		return nil, false, fmt.Errorf("the vaults made a key of suite %s, want %s", key.Suite, mpc.DKLS23Secp256k1)
+	if want := governance.SuiteOf(o.Purpose); key.Suite != want {
+		return nil, false, fmt.Errorf("the vaults made a key of suite %s, want %s", key.Suite, want)
 	}
 	w = &Wallet{ID: key.KeyID(), Name: o.Name, Order: enc, Certificate: cert, Created: c.now()}
 	if err := c.store.addWallet(ctx, w); err != nil {

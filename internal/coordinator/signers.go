@@ -54,6 +54,16 @@ func (t *tried) learn(a *Attempt, replies []*cluster.Reply) {
 	}
 }
 
+// wrong takes in whose share was wrong: whoever it was is not asked again about
+// this request.
+func (t *tried) wrong(err error) {
+	if a := mpc.AsAbort(err); a != nil && a.Class == mpc.Attributed {
+		for _, id := range a.Culprits {
+			t.trouble[uint16(id)] = true
+		}
+	}
+}
+
 // troubled are refusals that speak of the vault, not of the request.
 func troubled(code string) bool {
 	return code == "request.wallet" || code == "request.chain" || code == "sign.signers" || code == "command.encoding"
@@ -146,7 +156,7 @@ func (c *Coordinator) pick(t *tried, cert *dkg.Certificate) ([]uint16, error) {
 	var sets [][]uint16
 	subsets(cert.Parties, cert.Threshold, func(set []uint16) {
 		for _, id := range set {
-			if ok[id] == nil || !paired(ok[id], set) {
+			if ok[id] == nil || !together(ok[id], set, cert.Suite) {
 				return
 			}
 		}
@@ -184,16 +194,21 @@ func unpaired(ok map[uint16]*cluster.Status, t *tried) string {
 	case len(t.spent) > 0:
 		return fmt.Sprintf("%d sets of signers failed and are not tried again", len(t.spent))
 	}
-	return "their pair setups are not done yet"
+	return "their channels or pair setups are not up yet"
 }
 
-// paired says that a vault has a pair setup with every other of the set.
-func paired(s *cluster.Status, set []uint16) bool {
+// together says that a vault can sign with every other of the set: there is a
+// channel, the pair is not quarantined, and where the suite rests on pair setups
+// there is one.
+func together(s *cluster.Status, set []uint16, suite mpc.Suite) bool {
+	pairs := suite == mpc.DKLS23Secp256k1
 	for _, id := range set {
 		if id == s.Vault {
 			continue
 		}
-		if !slices.ContainsFunc(s.Peers, func(p cluster.PeerStatus) bool { return p.Vault == id && p.Connected && p.Ready && !p.Quarantined }) {
+		if !slices.ContainsFunc(s.Peers, func(p cluster.PeerStatus) bool {
+			return p.Vault == id && p.Connected && (p.Ready || !pairs) && !p.Quarantined
+		}) {
 			return false
 		}
 	}

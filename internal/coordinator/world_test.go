@@ -52,6 +52,7 @@ type fixture struct {
 	salt   uint64
 	token  evm.Address
 	mind   func(*Options)
+	open   func() (*Coordinator, error) // instead of mind
 }
 
 func newFixture(t testing.TB) *fixture {
@@ -99,6 +100,13 @@ func fixtureOf(t testing.TB, v *coordinatortest.Vaults, order *governance.Keygen
 
 func (f *fixture) start() {
 	f.t.Helper()
+	if f.open != nil {
+		var err error
+		if f.co, err = f.open(); err != nil {
+			f.t.Fatal(err)
+		}
+		return
+	}
 	opts := Options{
 		Genesis: f.v.Genesis, Database: f.db, Vaults: f.v, Screener: f.risk,
 		Chains: []Chain{{ID: sim.Chain, Node: f.node.Client, Confirmations: 1}}, Now: f.v.Clock.Now, Log: slog.New(slog.DiscardHandler),
