@@ -198,7 +198,7 @@ func CombineBatch(publicKey *secp256k1.Point, signers []mpc.ID, items []Item, sh
 		if err != nil {
 			return nil, fmt.Errorf("dkls23: item %d: %w", k, err)
 		}
-		if out[k], err = release(child.Bytes(), it.MessageHash, parts[k]); err != nil {
+		if out[k], err = release(parts[k], func(sig *ecdsa.Signature) error { return ecdsa.Check(child.Bytes(), it.MessageHash, sig) }); err != nil {
 			errs = append(errs, fmt.Errorf("item %d: %w", k, err))
 		}
 	}

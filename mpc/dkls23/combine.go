@@ -31,7 +31,7 @@ func Combine(publicKey *secp256k1.Point, signers []mpc.ID, messageHash [32]byte,
 	if err := belong(signers, parts); err != nil {
 		return nil, session.Benign(stepCombine, err)
 	}
-	sig, err := release(child.Bytes(), messageHash, parts)
+	sig, err := release(parts, func(sig *ecdsa.Signature) error { return ecdsa.Check(child.Bytes(), messageHash, sig) })
 	if err != nil {
 		return nil, session.Unattributed(stepCombine, err)
 	}
@@ -78,8 +78,9 @@ func belong(signers []mpc.ID, parts []part) error {
 }
 
 // release makes the signature from parts that belong together and gives it out
-// only when it verifies under the key, by a verifier that is not ours.
-func release(key [33]byte, messageHash [32]byte, parts []part) (*ecdsa.Signature, error) {
+// only when it verifies, by a verifier that is not ours: check is one of package
+// ecdsa.
+func release(parts []part, check func(*ecdsa.Signature) error) (*ecdsa.Signature, error) {
 	w, u := secp256k1.NewScalar(), secp256k1.NewScalar()
 	for i := range parts {
 		w.Add(w, parts[i].w)
@@ -89,7 +90,7 @@ func release(key [33]byte, messageHash [32]byte, parts []part) (*ecdsa.Signature
 	if err != nil {
 		return nil, err
 	}
-	if err := ecdsa.Check(key, messageHash, sig); err != nil {
+	if err := check(sig); err != nil {
 		return nil, err
 	}
 	return sig, nil

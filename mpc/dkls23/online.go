@@ -52,8 +52,9 @@ type Online struct {
 	peers    []mpc.ID
 	rand     io.Reader
 	item     item
-	hash     [32]byte // message hash
-	child    [33]byte // pk + εG
+	hash     [32]byte   // message hash
+	child    [33]byte   // pk + εG
+	check    *ecdsa.Key // the same, to verify under
 
 	nonce  [32]byte // V2
 	a      []byte   // own A
@@ -61,6 +62,7 @@ type Online struct {
 	gammas map[mpc.ID]*secp256k1.Point // V1: Γ^u_{j→i}
 	id     [32]byte                    // of this signature, from all A
 	point  [33]byte                    // R, or R′, of the share
+	full   [65]byte                    // the same, not compressed
 }
 
 // Open takes the presignature for a request. If it returns an Online, the
@@ -80,13 +82,18 @@ func Open(p *Presignature, cfg OnlineConfig, now time.Time, rand io.Reader) (*On
 	if err != nil {
 		return nil, fmt.Errorf("dkls23: %w", err)
 	}
-	child := p.m.public
+	child, check := p.m.public, p.m.check
 	if it.tweak.IsZero() == 0 {
 		point, err := childKey(group.Secp256k1Point(cfg.Key.PublicKey), it.tweak)
 		if err != nil {
 			return nil, fmt.Errorf("dkls23: %w", err)
 		}
-		child = point.Bytes()
+		encoded := point.BytesUncompressed()
+		copy(child[1:], encoded[1:33])
+		child[0] = 2 | encoded[64]&1
+		if check, err = ecdsa.NewKey(encoded[:]); err != nil {
+			return nil, fmt.Errorf("dkls23: %w", err)
+		}
 	}
 	_, protocol, err := p.m.kind.protocols()
 	if err != nil {
@@ -100,6 +107,7 @@ func Open(p *Presignature, cfg OnlineConfig, now time.Time, rand io.Reader) (*On
 		item:     it,
 		hash:     cfg.MessageHash,
 		child:    child,
+		check:    check,
 		bodies:   make(map[mpc.ID]*bodyA),
 		gammas:   make(map[mpc.ID]*secp256k1.Point),
 	}, nil
@@ -237,7 +245,11 @@ func (o *Online) Round2(echoes map[mpc.ID][]byte) (out *OnlineShare, err error) 
 	if err != nil {
 		return nil, err
 	}
-	o.point = total.Bytes()
+	o.full = total.BytesUncompressed()
+	copy(o.point[1:], o.full[1:33])
+	if o.full[0] != 0 { // not the identity
+		o.point[0] = 2 | o.full[64]&1
+	}
 	if err := usable(&o.point); err != nil {
 		return nil, session.Unattributed(stepB, err)
 	}
@@ -327,7 +339,9 @@ func (o *Online) opened() (*secp256k1.Point, error) {
 
 // Combine is CombineOnline for a signer, which knows everything but the shares.
 func (o *Online) Combine(shares []*OnlineShare) (*ecdsa.Signature, error) {
-	return combineOnline(o.child, o.m.signers, o.point, o.hash, shares)
+	return combineOnline(o.m.signers, &o.point, shares, func(sig *ecdsa.Signature) error {
+		return ecdsa.CheckAt(o.check, o.hash, sig, &o.full)
+	})
 }
 
 // CombineOnline makes the signature from the final shares of all signers, as
@@ -339,21 +353,23 @@ func CombineOnline(publicKey *secp256k1.Point, signers []mpc.ID, point [33]byte,
 	if err != nil {
 		return nil, fmt.Errorf("dkls23: %w", err)
 	}
-	return combineOnline(child.Bytes(), signers, point, messageHash, shares)
+	return combineOnline(signers, &point, shares, func(sig *ecdsa.Signature) error {
+		return ecdsa.Check(child.Bytes(), messageHash, sig)
+	})
 }
 
-func combineOnline(key [33]byte, signers []mpc.ID, point [33]byte, messageHash [32]byte, shares []*OnlineShare) (*ecdsa.Signature, error) {
+func combineOnline(signers []mpc.ID, point *[33]byte, shares []*OnlineShare, check func(*ecdsa.Signature) error) (*ecdsa.Signature, error) {
 	parts := make([]part, len(shares))
 	for i, f := range shares {
 		if f.Kind != shares[0].Kind {
 			return nil, session.Benign(stepCombine, fmt.Errorf("final shares of participants %d and %d are of different kinds", shares[0].From, f.From))
 		}
-		parts[i] = part{from: f.From, session: f.ID, epoch: f.Epoch, point: point, w: &f.W, u: &f.U}
+		parts[i] = part{from: f.From, session: f.ID, epoch: f.Epoch, point: *point, w: &f.W, u: &f.U}
 	}
 	if err := belong(signers, parts); err != nil {
 		return nil, session.Benign(stepCombine, err)
 	}
-	sig, err := release(key, messageHash, parts)
+	sig, err := release(parts, check)
 	if err != nil {
 		return nil, session.Unattributed(stepCombine, err)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/cofferhq/coffer/mpc"
 	"github.com/cofferhq/coffer/mpc/dkg"
+	"github.com/cofferhq/coffer/mpc/ecdsa"
 	"github.com/cofferhq/coffer/mpc/internal/session"
 	"github.com/cofferhq/coffer/mpc/pair"
 	"github.com/cofferhq/coffer/mpc/transcript"
@@ -114,8 +115,14 @@ func (p *Presigning) Round3(r2, private map[mpc.ID][]byte) (out []*Presignature,
 		return nil, err
 	}
 	out = make([]*Presignature, len(p.slots))
+	public := p.key.PublicKey.Encode()
+	check, err := ecdsa.NewKey(public)
+	if err != nil {
+		return nil, session.Unattributed(step3, err)
+	}
 	for k := range p.slots {
 		out[k] = p.keep(k)
+		out[k].m.public, out[k].m.check = [33]byte(public), check
 	}
 	return out, nil
 }
@@ -137,7 +144,6 @@ func (p *Presigning) keep(k int) *Presignature {
 		point:   s.point,
 		total:   s.total,
 		encoded: s.totalBytes,
-		public:  [33]byte(p.key.PublicKey.Encode()),
 	}
 	m.secret.u.Set(&s.secret.u)
 	m.secret.v.Set(&s.secret.v)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/cofferhq/coffer/mpc"
 	"github.com/cofferhq/coffer/mpc/dkg"
+	"github.com/cofferhq/coffer/mpc/ecdsa"
 	"github.com/cofferhq/coffer/mpc/group/secp256k1"
 )
 
@@ -35,6 +36,7 @@ type material struct {
 	total   *secp256k1.Point // R; nil in V1
 	encoded [33]byte         // R, encoded; zero in V1
 	public  [33]byte         // pk
+	check   *ecdsa.Key       // pk, to verify under
 	delayed *delayed         // V1 only
 }
 

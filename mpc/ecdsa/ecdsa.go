@@ -97,18 +97,3 @@ func Recover(hash [32]byte, sig *Signature) ([33]byte, error) {
 	copy(out[:], key.SerializeCompressed())
 	return out, nil
 }
-
-// Check is Verify and demands the right recovery id besides, with one operation:
-// it recovers the key and compares. The key Q that is recovered from (r, s), h and
-// the point R that r and the id name is r⁻¹(sR − hG), so Q is the public key
-// exactly when sR = hG + rQ, the equation of verification for that very R.
-func Check(publicKey [33]byte, hash [32]byte, sig *Signature) error {
-	key, err := Recover(hash, sig)
-	if err != nil {
-		return err
-	}
-	if key != publicKey {
-		return fmt.Errorf("recovery id %d gives the key %x, want %x: %w", sig.RecoveryID, key, publicKey, ErrInvalid)
-	}
-	return nil
-}

@@ -28,6 +28,15 @@ func TestVerifyRefuses(t *testing.T) {
 	if recovered, err := ecdsa.Recover(hash, &sig); err != nil || recovered != key {
 		t.Fatalf("recovered %x, %v, want %x", recovered, err, key)
 	}
+	// R, as whoever made the signature knows it.
+	point := new([65]byte)
+	{
+		r, err := secp256k1.ParsePubKey(append([]byte{2 | sig.RecoveryID&1}, sig.R[:]...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		copy(point[:], r.SerializeUncompressed())
+	}
 	for name, change := range map[string]func(key *[33]byte, hash *[32]byte, sig *ecdsa.Signature){
 		"hash":        func(_ *[33]byte, h *[32]byte, _ *ecdsa.Signature) { h[31] ^= 1 },
 		"r":           func(_ *[33]byte, _ *[32]byte, s *ecdsa.Signature) { s.R[31] ^= 1 },
@@ -45,6 +54,9 @@ func TestVerifyRefuses(t *testing.T) {
 		if err := ecdsa.Check(k, h, &s); !errors.Is(err, ecdsa.ErrInvalid) {
 			t.Errorf("another %s: Check gives %v, want ErrInvalid", name, err)
 		}
+		if err := checkAt(t, k, h, &s, point); !errors.Is(err, ecdsa.ErrInvalid) {
+			t.Errorf("another %s: CheckAt gives %v, want ErrInvalid", name, err)
+		}
 		if recovered, err := ecdsa.Recover(h, &s); name != "negated key" && name != "another key" && err == nil && recovered == key {
 			t.Errorf("another %s: recovers the key", name)
 		}
@@ -54,7 +66,50 @@ func TestVerifyRefuses(t *testing.T) {
 	if recovered, err := ecdsa.Recover(hash, &s); err == nil && recovered == key {
 		t.Error("the other recovery id recovers the key")
 	}
+	if checkAt(t, key, hash, &s, point) == nil || checkAt(t, key, hash, &sig, point) != nil {
+		t.Error("CheckAt takes another recovery id, or refuses the right one")
+	}
+	if minus := negated(point); checkAt(t, key, hash, &sig, minus) != nil {
+		t.Error("CheckAt refuses −R, which s may have been lowered from")
+	}
+	s.RecoveryID = sig.RecoveryID ^ 2
+	if checkAt(t, key, hash, &s, point) == nil {
+		t.Error("CheckAt takes a wrong bit 1 of the recovery id")
+	}
+	if checkAt(t, key, hash, &sig, pointOf(t, 9)) == nil || checkAt(t, key, hash, &sig, new([65]byte)) == nil {
+		t.Error("CheckAt takes another R")
+	}
+	if _, err := ecdsa.NewKey(make([]byte, 33)); err == nil {
+		t.Error("no point is a key")
+	}
+	s = sig
+	s.RecoveryID ^= 1
 	if ecdsa.Check(key, hash, &s) == nil || ecdsa.Check(key, hash, &sig) != nil {
 		t.Error("Check takes another recovery id, or refuses the right one")
 	}
+}
+
+func checkAt(t *testing.T, key [33]byte, hash [32]byte, sig *ecdsa.Signature, point *[65]byte) error {
+	t.Helper()
+	k, err := ecdsa.NewKey(key[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ecdsa.CheckAt(k, hash, sig, point)
+}
+
+// pointOf is k·G, not compressed.
+func pointOf(t *testing.T, k byte) *[65]byte {
+	t.Helper()
+	return (*[65]byte)(secp256k1.PrivKeyFromBytes([]byte{k}).PubKey().SerializeUncompressed())
+}
+
+// negated is −P.
+func negated(p *[65]byte) *[65]byte {
+	var y secp256k1.FieldVal
+	y.SetByteSlice(p[33:])
+	y.Negate(1).Normalize()
+	out := *p
+	y.PutBytesUnchecked(out[33:])
+	return &out
 }

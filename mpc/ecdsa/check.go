@@ -1,0 +1,76 @@
+package ecdsa
+
+import (
+	"fmt"
+
+	"github.com/decred/dcrd/dcrec/secp256k1/v4"
+)
+
+// Check is Verify and demands the right recovery id besides, with one operation:
+// it recovers the key and compares. The key Q that is recovered from (r, s), h and
+// the point R that r and the id name is r⁻¹(sR − hG), so Q is the public key
+// exactly when sR = hG + rQ, the equation of verification for that very R.
+func Check(publicKey [33]byte, hash [32]byte, sig *Signature) error {
+	key, err := Recover(hash, sig)
+	if err != nil {
+		return err
+	}
+	if key != publicKey {
+		return fmt.Errorf("recovery id %d gives the key %x, want %x: %w", sig.RecoveryID, key, publicKey, ErrInvalid)
+	}
+	return nil
+}
+
+// Key is a public key, ready for CheckAt.
+type Key struct {
+	point secp256k1.JacobianPoint // z = 1
+}
+
+// NewKey decodes a public key (SEC1 compressed or not).
+func NewKey(publicKey []byte) (*Key, error) {
+	k := new(Key)
+	return k, decode(&k.point, publicKey)
+}
+
+func decode(p *secp256k1.JacobianPoint, b []byte) error {
+	key, err := secp256k1.ParsePubKey(b)
+	if err != nil {
+		return fmt.Errorf("couldn't parse the point: %w", err)
+	}
+	key.AsJacobian(p)
+	return nil
+}
+
+// CheckAt is Check for whoever knows the point R of the signature, before s was
+// lowered: it saves the square root and the inversion in the field. point is R in
+// SEC1, not compressed. With P = s⁻¹(hG + rQ), in decred's arithmetic, it demands
+//
+//	x(R) mod q = r,  P = ±R,  and the sign and x(R) ≥ q as the recovery id says.
+func CheckAt(key *Key, hash [32]byte, sig *Signature, point *[65]byte) error {
+	r, s, err := sig.scalars()
+	if err != nil {
+		return err
+	}
+	var want, p, q secp256k1.JacobianPoint
+	if err := decode(&want, point[:]); err != nil {
+		return err
+	}
+	var x, h secp256k1.ModNScalar
+	overflow := x.SetByteSlice(point[1:33])
+	if !x.Equals(&r) || overflow != (sig.RecoveryID&2 != 0) {
+		return fmt.Errorf("r or bit 1 of the recovery id is not that of R: %w", ErrInvalid)
+	}
+	// The id names R as it is after s was lowered.
+	if want.Y.IsOdd() != (sig.RecoveryID&1 != 0) {
+		want.Y.Negate(1).Normalize()
+	}
+	h.SetByteSlice(hash[:])
+	s.InverseNonConst()
+	secp256k1.ScalarBaseMultNonConst(h.Mul(&s), &p)
+	secp256k1.ScalarMultNonConst(r.Mul(&s), &key.point, &q)
+	secp256k1.AddNonConst(&p, &q, &p)
+	if !p.EquivalentNonConst(&want) {
+		return ErrInvalid
+	}
+	return nil
+}
