@@ -120,6 +120,7 @@ func (p *Presigning) Round3(r2, private map[mpc.ID][]byte) (out []*Presignature,
 	if err != nil {
 		return nil, session.Unattributed(step3, err)
 	}
+	check.Precompute()
 	for k := range p.slots {
 		out[k] = p.keep(k)
 		out[k].m.public, out[k].m.check = [33]byte(public), check

@@ -21,15 +21,59 @@ func Check(publicKey [33]byte, hash [32]byte, sig *Signature) error {
 	return nil
 }
 
-// Key is a public key, ready for CheckAt.
+// Key is a public key, ready for CheckAt. It does not change, so several may use
+// it at once.
 type Key struct {
-	point secp256k1.JacobianPoint // z = 1
+	point secp256k1.JacobianPoint      // z = 1
+	comb  *[16]secp256k1.JacobianPoint // see Precompute; nil if it was not called
 }
 
 // NewKey decodes a public key (SEC1 compressed or not).
 func NewKey(publicKey []byte) (*Key, error) {
 	k := new(Key)
 	return k, decode(&k.point, publicKey)
+}
+
+// Precompute makes a table that more than halves the work of CheckAt, for a key
+// that serves many times: comb[b] is the sum of 2^{64i}·Q over the bits i of b.
+// It takes about the time of two checks. It returns the key.
+func (k *Key) Precompute() *Key {
+	comb := new([16]secp256k1.JacobianPoint)
+	step := k.point
+	for i := range 4 {
+		for b := range 1 << i {
+			sum := &comb[1<<i|b]
+			secp256k1.AddNonConst(&comb[b], &step, sum)
+			sum.ToAffine()
+		}
+		for range 64 {
+			secp256k1.DoubleNonConst(&step, &step)
+		}
+		step.ToAffine()
+	}
+	k.comb = comb
+	return k
+}
+
+// mult is r·Q.
+func (k *Key) mult(r *secp256k1.ModNScalar, p *secp256k1.JacobianPoint) {
+	if k.comb == nil {
+		secp256k1.ScalarMultNonConst(r, &k.point, p)
+		return
+	}
+	b := r.Bytes()
+	*p = secp256k1.JacobianPoint{}
+	for i := 63; i >= 0; i-- {
+		secp256k1.DoubleNonConst(p, p)
+		var index byte
+		for j := range 4 { // bit i + 64j
+			n := i + 64*j
+			index |= b[31-n/8] >> (n % 8) & 1 << j
+		}
+		if index != 0 {
+			secp256k1.AddNonConst(p, &k.comb[index], p)
+		}
+	}
 }
 
 func decode(p *secp256k1.JacobianPoint, b []byte) error {
@@ -67,7 +111,7 @@ func CheckAt(key *Key, hash [32]byte, sig *Signature, point *[65]byte) error {
 	h.SetByteSlice(hash[:])
 	s.InverseNonConst()
 	secp256k1.ScalarBaseMultNonConst(h.Mul(&s), &p)
-	secp256k1.ScalarMultNonConst(r.Mul(&s), &key.point, &q)
+	key.mult(r.Mul(&s), &q)
 	secp256k1.AddNonConst(&p, &q, &p)
 	if !p.EquivalentNonConst(&want) {
 		return ErrInvalid

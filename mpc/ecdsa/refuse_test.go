@@ -95,7 +95,42 @@ func checkAt(t *testing.T, key [33]byte, hash [32]byte, sig *ecdsa.Signature, po
 	if err != nil {
 		t.Fatal(err)
 	}
-	return ecdsa.CheckAt(k, hash, sig, point)
+	slow := ecdsa.CheckAt(k, hash, sig, point)
+	if fast := ecdsa.CheckAt(k.Precompute(), hash, sig, point); (fast == nil) != (slow == nil) {
+		t.Errorf("with the table %v, without %v", fast, slow)
+	}
+	return slow
+}
+
+// Many keys, hashes and nonces: what decred signs is accepted, with the table and
+// without, and not for another hash.
+func TestCheckAt(t *testing.T) {
+	for i := range 200 {
+		seed := sha256.Sum256([]byte{byte(i)})
+		private := secp256k1.PrivKeyFromBytes(seed[:])
+		key := [33]byte(private.PubKey().SerializeCompressed())
+		hash := sha256.Sum256(seed[:])
+		if i == 0 {
+			hash = [32]byte{31: 1}
+		}
+		compact := decred.SignCompact(private, hash[:], true)
+		var sig ecdsa.Signature
+		if err := sig.SetBytes(append(append([]byte{}, compact[1:]...), compact[0]-31)); err != nil {
+			t.Fatal(err)
+		}
+		r, err := secp256k1.ParsePubKey(append([]byte{2 | sig.RecoveryID&1}, sig.R[:]...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		point := (*[65]byte)(r.SerializeUncompressed())
+		if err := checkAt(t, key, hash, &sig, point); err != nil {
+			t.Errorf("%d: %v", i, err)
+		}
+		hash[i%32] ^= 1 << (i % 8)
+		if checkAt(t, key, hash, &sig, point) == nil {
+			t.Errorf("%d: another hash", i)
+		}
+	}
 }
 
 // pointOf is k·G, not compressed.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/rand"
 	"fmt"
 	"math"
 
@@ -81,21 +82,11 @@ func online(line func(string, float64), keys map[mpc.ID]*dkg.KeyShare, setups mp
 		}
 		began := cpu()
 		for k := range perRun {
-			presigs := map[mpc.ID]*dkls23.Presignature{1: m.Presigs[1][k], 2: m.Presigs[2][k]}
-			o, err := mpctest.NewOnline("bench/online", keys, ids, presigs, nil)
+			a, share, err := signOnline(keys, ids, m, k)
 			if err != nil {
 				return err
 			}
-			o.Bare = true
-			if err := runOnline(o); err != nil {
-				return err
-			}
-			final, err := o.Final[1].MarshalBinary()
-			if err != nil {
-				return err
-			}
-			sent = len(o.A[1]) + len(final)
-			payload = sent - 2*session.HeaderSize
+			sent, payload = a+share, a+share-2*session.HeaderSize
 		}
 		best = min(best, float64(cpu()-began)/perRun)
 	}
@@ -106,22 +97,38 @@ func online(line func(string, float64), keys map[mpc.ID]*dkg.KeyShare, setups mp
 	return nil
 }
 
-// runOnline runs the online part and has signer 1 combine: the shares go through
-// their encoding.
-func runOnline(o *mpctest.Online) error {
-	for r := range 3 {
-		if err := o.Round(r); err != nil {
-			return err
+// signOnline is a signature from the presignatures of slot k, what both signers
+// send through its encoding, and signer 1 combines. It returns the sizes of A and B.
+func signOnline(keys map[mpc.ID]*dkg.KeyShare, ids []mpc.ID, m *mpctest.Many, k int) (sizeA, sizeB int, err error) {
+	var o [2]*dkls23.Online
+	var a, b [2][]byte
+	for i, id := range ids {
+		cfg := mpctest.OnlineConfig(keys[id], ids)
+		if o[i], err = dkls23.Open(m.Presigs[id][k], cfg, mpctest.Now, rand.Reader); err != nil {
+			return 0, 0, err
+		}
+		if a[i], _, err = o[i].Round0(nil); err != nil {
+			return 0, 0, err
 		}
 	}
-	shares := []*dkls23.OnlineShare{o.Final[1], new(dkls23.OnlineShare)}
-	b, err := o.Final[2].MarshalBinary()
-	if err != nil {
-		return err
+	for i := range ids {
+		if _, err = o[i].Round1(map[mpc.ID][]byte{ids[1-i]: a[1-i]}, nil); err != nil {
+			return 0, 0, err
+		}
+		share, err := o[i].Round2(nil)
+		if err != nil {
+			return 0, 0, err
+		}
+		if b[i], err = share.MarshalBinary(); err != nil {
+			return 0, 0, err
+		}
 	}
-	if err := shares[1].UnmarshalBinary(b); err != nil {
-		return err
+	shares := []*dkls23.OnlineShare{new(dkls23.OnlineShare), new(dkls23.OnlineShare)}
+	for i := range shares {
+		if err := shares[i].UnmarshalBinary(b[i]); err != nil {
+			return 0, 0, err
+		}
 	}
-	_, err = o.Sessions[1].Combine(shares)
-	return err
+	_, err = o[0].Combine(shares)
+	return len(a[0]), len(b[0]), err
 }
