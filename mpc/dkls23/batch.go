@@ -191,14 +191,14 @@ func CombineBatch(publicKey *secp256k1.Point, signers []mpc.ID, items []Item, sh
 			return nil, session.Benign(stepCombine, fmt.Errorf("item %d: %w", k, err))
 		}
 	}
+	keys, err := batchKeys(publicKey, items)
+	if err != nil {
+		return nil, fmt.Errorf("dkls23: %w", err)
+	}
 	out := make([]*ecdsa.Signature, len(items))
 	var errs []error
 	for k, it := range items {
-		child, err := childKey(publicKey, it.Tweak)
-		if err != nil {
-			return nil, fmt.Errorf("dkls23: item %d: %w", k, err)
-		}
-		if out[k], err = release(parts[k], func(sig *ecdsa.Signature) error { return ecdsa.Check(child.Bytes(), it.MessageHash, sig) }); err != nil {
+		if out[k], err = release(parts[k], keys[k].check(it.MessageHash, &parts[k][0].point)); err != nil {
 			errs = append(errs, fmt.Errorf("item %d: %w", k, err))
 		}
 	}
@@ -206,4 +206,57 @@ func CombineBatch(publicKey *secp256k1.Point, signers []mpc.ID, items []Item, sh
 		return out, session.Unattributed(stepCombine, errors.Join(errs...))
 	}
 	return out, nil
+}
+
+// batchKey is the key of an item, with a table if many items have it.
+type batchKey struct {
+	encoded [33]byte
+	items   int
+	table   *ecdsa.Key
+}
+
+const tablePays = 4 // from so many signatures on, see ecdsa.Key.Precompute
+
+// batchKeys are the items' keys.
+func batchKeys(publicKey *secp256k1.Point, items []Item) ([]*batchKey, error) {
+	out := make([]*batchKey, len(items))
+	seen := make(map[[33]byte]*batchKey)
+	for k, it := range items {
+		child, err := childKey(publicKey, it.Tweak)
+		if err != nil {
+			return nil, fmt.Errorf("item %d: %w", k, err)
+		}
+		encoded := child.Bytes()
+		if seen[encoded] == nil {
+			seen[encoded] = &batchKey{encoded: encoded}
+		}
+		out[k] = seen[encoded]
+		out[k].items++
+	}
+	for _, b := range seen {
+		if b.items < tablePays {
+			continue
+		}
+		key, err := ecdsa.NewKey(b.encoded[:])
+		if err != nil {
+			return nil, err
+		}
+		b.table = key.Precompute()
+	}
+	return out, nil
+}
+
+// check is for release.
+func (b *batchKey) check(hash [32]byte, point *[33]byte) func(*ecdsa.Signature) error {
+	return func(sig *ecdsa.Signature) error {
+		if b.table == nil {
+			return ecdsa.Check(b.encoded, hash, sig)
+		}
+		r := secp256k1.NewPoint()
+		if err := r.SetBytes(point[:]); err != nil {
+			return fmt.Errorf("point R: %w", err)
+		}
+		full := r.BytesUncompressed()
+		return ecdsa.CheckAt(b.table, hash, sig, &full)
+	}
 }
