@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/cofferhq/coffer/internal/chain"
@@ -163,6 +164,12 @@ func decodedChange(c *governance.Change) (*DecodedChange, error) {
 			return nil, err
 		}
 		out.Document = r.JSON()
+	case governance.KindKey:
+		o, err := governance.DecodeKeyOrder(c.Body)
+		if err != nil {
+			return nil, err
+		}
+		out.Document = o.JSON()
 	}
 	return out, nil
 }
@@ -184,6 +191,41 @@ func NewRosterChange(c *Cluster, author, note string, document []byte) (*Decoded
 		return nil, err
 	}
 	return newChange(c, author, note, governance.KindRoster, r.Encode())
+}
+
+// NewRefresh drafts an order that gives a wallet's key new shares, for the same
+// vaults. One admin suffices.
+func NewRefresh(c *Cluster, w *Wallet, author, note string) (*DecodedChange, error) {
+	return newOrder(c, w, author, note, governance.Refresh, 0, nil)
+}
+
+// NewReshare drafts an order that gives the shares of a wallet's key to these
+// vaults, of which threshold sign together from then on.
+func NewReshare(c *Cluster, w *Wallet, author, note string, threshold int, vaults []int) (*DecodedChange, error) {
+	return newOrder(c, w, author, note, governance.Reshare, threshold, vaults)
+}
+
+// NewAbandon drafts an order that ends the open attempts at a wallet's next epoch.
+func NewAbandon(c *Cluster, w *Wallet, author, note string) (*DecodedChange, error) {
+	return newOrder(c, w, author, note, governance.Abandon, 0, nil)
+}
+
+// NewErase drafts an order that erases the shares of a wallet's ended epochs.
+func NewErase(c *Cluster, w *Wallet, author, note string) (*DecodedChange, error) {
+	return newOrder(c, w, author, note, governance.Erase, 0, nil)
+}
+
+func newOrder(c *Cluster, w *Wallet, author, note string, action governance.Action, threshold int, vaults []int) (*DecodedChange, error) {
+	o := &governance.KeyOrder{Action: action, Name: w.Name, Epoch: w.Epoch, Threshold: uint16(threshold)}
+	var err error
+	if o.Key, err = parseID("wallet", w.ID); err != nil {
+		return nil, err
+	}
+	for _, v := range vaults {
+		o.Parties = append(o.Parties, uint16(v))
+	}
+	slices.Sort(o.Parties)
+	return newChange(c, author, note, governance.KindKey, o.Encode())
 }
 
 func newChange(c *Cluster, author, note string, kind governance.Kind, body []byte) (*DecodedChange, error) {

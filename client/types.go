@@ -78,6 +78,7 @@ type Key struct {
 	PublicKey string `json:"public_key" doc:"SEC1 compressed, hex."`
 	Threshold int    `json:"threshold"`
 	Parties   []int  `json:"parties"`
+	Epoch     uint64 `json:"epoch" doc:"Of the share that the vault holds."`
 }
 
 // Wallet is a key of the cluster with its addresses.
@@ -88,9 +89,22 @@ type Wallet struct {
 	PublicKey   string            `json:"public_key" doc:"SEC1 compressed, hex."`
 	Threshold   int               `json:"threshold"`
 	Parties     []int             `json:"parties"`
+	Epoch       uint64            `json:"epoch" doc:"Grows by one with every refresh or reshare; name, key id and addresses stay."`
+	Orders      []KeyOrder        `json:"orders,omitempty" doc:"What the admins ordered for the key, oldest first."`
 	Addresses   map[string]string `json:"addresses" doc:"By chain (CAIP-2), as the chain writes it."`
 	Created     time.Time         `json:"created"`
-	Certificate string            `json:"certificate" doc:"What all parties signed when the key was made; canonical, base64url."`
+	Certificate string            `json:"certificate" doc:"What all parties of the epoch signed; canonical, base64url."`
+}
+
+// KeyOrder is an order about a key, and how far it has come.
+type KeyOrder struct {
+	Change    string `json:"change" doc:"Hash of the change that holds it."`
+	Action    string `json:"action" doc:"refresh, reshare, abandon or erase."`
+	Epoch     uint64 `json:"epoch" doc:"The epoch that it is for."`
+	Threshold int    `json:"threshold,omitempty"`
+	Parties   []int  `json:"parties,omitempty"`
+	Done      bool   `json:"done"`
+	Detail    string `json:"detail,omitempty" doc:"What stands in the way."`
 }
 
 // Amount is a number of an asset's units, in people's unit and in the smallest.

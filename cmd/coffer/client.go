@@ -22,7 +22,7 @@ import (
 // clientCommands are the verbs of a cluster's users.
 func clientCommands() []*cobra.Command {
 	return []*cobra.Command{
-		userCommand(), walletCommand(), addressCommand(),
+		userCommand(), walletCommand(), keyCommand(), addressCommand(),
 		proposeCommand(), answerCommand(true), answerCommand(false), cancelCommand(), statusCommand(), showCommand(), transactCommand(), exportCommand(),
 		documentCommand("policy"), documentCommand("roster"), logCommand(), doctorCommand(), versionCommand(),
 	}

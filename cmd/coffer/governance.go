@@ -86,51 +86,75 @@ func proposeChange(ctx context.Context, s *session, kind, path, note string) err
 }
 
 func approveChange(ctx context.Context, s *session, kind, hash string, sure bool) error {
-	if err := checkID("change", hash); err != nil {
-		return err
-	}
-	k, err := s.signer()
+	c, _, err := signShown(ctx, s, kind, hash, sure)
 	if err != nil {
-		return err
-	}
-	defer k.Close()
-	if err := s.connect(ctx); err != nil {
-		return err
-	}
-	c, err := s.api.Change(ctx, hash)
-	if err != nil {
-		return err
-	}
-	d, err := client.DecodeChange(c.Canonical)
-	switch {
-	case err != nil:
-		return err
-	case !strings.HasPrefix(d.Hash, hash):
-		return fmt.Errorf("the coordinator shows change %s, which is not %s", d.Hash, hash)
-	case d.Cluster != s.info.ID:
-		return fmt.Errorf("the change is for cluster %s, this is %s", d.Cluster, s.info.ID)
-	case d.Kind != kind:
-		return withHint(fmt.Errorf("change %s is of the %s", short(d.Hash), d.Kind), "coffer %s approve %s", d.Kind, short(d.Hash))
-	}
-	if !s.json {
-		s.say("change %d of the %s, by %s: %s", d.Seq, d.Kind, d.Author, d.Note)
-		if err := s.showDifference(ctx, kind, d.Document); err != nil {
-			return err
-		}
-	}
-	if !sure {
-		if err := s.confirm("Sign this as " + k.Principal() + "?"); err != nil {
-			return err
-		}
-	}
-	if c, err = s.api.SignChange(ctx, d.Hash, k.SignChange(d)); err != nil {
 		return err
 	}
 	return s.print(c, func(w io.Writer) { printChange(w, c) })
 }
 
+// signShown signs a change that the admin has seen.
+func signShown(ctx context.Context, s *session, kind, hash string, sure bool) (*client.Change, *client.DecodedChange, error) {
+	if err := checkID("change", hash); err != nil {
+		return nil, nil, err
+	}
+	k, err := s.signer()
+	if err != nil {
+		return nil, nil, err
+	}
+	defer k.Close()
+	if err := s.connect(ctx); err != nil {
+		return nil, nil, err
+	}
+	c, err := s.api.Change(ctx, hash)
+	if err != nil {
+		return nil, nil, err
+	}
+	d, err := client.DecodeChange(c.Canonical)
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case !strings.HasPrefix(d.Hash, hash):
+		return nil, nil, fmt.Errorf("the coordinator shows change %s, which is not %s", d.Hash, hash)
+	case d.Cluster != s.info.ID:
+		return nil, nil, fmt.Errorf("the change is for cluster %s, this is %s", d.Cluster, s.info.ID)
+	case d.Kind != kind:
+		return nil, nil, withHint(fmt.Errorf("change %s is of the %s", short(d.Hash), d.Kind), "coffer %s approve %s", d.Kind, short(d.Hash))
+	}
+	if !s.json {
+		s.say("change %d of the %s, by %s: %s", d.Seq, d.Kind, d.Author, d.Note)
+		if err := s.showDifference(ctx, kind, d.Document); err != nil {
+			return nil, nil, err
+		}
+	}
+	if !sure {
+		if err := s.confirm("Sign this as " + k.Principal() + "?"); err != nil {
+			return nil, nil, err
+		}
+	}
+	c, err = s.api.SignChange(ctx, d.Hash, k.SignChange(d))
+	return c, d, err
+}
+
+// orderedWallet is the wallet that an order is about.
+func orderedWallet(d *client.DecodedChange) (string, error) {
+	var o struct {
+		Wallet string `json:"wallet"`
+	}
+	if err := json.Unmarshal(d.Document, &o); err != nil {
+		return "", fmt.Errorf("couldn't read the order: %w", err)
+	}
+	return o.Wallet, nil
+}
+
 // showDifference prints the lines that a change removes and adds.
 func (s *session) showDifference(ctx context.Context, kind string, document json.RawMessage) error {
+	if kind == "key" { // an order replaces nothing
+		for _, l := range strings.Split(string(document), "\n") {
+			s.say("  %s", l)
+		}
+		return nil
+	}
 	get := s.api.Policy
 	if kind == "roster" {
 		get = s.api.Roster
@@ -229,7 +253,11 @@ func listChanges(ctx context.Context, s *session, kind string) error {
 	}
 	return s.print(cs, func(w io.Writer) {
 		if len(cs) == 0 {
-			fmt.Fprintf(w, "no change since the genesis: coffer %s propose FILE\n", kind)
+			next := "propose FILE"
+			if kind == "key" {
+				next = "refresh WALLET"
+			}
+			fmt.Fprintf(w, "no change since the genesis: coffer %s %s\n", kind, next)
 			return
 		}
 		applied := map[uint64]bool{} // by number, whatever their kind

@@ -14,7 +14,7 @@ import (
 
 func walletCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "wallet", Short: "Keys that the vaults hold together", Args: cobra.ArbitraryArgs, RunE: help}
-	threshold, suite := 2, "ecdsa-secp256k1"
+	threshold, suite, vaults := 2, "ecdsa-secp256k1", ""
 	create := verb("create NAME", "Have the vaults make a key; an admin signs the order", cobra.ExactArgs(1), true, func(ctx context.Context, s *session, args []string) error {
 		if err := s.connect(ctx); err != nil {
 			return err
@@ -24,7 +24,11 @@ func walletCommand() *cobra.Command {
 			return err
 		}
 		defer k.Close()
-		order, err := k.OrderKey(s.info, args[0], suite, threshold, nil)
+		parties, err := parseVaults(vaults)
+		if err != nil {
+			return err
+		}
+		order, err := k.OrderKey(s.info, args[0], suite, threshold, parties)
 		if err != nil {
 			return err
 		}
@@ -35,6 +39,7 @@ func walletCommand() *cobra.Command {
 		return s.print(w, func(out io.Writer) { printWallet(out, w) })
 	})
 	create.Flags().IntVar(&threshold, "threshold", threshold, "how many vaults must sign together")
+	create.Flags().StringVar(&vaults, "vaults", "", "the vaults that hold shares, such as 1,2,3 (default: all)")
 	create.Flags().StringVar(&suite, "suite", suite, "what the key is for: ecdsa-secp256k1 (EVM chains), ed25519 (Solana), bip340-taproot")
 	cmd.AddCommand(create, verb("list", "List the wallets", cobra.NoArgs, false, func(ctx context.Context, s *session, _ []string) error {
 		if err := s.connect(ctx); err != nil {
@@ -49,14 +54,23 @@ func walletCommand() *cobra.Command {
 				fmt.Fprintln(out, "no wallet yet: coffer wallet create NAME --as ADMIN")
 				return
 			}
-			rows := [][]string{{"NAME", "SIGNS", "ADDRESS"}}
+			rows := [][]string{{"NAME", "SIGNS", "EPOCH", "ADDRESS"}}
 			for _, w := range ws {
 				for _, chain := range sortedKeys(w.Addresses) {
-					rows = append(rows, []string{w.Name, fmt.Sprintf("%d of %d", w.Threshold, len(w.Parties)), w.Addresses[chain] + " on " + chain})
+					rows = append(rows, []string{w.Name, fmt.Sprintf("%d of %d", w.Threshold, len(w.Parties)), fmt.Sprint(w.Epoch), w.Addresses[chain] + " on " + chain})
 				}
 			}
 			table(out, rows...)
 		})
+	}), verb("show [WALLET]", "Show a wallet: who signs, its addresses, its key's epoch", cobra.MaximumNArgs(1), false, func(ctx context.Context, s *session, args []string) error {
+		if err := s.connect(ctx); err != nil {
+			return err
+		}
+		w, err := s.wallet(ctx, strings.Join(args, ""))
+		if err != nil {
+			return err
+		}
+		return s.print(w, func(out io.Writer) { printWallet(out, w) })
 	}))
 	return cmd
 }
@@ -80,6 +94,7 @@ func sortedKeys[V any](m map[string]V) []string {
 func printWallet(out io.Writer, w *client.Wallet) {
 	fmt.Fprintf(out, "wallet %s: any %d of vaults %s sign\n", w.Name, w.Threshold, joinInts(w.Parties))
 	fmt.Fprintf(out, "key id      %s\npublic key  %s\n", w.ID, w.PublicKey)
+	fmt.Fprintf(out, "epoch       %d\n", w.Epoch)
 	for _, chain := range sortedKeys(w.Addresses) {
 		fmt.Fprintf(out, "address     %s on %s\n", w.Addresses[chain], chain)
 	}

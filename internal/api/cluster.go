@@ -70,7 +70,7 @@ func status(x *client.Vault, st *cluster.Status, seq uint64) {
 		x.Peers = append(x.Peers, client.Peer{Vault: int(p.Vault), Connected: p.Connected, Ready: p.Ready, Quarantined: p.Quarantined})
 	}
 	for _, k := range st.Keys {
-		x.Keys = append(x.Keys, client.Key{ID: hex.EncodeToString(k.ID[:]), Name: k.Name, PublicKey: hex.EncodeToString(k.PublicKey), Threshold: int(k.Threshold), Parties: ints(k.Parties)})
+		x.Keys = append(x.Keys, client.Key{ID: hex.EncodeToString(k.ID[:]), Name: k.Name, PublicKey: hex.EncodeToString(k.PublicKey), Threshold: int(k.Threshold), Parties: ints(k.Parties), Epoch: uint64(k.Epoch)})
 	}
 }
 

@@ -90,7 +90,7 @@ func (s *server) change(x *coordinator.StoredChange) (*client.Change, error) {
 	h := c.Hash()
 	out := &client.Change{
 		Hash: hex.EncodeToString(h[:]), Seq: c.Seq, Prev: hex.EncodeToString(c.Prev[:]), Kind: c.Kind.String(), Author: c.Author, Note: c.Note,
-		Created: millis(c.Created), SignedBy: []string{}, Quorum: int(s.co.Governance().Roster.AdminQuorum), Applied: x.Applied, Canonical: b64(c.Encode()),
+		Created: millis(c.Created), SignedBy: []string{}, Quorum: s.co.Governance().Quorum(c), Applied: x.Applied, Canonical: b64(c.Encode()),
 	}
 	for _, sig := range x.Signed.Signatures {
 		out.SignedBy = append(out.SignedBy, sig.Principal)
@@ -108,6 +108,12 @@ func (s *server) change(x *coordinator.StoredChange) (*client.Change, error) {
 			return nil, err
 		}
 		out.Document = json.RawMessage(r.JSON())
+	case governance.KindKey:
+		o, err := governance.DecodeKeyOrder(c.Body)
+		if err != nil {
+			return nil, err
+		}
+		out.Document = json.RawMessage(o.JSON())
 	}
 	return out, nil
 }

@@ -90,6 +90,14 @@ func (s *server) wallet(w *coordinator.Wallet) (*client.Wallet, error) {
 	for _, p := range cert.Parties {
 		out.Parties = append(out.Parties, int(p))
 	}
+	out.Epoch = cert.Epoch
+	for _, p := range s.co.Orders(w) {
+		o := &p.Order
+		out.Orders = append(out.Orders, client.KeyOrder{
+			Change: hex.EncodeToString(o.Hash[:]), Action: o.Action.String(), Epoch: o.Epoch, Threshold: int(o.Threshold), Parties: ints(o.Parties),
+			Done: p.Done, Detail: p.Detail,
+		})
+	}
 	for _, id := range s.co.ChainsOf(w) {
 		account, err := w.Address(id)
 		if err != nil {

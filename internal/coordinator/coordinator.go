@@ -71,6 +71,7 @@ type Coordinator struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 	errand chan struct{} // wakes the courier
+	orders chan struct{} // wakes the keeper
 
 	governing sync.Mutex // held while a change is taken; never with a transaction open
 	keygens   sync.Mutex // held while a key is made: one at a time
@@ -84,6 +85,7 @@ type Coordinator struct {
 	pasts    map[[32]byte][]risk.Past            // by wallet, newest first
 	quotes   map[[32]byte]*quote                 // what chains' nodes were asked ahead
 	tried    map[[32]byte]*tried                 // what not to try again for a request
+	carried  map[[32]byte]*Progress              // orders about keys, by the hash of their change
 }
 
 // New opens the database and carries on with everything that is unfinished.
@@ -96,7 +98,7 @@ func New(opts Options) (*Coordinator, error) {
 		opts.Now = time.Now
 	}
 	c := &Coordinator{
-		opts: opts, cluster: gov.Cluster, chains: map[string]Chain{}, log: opts.Log, gov: gov, errand: make(chan struct{}, 1),
+		opts: opts, cluster: gov.Cluster, chains: map[string]Chain{}, log: opts.Log, gov: gov, errand: make(chan struct{}, 1), orders: make(chan struct{}, 1), carried: map[[32]byte]*Progress{},
 		wallets: map[[32]byte]*Wallet{}, wake: map[[32]byte]chan struct{}{}, watchers: map[[32]byte]map[chan struct{}]bool{}, tried: map[[32]byte]*tried{}, pasts: map[[32]byte][]risk.Past{}, quotes: map[[32]byte]*quote{},
 	}
 	if c.store, err = openStore(opts.Database, gov.Cluster, c.now); err != nil {
@@ -148,6 +150,11 @@ func (c *Coordinator) resume() error {
 	go func() {
 		defer c.wg.Done()
 		c.courier()
+	}()
+	c.wg.Add(1)
+	go func() {
+		defer c.wg.Done()
+		c.keeper()
 	}()
 	c.send()
 	return nil

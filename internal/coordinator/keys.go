@@ -279,6 +279,7 @@ func (c *Coordinator) Change(ctx context.Context, s *governance.SignedChange) (*
 	c.peers.forget()
 	c.Wake() // what waits may be allowed by now, or denied
 	c.send()
+	poke(c.orders)
 	return stored, nil
 }
 

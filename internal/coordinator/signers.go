@@ -147,6 +147,10 @@ func (c *Coordinator) pick(t *tried, cert *dkg.Certificate) ([]uint16, error) {
 			why = append(why, fmt.Sprintf("vault %d refuses: %v", s.Vault.ID, f))
 			continue
 		}
+		if n := epochOf(s.Status, cert.KeyID()); n != cert.Epoch {
+			why = append(why, fmt.Sprintf("vault %d is in epoch %d of the wallet, the wallet in epoch %d", s.Vault.ID, n, cert.Epoch))
+			continue
+		}
 		if t.trouble[s.Vault.ID] {
 			why = append(why, fmt.Sprintf("vault %d cannot serve this request", s.Vault.ID))
 			continue
@@ -175,6 +179,16 @@ func (c *Coordinator) pick(t *tried, cert *dkg.Certificate) ([]uint16, error) {
 	defer c.mu.Unlock()
 	c.turn++
 	return sets[c.turn%len(sets)], nil
+}
+
+// epochOf is the epoch of which a vault holds a share; 0: it holds none.
+func epochOf(s *cluster.Status, key [32]byte) uint64 {
+	for i := range s.Keys {
+		if s.Keys[i].ID == key {
+			return uint64(s.Keys[i].Epoch)
+		}
+	}
+	return 0
 }
 
 // unpaired says why enough vaults are there and still cannot sign together.

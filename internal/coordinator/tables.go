@@ -191,6 +191,14 @@ func (s *store) addWallet(ctx context.Context, w *Wallet) error {
 	return err
 }
 
+// setCertificate is a wallet's way to its next epoch.
+func (s *store) setCertificate(ctx context.Context, id [32]byte, certificate []byte) error {
+	return s.tx(ctx, func(tx *txn) error {
+		_, err := tx.Exec(`UPDATE wallets SET certificate = ? WHERE id = ?`, certificate, id[:])
+		return err
+	})
+}
+
 func (s *store) wallets(ctx context.Context) ([]*Wallet, error) {
 	return collect(ctx, s, func(rows *sql.Rows) (*Wallet, error) {
 		w := new(Wallet)

@@ -1,6 +1,8 @@
 package governance
 
 import (
+	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"slices"
 
@@ -81,6 +83,22 @@ func DecodeKeyOrder(b []byte) (*KeyOrder, error) {
 		return nil, fmt.Errorf("couldn't decode key order: %w", err)
 	}
 	return o, nil
+}
+
+// JSON is the order in the form that people read.
+func (o *KeyOrder) JSON() []byte {
+	b, err := json.MarshalIndent(struct {
+		Action    string   `json:"action"`
+		Wallet    string   `json:"wallet"`
+		Key       string   `json:"key"`
+		Epoch     uint64   `json:"epoch"`
+		Parties   []uint16 `json:"parties,omitempty"`
+		Threshold uint16   `json:"threshold,omitempty"`
+	}{o.Action.String(), o.Name, hex.EncodeToString(o.Key[:]), o.Epoch, o.Parties, o.Threshold}, "", "  ")
+	if err != nil {
+		panic("governance: a key order does not marshal: " + err.Error()) // it has numbers and names only
+	}
+	return b
 }
 
 func (st *State) checkKeyOrder(o *KeyOrder) error {
