@@ -99,3 +99,15 @@ func (x *Package) SignAs(id mpc.ID, share group.Scalar, j Job, n *Nonce) (group.
 	y.child = c
 	return y.sign(id, share, n.commitment.enc, *n.secret)
 }
+
+// SIDOf is the sid that these R0 give.
+func SIDOf(p *Public, terms Terms, r0 map[mpc.ID][]byte) [32]byte {
+	v, err := newView(p, &terms)
+	if err != nil {
+		panic(err)
+	}
+	if _, err := v.hearCommitments(r0); err != nil {
+		panic(err)
+	}
+	return v.sid
+}

@@ -211,6 +211,9 @@ func TestNoncePool(t *testing.T) {
 	if got := p.Len(0); got != 1 {
 		t.Errorf("%d nonces when the clock goes back, want 1", got)
 	}
+	if made, _ := p.Refill(1, 0, r); len(made) != 1 || p.Len(1199) != 1 {
+		t.Errorf("%d nonces at 1199: one that was made while the clock had gone back, at 1100, lives until 1200", p.Len(1199))
+	}
 	if _, err := p.Take(9999); !errors.Is(err, frost.ErrNoNonce) {
 		t.Errorf("an empty pool: %v", err)
 	}
@@ -824,3 +827,96 @@ func TestPitfall26_BatchNoncesAreIndependent(t *testing.T) {
 }
 
 var _ io.Reader = zeros{}
+
+// A package is signed with the share that it is about.
+func TestPackageWantsItsKey(t *testing.T) {
+	k := keys(t, mpc.FROSTEd25519, 3, 2)
+	pending, _, err := pendingKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		want string
+		key  *dkg.KeyShare
+		edit func(*frost.Public)
+	}{
+		"none":    {"no key share", nil, nil},
+		"pending": {"pending", pending, nil},
+		"key":     {"is of key", k[1], func(p *frost.Public) { p.KeyID[0]++ }},
+		"epoch":   {"is of epoch", k[1], func(p *frost.Public) { p.Epoch++ }},
+		"public":  {"another public key", k[1], func(p *frost.Public) { p.PublicKey = p.PublicShares[1] }},
+	} {
+		nonces, list := commitments(t, k, []mpc.ID{1, 2}, "key")
+		pub := *frost.PublicOf(k[1])
+		if c.edit != nil {
+			c.edit(&pub)
+		}
+		x, err := frost.NewPackage(&pub, frost.Job{}, list)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := x.Sign(c.key, nonces[1]); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want an error about %q", name, err, c.want)
+		}
+		if nonces[1].Live() {
+			t.Errorf("%s: the nonce is left", name)
+		}
+	}
+}
+
+// Who sent points outside the group is named by who combines, even where all
+// shares are wrong because of it: points are looked at before shares.
+func TestCombineBlamesBadPoints(t *testing.T) {
+	k := keys(t, mpc.FROSTEd25519, 3, 2)
+	terms := mpctest.FrostTerms([]mpc.ID{1, 2})
+	f := start(t, "bad points", k, terms, nil)
+	until(t, f)
+	r0, shares := map[mpc.ID][]byte{}, map[mpc.ID][]byte{}
+	for _, id := range terms.Signers {
+		r0[id] = f.Broadcast[0][id]
+	}
+	r0[2] = mpctest.Put(r0[2], offCommitments, make([]byte, 32))
+	sid := frost.SIDOf(frost.PublicOf(k[1]), terms, r0) // signers that would not look
+	for _, id := range terms.Signers {
+		b := mpctest.Put(f.Broadcast[1][id], mpctest.OffSession, sid[:])
+		shares[id] = mpctest.Flip(b, len(b)-20-int(id))
+	}
+	_, err := frost.Combine(f.Public(), terms, r0, shares)
+	mpctest.WantAbort(t, err, mpc.Attributed, 2)
+	if err == nil || !strings.Contains(err.Error(), "hiding nonce commitment") {
+		t.Errorf("%v, want a word about the commitment", err)
+	}
+}
+
+// One share too many, or too few, for the jobs of the session.
+func TestShareOfAnotherLength(t *testing.T) {
+	k := keys(t, mpc.FROSTEd25519, 3, 2)
+	for _, jobs := range []int{1, 3} {
+		terms := mpctest.FrostTerms([]mpc.ID{1, 2})
+		terms.Jobs = append(terms.Jobs, terms.Jobs[0])
+		f := start(t, "length", k, terms, nil)
+		until(t, f)
+		x, err := frost.DecodeShare(mpc.FROSTEd25519, f.Broadcast[1][2])
+		if err != nil {
+			t.Fatal(err)
+		}
+		x.R, x.Z = append(x.R, x.R[0])[:jobs], append(x.Z, x.Z[0])[:jobs]
+		_, err = f.Sessions[1].Combine(map[mpc.ID][]byte{2: x.Encode()})
+		mpctest.WantAbort(t, err, mpc.Attributed, 2)
+	}
+}
+
+// Commitments to one job too many.
+func TestCommitmentsOfAnotherLength(t *testing.T) {
+	for _, suite := range suites {
+		f := start(t, "long", keys(t, suite, 3, 2), mpctest.FrostTerms([]mpc.ID{1, 2}), nil)
+		if err := f.Round(0); err != nil {
+			t.Fatal(err)
+		}
+		b := f.Broadcast[0][2]
+		n := 2 * curveOf(t, suite).PointSize()
+		long := slices.Concat(b[:offCommitments-1], []byte{byte(2 * n)}, b[offCommitments:offCommitments+n], b[offCommitments:])
+		_, err := f.Sessions[1].Share(map[mpc.ID][]byte{2: long})
+		mpctest.WantAbort(t, err, mpc.Attributed, 2)
+	}
+}

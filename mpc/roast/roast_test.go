@@ -314,13 +314,16 @@ func TestSignerAgainstCoordinator(t *testing.T) {
 	}
 	// A coordinator that asks and asks.
 	next := first
-	for i := 2; ; i++ {
+	for i := 2; i < 9; i++ {
 		size := 33 * 2
 		if len(next) < mpctest.OffBody+4+32+4+size {
 			if i != roast.MaxSessions(3, 2)+1 {
 				t.Errorf("%d sessions were answered, want %d", i-1, roast.MaxSessions(3, 2))
 			}
 			break
+		}
+		if i == 8 {
+			t.Fatal("the signer answers without end")
 		}
 		r := mpctest.Put(req, mpctest.OffBody+8+2+4, next[len(next)-size:])
 		if next, err = s.Answer(r); err != nil {
@@ -413,4 +416,68 @@ func FuzzDeliver(f *testing.F) {
 		w.run()
 		_ = w.c.Signature()
 	})
+}
+
+// A request to more signers than t is refused: a session's size is part of the
+// argument why it ends.
+func TestRequestToMoreThanThreshold(t *testing.T) {
+	k := keys(t, mpc.FROSTEd25519, 3, 2)
+	w := newWorld(t, mpc.FROSTEd25519, k, nil, 0)
+	req := []byte{1, 33, 1}
+	req = append(req, w.mail[0].b[mpctest.OffSession:mpctest.OffFrom]...)
+	req = append(req, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 3)
+	for i, m := range w.mail {
+		req = append(req, 0, byte(i+1))
+		req = append(req, m.b[mpctest.OffBody+32:]...)
+	}
+	if _, err := w.signers[1].Answer(req); err == nil || !strings.Contains(err.Error(), "request to 3 signers, want 2") {
+		t.Errorf("%v", err)
+	}
+}
+
+// What is wrong with a message is known when it comes, and not from what comes of
+// it later.
+func TestMessagesAreJudged(t *testing.T) {
+	k := keys(t, mpc.FROSTEd25519, 3, 2)
+	for want, c := range map[string]struct {
+		fault  string
+		change func(w *world) []byte // signer 2's message, in place of its offer
+	}{
+		"for something else":             {"terms", func(w *world) []byte { return w.mail[1].b }},
+		"from participant 3":             {"", func(w *world) []byte { return mpctest.From(w.mail[1].b, 3, 0) }},
+		"without a commitment":           {"no commitment", func(w *world) []byte { return w.mail[1].b }},
+		"was not asked for":              {"", func(w *world) []byte { return answerOf(t, w) }},
+		"commitment: message ends early": {"", func(w *world) []byte { return w.mail[1].b[:90] }},
+		"binding nonce commitm":          {"", func(w *world) []byte { return mpctest.Put(w.mail[1].b, mpctest.OffBody+32+4+32, make([]byte, 32)) }},
+	} {
+		w := newWorld(t, mpc.FROSTEd25519, k, map[mpc.ID]string{2: c.fault}, 0)
+		if r, err := w.c.Deliver(2, c.change(w)); r != nil || err != nil {
+			t.Fatal(err)
+		}
+		if err := w.c.Faulty()[2]; err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want a word that it is %q", err, want)
+		}
+	}
+	w := newWorld(t, mpc.FROSTEd25519, k, nil, 0)
+	w.deliver(w.mail[0])
+	again := mpctest.Put(w.mail[0].b, mpctest.OffBody+32+4, w.mail[1].b[mpctest.OffBody+32+4:])
+	w.deliver(letter{from: 1, b: again})
+	if err := w.c.Faulty()[1]; err == nil || !strings.Contains(err.Error(), "a second offer") {
+		t.Errorf("%v, want a word about a second offer", err)
+	}
+}
+
+// answerOf is signer 2's answer in another run with the same terms.
+func answerOf(t *testing.T, w *world) []byte {
+	t.Helper()
+	other := newWorld(t, mpc.FROSTEd25519, keys(t, mpc.FROSTEd25519, 3, 2), nil, 5)
+	offers := other.mail[:2]
+	for _, m := range offers {
+		other.deliver(m)
+	}
+	b, err := other.signers[2].Answer(other.mail[len(other.mail)-1].b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }

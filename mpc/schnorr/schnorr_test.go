@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"io/fs"
+	"math/big"
 	"os"
 	"path/filepath"
 	"strings"
@@ -107,6 +108,32 @@ func TestVerifyEquation(t *testing.T) {
 			if !errors.Is(err, schnorr.ErrInvalid) {
 				t.Errorf("vector %s, %s: %v, want ErrInvalid", row[0], name, err)
 			}
+		}
+	}
+}
+
+// What vectors cannot show: z + n, a point with the same y, an encoding of 65
+// bytes. 5·G = 4·G + 1·G.
+func TestVerifyIsStrict(t *testing.T) {
+	g := "79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798"
+	gy := "483ada7726a3c4655da4fbfc0e1108a8fd17b448a68554199c47d08ffb10d4b8"
+	r := "02e493dbf1c10d80f3581e4904930b1404cc6c13900ee0758474fa94abe8c4cd13"
+	one, five := strings.Repeat("00", 31)+"01", strings.Repeat("00", 31)+"05"
+	if err := schnorr.Verify(unhex(t, "02"+g), unhex(t, r), unhex(t, one), unhex(t, five)); err != nil {
+		t.Fatal(err)
+	}
+	beta := new(big.Int).SetBytes(unhex(t, "7ae96a2b657c07106e64479eac3434e99cf0497512f58995c1396c28719501ee"))
+	p := new(big.Int).SetBytes(unhex(t, "fffffffffffffffffffffffffffffffffffffffffffffffffffffffefffffc2f"))
+	x := new(big.Int).SetBytes(unhex(t, r[2:]))
+	x.Mod(x.Mul(x, beta), p)
+	for name, err := range map[string]error{
+		"z + n":            schnorr.Verify(unhex(t, "02"+g), unhex(t, r), unhex(t, one), unhex(t, "fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364146")),
+		"βx for x":         schnorr.Verify(unhex(t, "02"+g), append([]byte{2}, x.FillBytes(make([]byte, 32))...), unhex(t, one), unhex(t, five)),
+		"key uncompressed": schnorr.Verify(unhex(t, "04"+g+gy), unhex(t, r), unhex(t, one), unhex(t, five)),
+		"key hybrid":       schnorr.Verify(unhex(t, "06"+g+gy), unhex(t, r), unhex(t, one), unhex(t, five)),
+	} {
+		if !errors.Is(err, schnorr.ErrInvalid) {
+			t.Errorf("%s: %v, want ErrInvalid", name, err)
 		}
 	}
 }
