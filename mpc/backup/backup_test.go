@@ -369,3 +369,13 @@ func FuzzDecodeBody(f *testing.F) {
 		}
 	})
 }
+
+func FuzzParseKey(f *testing.F) {
+	f.Add(make([]byte, 32))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		k, err := backup.ParseKey(b)
+		if err == nil && !bytes.Equal(k.Bytes(), b) {
+			t.Errorf("%x gives %x", b, k.Bytes())
+		}
+	})
+}

@@ -82,6 +82,9 @@ func TestImportRefuses(t *testing.T) {
 	cfg := importConfig(mpc.DKLS23Secp256k1, mpctest.IDs(3), 2)
 	one := group.Secp256k1().NewScalar().SetUint64(1)
 	rand := mpctest.Reader("import")
+	if _, _, err := lifecycle.Import(cfg, group.Secp256k1().NewScalar(), [32]byte{}, rand); err == nil || !strings.Contains(err.Error(), "secret key is 0") {
+		t.Errorf("the key 0: %v", err)
+	}
 	for name, f := range map[string]func(c lifecycle.ImportConfig) error{
 		"the key 0": func(c lifecycle.ImportConfig) error {
 			_, _, err := lifecycle.Import(c, group.Secp256k1().NewScalar(), [32]byte{}, rand)

@@ -108,6 +108,16 @@ func receive(t testing.TB, plan *mpctest.LifePlan, me, from mpc.ID, round int, c
 	return err
 }
 
+var steps = []string{"lifecycle round 1", "lifecycle round 2", "lifecycle round 3", "lifecycle finish"}
+
+// late is 1 for what only the echo of the round tells from what was said.
+func late(field string) int {
+	if field == "nonce" || field == "commitment" || field == "seed commitments" {
+		return 1
+	}
+	return 0
+}
+
 // Every byte region of every message, attacked; a field without a case fails.
 func TestEveryFieldOfEveryMessage(t *testing.T) {
 	eachPlan(t, func(t *testing.T, plan *mpctest.LifePlan, me mpc.ID) {
@@ -123,6 +133,7 @@ func TestEveryFieldOfEveryMessage(t *testing.T) {
 					}
 					t.Run(fmt.Sprintf("R%d/%s/%d", r, f.name, i), func(t *testing.T) {
 						mpctest.WantAbort(t, err, f.class, culprits...)
+						mpctest.WantStep(t, err, steps[r+late(f.name)])
 						if dkg.Evidence(err) != nil {
 							t.Error("a change on the way made evidence")
 						}
@@ -298,26 +309,29 @@ func TestConfigurations(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, edit := range map[string]func(*lifecycle.Config){
-		"no certificate":         func(c *lifecycle.Config) { c.Certificate = nil },
-		"nobody verifies":        func(c *lifecycle.Config) { c.VerifyCertificate = nil },
-		"unsigned certificate":   func(c *lifecycle.Config) { c.Certificate, c.Share = incomplete, pending.Share },
-		"pending share":          func(c *lifecycle.Config) { c.Share = pending.Share },
-		"other identities":       func(c *lifecycle.Config) { c.VerifyCertificate = mpctest.Verify("session") },
-		"no share":               func(c *lifecycle.Config) { c.Share = nil },
-		"another's share":        func(c *lifecycle.Config) { c.Share = k.shares[2] },
-		"share of another key":   func(c *lifecycle.Config) { c.Share = other.shares[1] },
-		"share of another epoch": func(c *lifecycle.Config) { c.Share = next.shares[1] },
-		"no session key":         func(c *lifecycle.Config) { c.Sign = nil },
-		"nobody checks":          func(c *lifecycle.Config) { c.Verify = nil },
-		"an identity missing":    func(c *lifecycle.Config) { delete(c.Identities, 3) },
-		"an identity more":       func(c *lifecycle.Config) { c.Identities[9] = []byte{1} },
-		"a stranger":             func(c *lifecycle.Config) { c.Self = 9 },
+	for name, c := range map[string]struct {
+		edit func(*lifecycle.Config)
+		want string
+	}{
+		"no certificate":         {func(c *lifecycle.Config) { c.Certificate = nil }, "no certificate"},
+		"nobody verifies":        {func(c *lifecycle.Config) { c.VerifyCertificate = nil }, "verifier"},
+		"unsigned certificate":   {func(c *lifecycle.Config) { c.Certificate, c.Share = incomplete, pending.Share }, "lacks the signature"},
+		"pending share":          {func(c *lifecycle.Config) { c.Share = pending.Share }, "certificate"},
+		"other identities":       {func(c *lifecycle.Config) { c.VerifyCertificate = mpctest.Verify("session") }, "does not verify"},
+		"no share":               {func(c *lifecycle.Config) { c.Share = nil }, "no share"},
+		"another's share":        {func(c *lifecycle.Config) { c.Share = k.shares[2] }, "of participant 2"},
+		"share of another key":   {func(c *lifecycle.Config) { c.Share = other.shares[1] }, "is of certificate"},
+		"share of another epoch": {func(c *lifecycle.Config) { c.Share = next.shares[1] }, "share of epoch 2"},
+		"no session key":         {func(c *lifecycle.Config) { c.Sign = nil }, "session key"},
+		"nobody checks":          {func(c *lifecycle.Config) { c.Verify = nil }, "session key"},
+		"an identity missing":    {func(c *lifecycle.Config) { delete(c.Identities, 3) }, "identity"},
+		"an identity more":       {func(c *lifecycle.Config) { c.Identities[9] = []byte{1} }, "identity"},
+		"a stranger":             {func(c *lifecycle.Config) { c.Self = 9 }, "neither"},
 	} {
 		cfg := k.refresh().Config(1)
-		edit(&cfg)
-		if _, err := lifecycle.New(cfg, mpctest.Reader("configurations")); err == nil {
-			t.Errorf("%s: accepted", name)
+		c.edit(&cfg)
+		if _, err := lifecycle.New(cfg, mpctest.Reader("configurations")); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want an error about %q", name, err, c.want)
 		}
 	}
 	if _, err := lifecycle.New(k.refresh().Config(1), nil); err == nil {
@@ -371,6 +385,27 @@ func TestPitfall04_LifeMixOfEpochsIsBenign(t *testing.T) {
 				mpctest.WantStep(t, err, "lifecycle round 1")
 			})
 		}
+	}
+}
+
+// Participants who know different keys of each other part as well.
+func TestOtherIdentitiesAreBenign(t *testing.T) {
+	plan := newKey(t, mpc.DKLS23Secp256k1, "identities", mpctest.IDs(3), 2).reshare(ids(1, 2), ids(2, 3, 4), 2)
+	l, err := mpctest.NewLife("identities", plan)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := plan.Config(2)
+	cfg.Identities[1] = []byte("the leaver's, whom no certificate names")
+	if l.Sessions[2], err = lifecycle.New(cfg, mpctest.Reader("identities")); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Round(0); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range l.Participants {
+		_, _, err := l.Step(1, id)
+		mpctest.WantAbort(t, err, mpc.Benign)
 	}
 }
 
@@ -455,7 +490,7 @@ func TestSilentNewcomer(t *testing.T) {
 			_, err = l.Finish(2)
 		}
 		mpctest.WantAbort(t, err, mpc.Benign)
-		mpctest.WantStep(t, err, []string{"lifecycle round 1", "lifecycle round 2", "lifecycle round 3", "lifecycle finish"}[r])
+		mpctest.WantStep(t, err, steps[r])
 		if !strings.Contains(fmt.Sprint(err), "participant 4") {
 			t.Errorf("%v does not name participant 4", err)
 		}

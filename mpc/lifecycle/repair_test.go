@@ -216,6 +216,7 @@ func TestEveryFieldOfARepair(t *testing.T) {
 					}
 					t.Run(fmt.Sprintf("%s/P%d/%s/%d", suite, r, f.name, i), func(t *testing.T) {
 						mpctest.WantAbort(t, err, f.class, culprits...)
+						mpctest.WantStep(t, err, []string{"repair round 1", "repair round 2", "repair round 3", "repair finish"}[r+late(f.name)])
 						if dkg.Evidence(err) != nil {
 							t.Error("a change on the way made evidence")
 						}
@@ -281,29 +282,32 @@ func TestRepairConfigurations(t *testing.T) {
 	k := newKey(t, mpc.DKLS23Secp256k1, "repair", mpctest.IDs(4), 3)
 	other := newKey(t, mpc.DKLS23Secp256k1, "another key", mpctest.IDs(4), 3)
 	before := k.shares[1].Encode()
-	for name, edit := range map[string]func(*lifecycle.RepairConfig){
-		"a helper too few":     func(c *lifecycle.RepairConfig) { c.Helpers = ids(1, 3) },
-		"a helper twice":       func(c *lifecycle.RepairConfig) { c.Helpers = ids(1, 3, 3) },
-		"helper 0":             func(c *lifecycle.RepairConfig) { c.Helpers = ids(0, 1, 3) },
-		"a stranger helps":     func(c *lifecycle.RepairConfig) { c.Helpers = ids(1, 3, 9) },
-		"the lost one helps":   func(c *lifecycle.RepairConfig) { c.Helpers = ids(1, 2, 3) },
-		"a stranger lost":      func(c *lifecycle.RepairConfig) { c.Lost = 9 },
-		"participant 0 lost":   func(c *lifecycle.RepairConfig) { c.Lost = 0 },
-		"an onlooker":          func(c *lifecycle.RepairConfig) { c.Self = 9 },
-		"no share":             func(c *lifecycle.RepairConfig) { c.Share = nil },
-		"another's share":      func(c *lifecycle.RepairConfig) { c.Share = k.shares[3] },
-		"share of another key": func(c *lifecycle.RepairConfig) { c.Share = other.shares[1] },
-		"no certificate":       func(c *lifecycle.RepairConfig) { c.Certificate = nil },
-		"nobody verifies":      func(c *lifecycle.RepairConfig) { c.VerifyCertificate = nil },
-		"other identities":     func(c *lifecycle.RepairConfig) { c.VerifyCertificate = mpctest.Verify("session") },
-		"no session key":       func(c *lifecycle.RepairConfig) { c.Sign = nil },
-		"nobody checks":        func(c *lifecycle.RepairConfig) { c.Verify = nil },
-		"an identity missing":  func(c *lifecycle.RepairConfig) { delete(c.Identities, 2) },
+	for name, c := range map[string]struct {
+		edit func(*lifecycle.RepairConfig)
+		want string
+	}{
+		"a helper too few":     {func(c *lifecycle.RepairConfig) { c.Helpers = ids(1, 3) }, "at least the threshold"},
+		"a helper twice":       {func(c *lifecycle.RepairConfig) { c.Helpers = ids(1, 3, 3) }, "follows"},
+		"helper 0":             {func(c *lifecycle.RepairConfig) { c.Helpers = ids(0, 1, 3) }, "0"},
+		"a stranger helps":     {func(c *lifecycle.RepairConfig) { c.Helpers = ids(1, 3, 9) }, "participant 9 is not one"},
+		"the lost one helps":   {func(c *lifecycle.RepairConfig) { c.Helpers = ids(1, 2, 3) }, "is among the helpers"},
+		"a stranger lost":      {func(c *lifecycle.RepairConfig) { c.Lost = 9 }, "participant 9 is not one"},
+		"participant 0 lost":   {func(c *lifecycle.RepairConfig) { c.Lost = 0 }, "participant 0 is not one"},
+		"an onlooker":          {func(c *lifecycle.RepairConfig) { c.Self = 9 }, "neither"},
+		"no share":             {func(c *lifecycle.RepairConfig) { c.Share = nil }, "no share"},
+		"another's share":      {func(c *lifecycle.RepairConfig) { c.Share = k.shares[3] }, "of participant 3"},
+		"share of another key": {func(c *lifecycle.RepairConfig) { c.Share = other.shares[1] }, "share is of certificate"},
+		"no certificate":       {func(c *lifecycle.RepairConfig) { c.Certificate = nil }, "no certificate"},
+		"nobody verifies":      {func(c *lifecycle.RepairConfig) { c.VerifyCertificate = nil }, "verifier"},
+		"other identities":     {func(c *lifecycle.RepairConfig) { c.VerifyCertificate = mpctest.Verify("session") }, "does not verify"},
+		"no session key":       {func(c *lifecycle.RepairConfig) { c.Sign = nil }, "session key"},
+		"nobody checks":        {func(c *lifecycle.RepairConfig) { c.Verify = nil }, "session key"},
+		"an identity missing":  {func(c *lifecycle.RepairConfig) { delete(c.Identities, 2) }, "identity"},
 	} {
 		cfg := k.repair(2, 1, 3, 4).Config(1)
-		edit(&cfg)
-		if _, err := lifecycle.NewRepair(cfg, mpctest.Reader("repair")); err == nil {
-			t.Errorf("%s: accepted", name)
+		c.edit(&cfg)
+		if _, err := lifecycle.NewRepair(cfg, mpctest.Reader("repair")); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want an error about %q", name, err, c.want)
 		}
 	}
 	if _, err := lifecycle.NewRepair(k.repair(2, 1, 3, 4).Config(1), nil); err == nil {
