@@ -110,8 +110,21 @@ func (p *proposal) check() error {
 	return nil
 }
 
+// family is what the command line says of the chain, to find the wallet.
+func (p *proposal) family() string {
+	switch text := p.to + p.allow + p.raw; {
+	case p.chain != "":
+		return p.chain
+	case strings.HasPrefix(text, "0x"):
+		return "eip155:"
+	case text != "" && !strings.HasPrefix(text, "@"):
+		return client.Solana
+	}
+	return ""
+}
+
 func (p *proposal) draft(ctx context.Context, s *session) (*client.Draft, error) {
-	w, err := s.wallet(ctx, p.wallet)
+	w, err := s.wallet(ctx, p.wallet, p.family())
 	if err != nil {
 		return nil, err
 	}

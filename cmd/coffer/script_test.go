@@ -129,6 +129,9 @@ func TestScripts(t *testing.T) { runScripts(t, "testdata") }
 // and would overtake those that other scripts propose at the same time.
 func TestKeyScripts(t *testing.T) { runScripts(t, filepath.Join("testdata", "key")) }
 
+// TestSolanaScripts makes another wallet.
+func TestSolanaScripts(t *testing.T) { runScripts(t, filepath.Join("testdata", "solana")) }
+
 func runScripts(t *testing.T, dir string) {
 	t.Helper()
 	c := cluster(t)
@@ -144,6 +147,10 @@ func runScripts(t *testing.T, dir string) {
 			e.Setenv("COFFER_HOME", c.Dir)
 			e.Setenv("KNOWN", "0x70997970C51812dc3A010C7d01b50e0d17dc79C8")
 			e.Setenv("OTHER", "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC")
+			e.Setenv("SOLKNOWN", "7S3P4HxJpyyigGzodYwHtCxZyUQe9JiBMHyRWXArAaKv")
+			e.Setenv("SOLOTHER", "5ZWj7a1f8tWkjBESHKgrLmXshuXxqeY9SYcfbshpAqPG")
+			e.Setenv("HASH1", "HPSusWXTVLYhSWzf3eaj9tmn6JXWQuGsfwGjUY2EzMWY")
+			e.Setenv("HASH2", "7Jg3DdYPXKNhp77NF8M3rg8i8sxyrjJuLd5BbVHR9ihi")
 			e.Setenv("GENESIS", fmt.Sprintf("%x", c.Genesis.Hash()))
 			return nil
 		},

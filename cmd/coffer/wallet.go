@@ -110,7 +110,7 @@ func addressCommand() *cobra.Command {
 		if err := s.connect(ctx); err != nil {
 			return err
 		}
-		w, err := s.wallet(ctx, strings.Join(args, ""))
+		w, err := s.wallet(ctx, strings.Join(args, ""), chain)
 		if err != nil {
 			return err
 		}
@@ -128,8 +128,9 @@ func addressCommand() *cobra.Command {
 	return cmd
 }
 
-// wallet finds a wallet by name; without one, the only one.
-func (s *session) wallet(ctx context.Context, name string) (*client.Wallet, error) {
+// wallet finds a wallet by name; without one, the only one that is on a chain of
+// the family ("": any).
+func (s *session) wallet(ctx context.Context, name, family string) (*client.Wallet, error) {
 	if name != "" {
 		return s.api.Wallet(ctx, name)
 	}
@@ -137,11 +138,17 @@ func (s *session) wallet(ctx context.Context, name string) (*client.Wallet, erro
 	if err != nil {
 		return nil, err
 	}
-	switch len(ws) {
-	case 0:
+	if len(ws) == 0 {
 		return nil, withHint(fmt.Errorf("there is no wallet yet"), "coffer wallet create NAME --as ADMIN")
-	case 1:
-		return &ws[0], nil
+	}
+	fit := slices.DeleteFunc(slices.Clone(ws), func(w client.Wallet) bool {
+		return !slices.ContainsFunc(sortedKeys(w.Addresses), func(id string) bool { return strings.HasPrefix(id, family) })
+	})
+	if len(fit) == 0 {
+		fit = ws // what does not fit is told later, by name
+	}
+	if len(fit) == 1 {
+		return &fit[0], nil
 	}
 	var names []string
 	for _, w := range ws {

@@ -3,7 +3,6 @@ package coordinator
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -81,7 +80,21 @@ func (c *Coordinator) brought(r *Record, denied bool) (*version, error) {
 	case denied:
 		return &version{stored: nothing}, nil
 	}
-	c.reason(r.ID, Signing, errors.New(toBring+"coffer transact "+short(r.ID)+" --blockhash HASH, with a blockhash of the last minute"))
+	text := toBring + "coffer transact " + short(r.ID) + " --blockhash HASH, with a blockhash of the last minute"
+	told := false
+	_, err = c.store.update(c.ctx, r.ID, func(now *Record) (*move, error) {
+		// It may have been brought meanwhile: then the next look finds it.
+		if told = now.State == Signing && bytes.Equal(now.Unsigned, r.Unsigned) && now.Reason != text; !told {
+			return nil, nil
+		}
+		return &move{To: Signing, Reason: text}, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if told {
+		c.tell(r.ID)
+	}
 	return nil, errParked
 }
 

@@ -41,8 +41,8 @@ func PolicyJSON(p Parameters) ([]byte, error) {
 	return d.JSON(), nil
 }
 
-// Policy is the policy: nothing to blocked addresses, up to 1 ETH to known ones
-// without approval, up to 10 ETH or 10,000 TEST with two approvals, nothing else.
+// Policy is the policy: nothing to blocked addresses, up to 1 ETH or SOL to known
+// ones without approval, up to 10 ETH, 10 SOL or 10,000 TEST with two approvals, nothing else.
 func Policy(p Parameters) (*policy.Document, error) {
 	id := fmt.Sprintf("eip155:%d", p.ChainID)
 	text := strings.ReplaceAll(document, chain, id)
