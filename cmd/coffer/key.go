@@ -104,7 +104,7 @@ func giveOrder(ctx context.Context, s *session, name string, f *orderFlags, draf
 	if err := s.connect(ctx); err != nil {
 		return err
 	}
-	w, err := s.wallet(ctx, name)
+	w, err := s.wallet(ctx, name, "")
 	if err != nil {
 		return err
 	}
@@ -218,7 +218,7 @@ func showKey(ctx context.Context, s *session, args []string) error {
 	if err := s.connect(ctx); err != nil {
 		return err
 	}
-	w, err := s.wallet(ctx, strings.Join(args, ""))
+	w, err := s.wallet(ctx, strings.Join(args, ""), "")
 	if err != nil {
 		return err
 	}
