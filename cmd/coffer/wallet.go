@@ -66,7 +66,7 @@ func walletCommand() *cobra.Command {
 		if err := s.connect(ctx); err != nil {
 			return err
 		}
-		w, err := s.wallet(ctx, strings.Join(args, ""))
+		w, err := s.wallet(ctx, strings.Join(args, ""), "")
 		if err != nil {
 			return err
 		}
