@@ -18,14 +18,15 @@ import (
 func main() {
 	bin := flag.String("bin", ".build", "folder with the programs coffer, attacker and auditor")
 	keep := flag.Bool("keep", false, "leave the cluster's folder behind")
+	part := flag.Int("part", 0, "run this part alone; only 8 stands without the others (0: all)")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := run(ctx, *bin, *keep)
+	code := run(ctx, *bin, *keep, *part)
 	stop()
 	os.Exit(code)
 }
 
-// groups are the demo's seven parts, in order.
+// groups are the demo's eight parts, in order.
 var groups = []struct {
 	title string
 	run   func(*demo, context.Context) error
@@ -37,6 +38,7 @@ var groups = []struct {
 	{"The coordinator turns dishonest", (*demo).attack},
 	{"Vaults die", (*demo).deaths},
 	{"An auditor who trusts nobody", (*demo).audit},
+	{"A key's life: new shares, and other vaults, while payments go on", (*demo).lifecycle},
 }
 
 type demo struct {
@@ -49,7 +51,7 @@ type demo struct {
 	group, checks, failed int
 }
 
-func run(ctx context.Context, bin string, keep bool) int {
+func run(ctx context.Context, bin string, keep bool, part int) int {
 	began := time.Now()
 	bin, err := filepath.Abs(bin)
 	if err != nil {
@@ -62,7 +64,7 @@ func run(ctx context.Context, bin string, keep bool) int {
 		return 1
 	}
 	d := &demo{bin: bin, dir: dir}
-	d.all(ctx)
+	d.all(ctx, part)
 	if d.cluster != nil {
 		d.cluster.Stop()
 	}
@@ -81,10 +83,12 @@ func run(ctx context.Context, bin string, keep bool) int {
 
 // all runs the groups. One that cannot go on fails those after it too: a check
 // that was not made is not passed.
-func (d *demo) all(ctx context.Context) {
+func (d *demo) all(ctx context.Context, part int) {
 	var broken error
 	for i, g := range groups {
-		d.group = i + 1
+		if d.group = i + 1; part != 0 && part != d.group {
+			continue
+		}
 		fmt.Printf("\n%d. %s\n", d.group, g.title)
 		if broken != nil {
 			d.check(g.title, fmt.Errorf("not tried, since an earlier part failed"))

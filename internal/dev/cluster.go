@@ -36,6 +36,8 @@ type Options struct {
 	Module string // a PKCS#11 module of one's own; empty: SoftHSM, or software without it
 	PIN    string // file with its PIN
 
+	Vaults int // how many parties; 0: Vaults
+
 	Known    []string // addresses that the policy's address book knows
 	Progress func(step string, took time.Duration)
 	Say      func(string) // what the user should know
@@ -83,6 +85,9 @@ func (c *Cluster) step(name string, f func() error) error {
 // returns when its vaults are ready to sign. What it started before an error is
 // stopped again.
 func Start(ctx context.Context, o Options) (_ *Cluster, err error) {
+	if o.Vaults == 0 {
+		o.Vaults = Vaults
+	}
 	c := &Cluster{Options: o}
 	defer func() {
 		if err != nil {
@@ -107,7 +112,7 @@ func Start(ctx context.Context, o Options) (_ *Cluster, err error) {
 		do   func(context.Context) error
 	}{
 		{"an Ethereum node", c.startChain},
-		{"three vaults, each with a token of its own", c.startDevices},
+		{fmt.Sprintf("%d vaults, each with a token of its own", o.Vaults), c.startDevices},
 		{"genesis: vaults, people, policy", c.found},
 		{"risk engine and coordinator", c.startServices},
 		{"vaults joined and paired with each other", c.startVaults},
@@ -171,7 +176,7 @@ func (c *Cluster) startChain(ctx context.Context) error {
 
 // startDevices makes the parties, with tokens, and serves them.
 func (c *Cluster) startDevices(ctx context.Context) error {
-	for i := 1; i <= Vaults; i++ {
+	for i := 1; i <= c.Vaults; i++ {
 		p := &Party{ID: uint16(i), Name: fmt.Sprintf("vault-%d", i), Dir: c.path(fmt.Sprintf("v%d", i)), bin: c.Binary, url: c.Broker}
 		if err := os.MkdirAll(p.Dir, 0o700); err != nil {
 			return err

@@ -228,3 +228,20 @@ func (s *store) createLog(h logfile.Header) error {
 	}
 	return errors.Join(l.Close(), syncDir(s.dir))
 }
+
+// RecordNames lists the records in the directory of a node that does not run. What
+// is in them only the vault's device can open.
+func RecordNames(dir string) (names []string, err error) {
+	s, err := openStore(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	err = s.load(func(part *vaultlink.Load) error {
+		for _, r := range part.Records {
+			names = append(names, r.Name)
+		}
+		return nil
+	})
+	return names, err
+}
