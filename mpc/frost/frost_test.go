@@ -416,3 +416,25 @@ func TestSecretsAreNotShown(t *testing.T) {
 		}
 	}
 }
+
+// A certificate says of its key what a share says.
+func TestPublicOfCertificate(t *testing.T) {
+	k, cert, err := mpctest.KeysOf(mpc.FROSTSecp256k1TR, "certificate", mpctest.IDs(3), 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	terms := mpctest.FrostTerms([]mpc.ID{1, 2})
+	a, err := terms.Hash(frost.PublicOf(k[1]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := terms.Hash(frost.PublicOfCertificate(cert))
+	if err != nil || a != b {
+		t.Errorf("the terms of one key hash to %x and %x: %v", a, b, err)
+	}
+	f := start(t, "certificate", k, terms, nil)
+	until(t, f)
+	f.Broadcast[1][2] = mpctest.Flip(f.Broadcast[1][2], len(f.Broadcast[1][2])-9)
+	_, err = frost.Combine(frost.PublicOfCertificate(cert), terms, f.Broadcast[0], f.Broadcast[1])
+	mpctest.WantAbort(t, err, mpc.Attributed, 2)
+}

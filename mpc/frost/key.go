@@ -3,8 +3,10 @@ package frost
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/cofferhq/coffer/mpc"
+	"github.com/cofferhq/coffer/mpc/dkg"
 	"github.com/cofferhq/coffer/mpc/group"
 	"github.com/cofferhq/coffer/mpc/schnorr"
 	"github.com/cofferhq/coffer/mpc/sharing"
@@ -121,9 +123,13 @@ type child struct {
 	bg     group.Point // b·G, nil when b = 0
 }
 
-// child applies, in this order: ε; the sign that makes y even; the Taproot
+// child is the key of a job.
+func (p *Public) child(j *Job) (*child, error) { return p.childOf(j, p.PublicKey.Encode()) }
+
+// childOf takes the public key's encoding, for who has it. It applies, in this
+// order: ε; the sign that makes y even; the Taproot
 // tweak; the sign that makes y of the output key even.
-func (p *Public) child(j *Job) (*child, error) {
+func (p *Public) childOf(j *Job, encoded []byte) (*child, error) {
 	s, err := suiteOf(p.Suite)
 	if err != nil {
 		return nil, err
@@ -134,7 +140,7 @@ func (p *Public) child(j *Job) (*child, error) {
 	if len(j.Path) > MaxPath {
 		return nil, fmt.Errorf("derivation path of %d bytes, at most %d", len(j.Path), MaxPath)
 	}
-	c := &child{q: s.curve.NewPoint().Set(p.PublicKey), b: s.curve.NewScalar()}
+	c := &child{q: s.curve.NewPoint().Set(p.PublicKey), qb: slices.Clone(encoded), b: s.curve.NewScalar()}
 	if j.Tweak != nil {
 		if j.Tweak.Curve().Name() != s.curve.Name() {
 			return nil, fmt.Errorf("tweak is a scalar of %s, want one of %s", j.Tweak.Curve().Name(), s.curve.Name())
@@ -143,7 +149,6 @@ func (p *Public) child(j *Job) (*child, error) {
 			return nil, fmt.Errorf("tweak: %w", err)
 		}
 	}
-	c.qb = c.q.Encode()
 	if !s.bip340 {
 		if j.Taproot.mode != tapNone {
 			return nil, fmt.Errorf("%s, but a key of suite %q has no Taproot outputs", j.Taproot, string(s.name))
@@ -160,7 +165,6 @@ func (p *Public) child(j *Job) (*child, error) {
 		if err := c.shift(s, t); err != nil {
 			return nil, fmt.Errorf("taproot tweak: %w", err)
 		}
-		c.qb = c.q.Encode()
 		c.even(s)
 	}
 	c.finish(s)
@@ -177,6 +181,7 @@ func (c *child) shift(s *suite, k group.Scalar) error {
 	if c.q.IsIdentity() == 1 {
 		return errors.New("it takes the public key to the identity")
 	}
+	c.qb = c.q.Encode()
 	return nil
 }
 
@@ -230,6 +235,16 @@ func (t Taproot) tweak(s *suite, x []byte) (group.Scalar, error) {
 		return nil, fmt.Errorf("taproot tweak: %w", err)
 	}
 	return k, nil
+}
+
+// PublicOfCertificate is what a certificate says of its key. Whether it is complete
+// is for the caller to check.
+func PublicOfCertificate(c *dkg.Certificate) *Public {
+	return &Public{
+		Suite: c.Suite, KeyID: c.KeyID(), Epoch: c.Epoch, Threshold: c.Threshold, Parties: c.Parties,
+		PublicKey: c.PublicKey(), PublicShares: c.PublicShares, FeldmanHash: c.Feldman.Hash(),
+		RosterHash: c.RosterHash, Purpose: c.Purpose,
+	}
 }
 
 // VerificationKey returns the key that the job's signature verifies under, as

@@ -72,7 +72,7 @@ func newNonce(key *dkg.KeyShare, set []mpc.ID, rand io.Reader) (*Nonce, error) {
 		return nil, err
 	}
 	c := &Commitment{id: key.ID, d: s.curve.NewPoint().ScalarBaseMult(p.d), e: s.curve.NewPoint().ScalarBaseMult(p.e)}
-	c.enc = append(c.d.Encode(), c.e.Encode()...)
+	c.enc = bytes.Join(group.EncodePoints([]group.Point{c.d, c.e}), nil)
 	return &Nonce{
 		commitment: c, suite: key.Suite, keyID: key.KeyID, epoch: key.Epoch,
 		set: slices.Clone(set), secret: &p,

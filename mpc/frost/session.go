@@ -77,9 +77,10 @@ func newView(pub *Public, terms *Terms) (*view, error) {
 	v := &view{suite: s, pub: pub, terms: *terms}
 	v.terms.Signers = slices.Clone(terms.Signers)
 	v.terms.Jobs = slices.Clone(terms.Jobs)
+	encoded := pub.PublicKey.Encode()
 	for i := range v.terms.Jobs {
 		j := &v.terms.Jobs[i]
-		c, err := pub.child(j)
+		c, err := pub.childOf(j, encoded)
 		if err != nil {
 			return nil, fmt.Errorf("job %d: %w", i, err)
 		}
@@ -89,7 +90,7 @@ func newView(pub *Public, terms *Terms) (*view, error) {
 		}
 		v.children = append(v.children, c)
 	}
-	v.ctx = v.context()
+	v.ctx = v.context(encoded)
 	v.job = v.jobHash()
 	return v, nil
 }
@@ -103,14 +104,14 @@ func (t *Terms) Hash(pub *Public) ([32]byte, error) {
 	return v.job, nil
 }
 
-func (v *view) context() [32]byte {
+func (v *view) context(key []byte) [32]byte {
 	p := v.pub
 	ctx := session.Context{
 		Suite:       p.Suite,
 		Protocol:    session.FROST,
 		KeyID:       p.KeyID[:],
 		Epoch:       p.Epoch,
-		PublicKey:   p.PublicKey.Encode(),
+		PublicKey:   key,
 		FeldmanHash: p.FeldmanHash[:],
 		RosterHash:  p.RosterHash,
 		N:           len(p.Parties),
