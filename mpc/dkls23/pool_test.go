@@ -232,13 +232,13 @@ func TestPoolDrops(t *testing.T) {
 		}
 	}
 	// An expired one is neither named nor given.
-	p, all := fill()
 	late := mpctest.Now.Add(time.Minute)
+	p, _ := fill()
 	if _, ok := p.by[1].Pick(k.KeyID, k.Epoch, dkls23.Delayed, []mpc.ID{1, 3}, late); ok {
 		t.Error("an expired presignature is named")
 	}
-	p, all = fill()
-	if _, err := p.by[1].Take(all[3].ID(), late); !errors.Is(err, dkls23.ErrLacking) {
+	q, all := fill()
+	if _, err := q.by[1].Take(all[3].ID(), late); !errors.Is(err, dkls23.ErrLacking) {
 		t.Errorf("an expired presignature is given: %v", err)
 	}
 	// The soonest to expire goes first.
