@@ -55,7 +55,7 @@ func (d *demo) audit(ctx context.Context) error {
 	switch {
 	case !r.OK:
 		err = fmt.Errorf("%s", r.Faults[0])
-	case r.Counts.Receipts < 7 || r.Counts.Refused < 4:
+	case r.Counts.Receipts < 8 || r.Counts.Refused < 4:
 		err = fmt.Errorf("that is fewer than the demo made")
 	case len(r.Vaults) != len(dirs):
 		err = fmt.Errorf("%d logs were checked, want %d", len(r.Vaults), len(dirs))

@@ -70,7 +70,10 @@ func (d *demo) payment(ctx context.Context) error {
 	if err := d.small(ctx); err != nil {
 		return err
 	}
-	return d.token(ctx)
+	if err := d.token(ctx); err != nil {
+		return err
+	}
+	return d.solana(ctx)
 }
 
 // propose drafts, signs and hands in a transfer.
