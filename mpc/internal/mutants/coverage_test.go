@@ -24,19 +24,7 @@ var (
 
 // exempt are functions that bear such a name and take nothing of anybody else's,
 // each with its reason.
-var exempt = map[string]string{
-	"mpc/backup: ParseKey":                    "the operator's own key, 32 bytes of any value",
-	"mpc/dkg: Session.Round1":                 "being written",
-	"mpc/dkg: Session.Round2":                 "being written",
-	"mpc/dkg: Session.Round3":                 "being written",
-	"mpc/dkg: Session.Finish":                 "being written",
-	"mpc/dkls23: BatchShare.UnmarshalBinary":  "being written",
-	"mpc/dkls23: Online.Round1":               "being written",
-	"mpc/dkls23: Online.Round2":               "being written",
-	"mpc/dkls23: AttachmentA":                 "being written",
-	"mpc/dkls23: OnlineShare.UnmarshalBinary": "being written",
-	"mpc/dkls23: Presigning.Round3":           "being written",
-}
+var exempt = map[string]string{}
 
 // bytesOf says whether a parameter's type holds bytes from outside: []byte, or a
 // map or slice of them, or of pointers to what a decoder made.
