@@ -93,14 +93,18 @@ func TestAssembleChecksItsParts(t *testing.T) {
 			"no party":           func(p *dkg.Parts, _ *sharing.Polynomial) { p.Self = 2 },
 			"party 0":            func(p *dkg.Parts, _ *sharing.Polynomial) { p.Parties = []mpc.ID{0, 1} },
 			"parties descend":    func(p *dkg.Parts, _ *sharing.Polynomial) { p.Parties = []mpc.ID{9, 1} },
-			"threshold 1":        func(p *dkg.Parts, _ *sharing.Polynomial) { p.Threshold, p.Feldman = 1, p.Feldman[:1] },
-			"threshold 3": func(p *dkg.Parts, _ *sharing.Polynomial) {
-				p.Threshold = 3
-				p.Feldman = append(p.Feldman, c.Generator())
+			"threshold 1":        func(p *dkg.Parts, q *sharing.Polynomial) { p.Threshold = 1; ofDegree(t, p, q, 1) },
+			"threshold 3":        func(p *dkg.Parts, q *sharing.Polynomial) { p.Threshold = 3; ofDegree(t, p, q, 3) },
+			"short vector":       func(p *dkg.Parts, q *sharing.Polynomial) { ofDegree(t, p, q, 1) },
+			"long vector":        func(p *dkg.Parts, q *sharing.Polynomial) { ofDegree(t, p, q, 3) },
+			"identity in it":     func(p *dkg.Parts, q *sharing.Polynomial) { p.Feldman[1], p.Share = c.NewPoint(), q.Constant() },
+			"epoch 2 after 2": func(p *dkg.Parts, _ *sharing.Polynomial) {
+				_, before, err := dkg.Assemble(*p)
+				if err != nil {
+					t.Fatal(err)
+				}
+				p.Previous = before
 			},
-			"short vector":   func(p *dkg.Parts, _ *sharing.Polynomial) { p.Feldman = p.Feldman[:1] },
-			"long vector":    func(p *dkg.Parts, _ *sharing.Polynomial) { p.Feldman = append(p.Feldman, c.Generator()) },
-			"identity in it": func(p *dkg.Parts, _ *sharing.Polynomial) { p.Feldman[1] = c.NewPoint() },
 			"another public key": func(p *dkg.Parts, q *sharing.Polynomial) {
 				p.Feldman[0].Add(p.Feldman[0], c.Generator())
 				p.Share.Add(p.Share, c.NewScalar().SetUint64(1)) // fits
@@ -129,6 +133,16 @@ func TestAssembleChecksItsParts(t *testing.T) {
 			}
 		}
 	})
+}
+
+// ofDegree puts a sharing of the same key with that many coefficients.
+func ofDegree(t *testing.T, p *dkg.Parts, q *sharing.Polynomial, coefficients int) {
+	t.Helper()
+	f, err := sharing.NewPolynomialWith(p.Share.Curve(), mpctest.Reader("another degree"), q.Constant(), coefficients)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Feldman, p.Share = f.Commit(), f.Eval(p.Self)
 }
 
 func indexOf(suite mpc.Suite) int {

@@ -365,7 +365,7 @@ func TestKeyShareMustBeConsistent(t *testing.T) {
 			"threshold 4":   mpctest.Put(b, offID+2, []byte{0, 4}),
 			"X of a peer":   mpctest.Put(b, publicShare(1), key),
 			"X of the last": mpctest.Put(b, publicShare(3), key),
-			"purpose":       mpctest.Put(b, offState-4-len(mpctest.Purpose), []byte{0, 0, 0, 0}),
+			"no purpose":    slices.Concat(b[:offState-4-len(mpctest.Purpose)], make([]byte, 4), b[offState:]),
 		}
 		if l.suite.ZeroShares() {
 			cases["count of seeds"] = mpctest.Put(b, len(b)-2*32-4, []byte{0, 0, 0, 1})
