@@ -305,3 +305,60 @@ func TestOneSession(t *testing.T) {
 		})
 	}
 }
+
+// TestSessionOfMessages puts a party of noble into a frost.Session: its
+// commitments and its share go into messages laid out as docs/spec/frost.md says.
+func TestSessionOfMessages(t *testing.T) {
+	p := start(t)
+	for _, suite := range []mpc.Suite{mpc.FROSTEd25519, mpc.FROSTSecp256k1, mpc.FROSTSecp256k1TR} {
+		t.Run(string(suite), func(t *testing.T) {
+			p.t = t
+			keys := keygen(t, suite, []mpc.ID{1, 2, 3}, 2)
+			key := described(keys[1], nil)
+			terms := frost.Terms{Signers: []mpc.ID{1, 2}, AttemptID: [16]byte{1}, Jobs: []frost.Job{{Message: bytes.Repeat([]byte{5}, 32)}}}
+			ours, err := frost.New(frost.Config{Terms: terms, Key: keys[1], Purpose: keys[1].Purpose}, rand.Reader)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r0 := map[mpc.ID][]byte{}
+			if r0[1], err = ours.Round0(nil); err != nil {
+				t.Fatal(err)
+			}
+			share := keys[2].Share()
+			c := p.call("commit", suite, text{"key": key, "id": 2, "share": hex.EncodeToString(share.Encode())})
+			points, err := hex.DecodeString(c.Hiding + c.Binding)
+			if err != nil {
+				t.Fatal(err)
+			}
+			const from, commitments = 44, 47 + 32 + 4
+			r0[2] = bytes.Clone(r0[1])
+			r0[2][from] = 2
+			copy(r0[2][commitments:], points)
+			shares := map[mpc.ID][]byte{}
+			if shares[1], err = ours.Share(map[mpc.ID][]byte{2: r0[2]}); err != nil {
+				t.Fatal(err)
+			}
+			own := r0[1][commitments : commitments+len(points)]
+			list := []text{
+				{"id": 1, "hiding": hex.EncodeToString(own[:len(own)/2]), "binding": hex.EncodeToString(own[len(own)/2:])},
+				{"id": 2, "hiding": c.Hiding, "binding": c.Binding},
+			}
+			z := p.call("sign", suite, text{"key": key, "id": 2, "list": list, "message": hex.EncodeToString(terms.Jobs[0].Message)})
+			b, err := hex.DecodeString(z.Z)
+			if err != nil {
+				t.Fatal(err)
+			}
+			shares[2] = bytes.Clone(shares[1])
+			shares[2][from] = 2
+			copy(shares[2][len(shares[2])-32:], b)
+			out, err := ours.Combine(map[mpc.ID][]byte{2: shares[2]})
+			if err != nil {
+				t.Fatal(err)
+			}
+			outside, err := frost.Combine(frost.PublicOf(keys[3]), terms, r0, shares)
+			if err != nil || !bytes.Equal(out[0], outside[0]) {
+				t.Errorf("combined outside to %x, %v, inside to %x", outside, err, out)
+			}
+		})
+	}
+}

@@ -77,13 +77,17 @@ func mixed(t testing.TB, point, torsion []byte) []byte {
 // job that takes the key as it is.
 func specifiedJob(t testing.TB, p *frost.Public, x *frost.Terms) [32]byte {
 	t.Helper()
-	ctx := session.Context{
-		Suite: p.Suite, Protocol: 32, KeyID: p.KeyID[:], Epoch: p.Epoch, PublicKey: p.PublicKey.Encode(), FeldmanHash: p.FeldmanHash[:],
-		RosterHash: p.RosterHash, N: len(p.Parties), T: p.Threshold, Set: x.Signers, Purpose: p.Purpose,
-	}
-	h, m, q := ctx.Hash(), sha256.Sum256(x.Jobs[0].Message), p.PublicKey.Encode()
+	h, m, q := specifiedContext(p, x), sha256.Sum256(x.Jobs[0].Message), p.PublicKey.Encode()
 	if p.Suite == mpc.FROSTSecp256k1TR {
 		q[0] = 2
 	}
 	return transcript.Sum("frost-job", h[:], x.RequestHash[:], []byte{0, 0}, m[:], make([]byte, 32), x.Jobs[0].Path, make([]byte, 33), q)
+}
+
+func specifiedContext(p *frost.Public, x *frost.Terms) [32]byte {
+	ctx := session.Context{
+		Suite: p.Suite, Protocol: 32, KeyID: p.KeyID[:], Epoch: p.Epoch, PublicKey: p.PublicKey.Encode(), FeldmanHash: p.FeldmanHash[:],
+		RosterHash: p.RosterHash, N: len(p.Parties), T: p.Threshold, Set: x.Signers, Purpose: p.Purpose,
+	}
+	return ctx.Hash()
 }

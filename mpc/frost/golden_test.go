@@ -1,13 +1,16 @@
 package frost_test
 
 import (
+	"bytes"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/cofferhq/coffer/mpc"
 	"github.com/cofferhq/coffer/mpc/frost"
 	"github.com/cofferhq/coffer/mpc/internal/mpctest"
+	"github.com/cofferhq/coffer/mpc/transcript"
 )
 
 // golden is a frozen session (docs/spec/frost.md): a change fails here and needs
@@ -118,5 +121,84 @@ func TestSpecifiedHashes(t *testing.T) {
 			}
 			seen[h] = name
 		}
+	}
+}
+
+// The sid and the layout of both messages, written out from the specification.
+func TestSpecifiedMessages(t *testing.T) {
+	for _, suite := range suites {
+		terms := mpctest.FrostTerms([]mpc.ID{1, 2})
+		terms.Jobs = append(terms.Jobs, frost.Job{Message: []byte("second")})
+		f := start(t, "layout", keys(t, suite, 3, 2), terms, nil)
+		f.Bare = true
+		out, err := f.Run()
+		if err != nil {
+			t.Fatal(err)
+		}
+		job, err := terms.Hash(f.Public())
+		if err != nil {
+			t.Fatal(err)
+		}
+		size := curveOf(t, suite).PointSize()
+		var commitments [2][]byte
+		head := func(round byte, session []byte, from byte) []byte {
+			return slices.Concat([]byte{1, 32, round}, session, []byte{0, 0, 0, 0, 0, 0, 0, 1, 0, from, 0, 0})
+		}
+		for i := range commitments {
+			b := f.Broadcast[0][mpc.ID(i+1)]
+			commitments[i] = b[offCommitments : offCommitments+4*size]
+			want := slices.Concat(head(0, append(terms.AttemptID[:], make([]byte, 16)...), byte(i+1)), job[:], []byte{0, 0, 0, byte(4 * size)}, commitments[i], make([]byte, 4))
+			if !bytes.Equal(b, want) {
+				t.Errorf("%s: R0 is %x, want %x", suite, b, want)
+			}
+		}
+		ctx := specifiedContext(f.Public(), &terms)
+		c1 := transcript.Sum("frost-com", []byte{0, 1}, commitments[0])
+		c2 := transcript.Sum("frost-com", []byte{0, 2}, commitments[1])
+		sid := transcript.Sum("sid", ctx[:], terms.AttemptID[:], job[:], c1[:], c2[:])
+		if got := f.Sessions[1].SID(); got != sid {
+			t.Errorf("%s: sid is %x, want %x", suite, got, sid)
+		}
+		echo := transcript.Sum("echo", sid[:], []byte{0, 0}, f.Broadcast[0][1], f.Broadcast[0][2])
+		x, err := frost.DecodeShare(suite, f.Broadcast[1][2])
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := slices.Concat(head(1, sid[:], 2), echo[:], []byte{0, 0, 0, byte(2 * (size + 32))}, x.R[0], x.Z[0], x.R[1], x.Z[1])
+		if !bytes.Equal(f.Broadcast[1][2], want) {
+			t.Errorf("%s: share is %x, want %x", suite, f.Broadcast[1][2], want)
+		}
+		for k := range out {
+			r := x.R[k]
+			if suite == mpc.FROSTSecp256k1TR {
+				r = r[1:]
+			}
+			if !bytes.HasPrefix(out[k], r) {
+				t.Errorf("%s: signature %x does not begin with R %x", suite, out[k], r)
+			}
+		}
+	}
+}
+
+// A key that is destroyed under a session does not sign, and blames nobody.
+func TestDestroyedKey(t *testing.T) {
+	k := dealt(t, mpc.FROSTEd25519, 11)
+	f := start(t, "destroyed", k, mpctest.FrostTerms([]mpc.ID{1, 2}), nil)
+	if err := f.Round(0); err != nil {
+		t.Fatal(err)
+	}
+	pool, err := frost.NewNoncePool(k[2], nil, 1, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k[1].Destroy()
+	k[2].Destroy()
+	_, err = f.Sessions[1].Share(f.Inbox(0, 1))
+	mpctest.WantAbort(t, err, mpc.Benign)
+	if f.Sessions[1].Nonces() != 0 {
+		t.Error("nonces are left")
+	}
+	if _, err := pool.Refill(1, 0, mpctest.Reader("destroyed")); err == nil {
+		t.Error("nonces of a destroyed key")
 	}
 }

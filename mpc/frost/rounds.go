@@ -44,26 +44,27 @@ func (s *Session) Round0(attachment []byte) (broadcast []byte, err error) {
 // draw makes the nonces, or takes those of the pool: they are this session's
 // alone from here on, whoever else holds a copy.
 func (s *Session) draw() error {
-	fresh := make([]*Nonce, len(s.terms.Jobs))
-	for i := range fresh {
+	fresh := make([]*Nonce, 0, len(s.terms.Jobs))
+	defer func() {
+		*s.nonces = fresh // Destroy wipes them
+	}()
+	for i := range s.terms.Jobs {
 		if i >= len(*s.nonces) {
 			n, err := newNonce(s.key, s.terms.Signers, s.rand)
 			if err != nil {
 				return session.Benign(stepCommit, err)
 			}
-			fresh[i] = n
+			fresh = append(fresh, n)
 			continue
 		}
-		old := (*s.nonces)[i]
-		p, err := old.take()
+		n := *(*s.nonces)[i]
+		p, err := n.take()
 		if err != nil {
 			return session.Benign(stepCommit, fmt.Errorf("job %d: %w", i, err))
 		}
-		n := *old
 		n.secret = &p
-		fresh[i] = &n
+		fresh = append(fresh, &n)
 	}
-	*s.nonces = fresh
 	return nil
 }
 
