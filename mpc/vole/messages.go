@@ -26,13 +26,15 @@ type Message1 otext.Message
 // encoded.
 type Message2 struct {
 	n   int
+	raw []byte // the whole encoding; A is part of it
 	A   []byte
 	Eta [][rho][secp256k1.ScalarSize]byte
 	Mu  [32]byte
 }
 
-func newMessage2(n int) *Message2 {
-	return &Message2{n: n, A: make([]byte, n*cellsSize), Eta: make([][rho][secp256k1.ScalarSize]byte, n)}
+// newMessage2 is the message that raw, of Message2Size(n) bytes, encodes.
+func newMessage2(n int, raw []byte) *Message2 {
+	return &Message2{n: n, raw: raw[:len(raw):len(raw)], A: raw[1 : 1+n*cellsSize], Eta: make([][rho][secp256k1.ScalarSize]byte, n)}
 }
 
 // cell is the encoding of Ã_{j,s}, j global.
@@ -54,7 +56,7 @@ func (m *Message1) MarshalBinary() ([]byte, error) {
 	return (*otext.Message)(m).AppendBinary(b)
 }
 
-// DecodeMessage1 decodes strictly: the exact size for n signatures.
+// DecodeMessage1 decodes strictly: the exact size for n signatures. It keeps b.
 func DecodeMessage1(b []byte, n int) (*Message1, error) {
 	if err := otext.CheckBatch(n); err != nil {
 		return nil, fmt.Errorf("VOLE message 1: %w", err)
@@ -68,11 +70,11 @@ func DecodeMessage1(b []byte, n int) (*Message1, error) {
 	return (*Message1)(m), err
 }
 
-// MarshalBinary encodes m. It never fails.
+// MarshalBinary encodes m. It never fails. The bytes are m's own: they are a
+// megabyte for twenty signatures.
 func (m *Message2) MarshalBinary() ([]byte, error) {
-	b := make([]byte, 0, Message2Size(m.n))
-	b = append(b, version)
-	b = append(b, m.A...)
+	m.raw[0] = version
+	b := m.raw[:1+len(m.A)]
 	for i := range m.Eta {
 		for k := range m.Eta[i] {
 			b = append(b, m.Eta[i][k][:]...)
@@ -82,7 +84,7 @@ func (m *Message2) MarshalBinary() ([]byte, error) {
 }
 
 // DecodeMessage2 decodes strictly: the exact size for n signatures, every scalar
-// below q.
+// below q. It keeps b.
 func DecodeMessage2(b []byte, n int) (*Message2, error) {
 	if err := otext.CheckBatch(n); err != nil {
 		return nil, fmt.Errorf("VOLE message 2: %w", err)
@@ -90,9 +92,9 @@ func DecodeMessage2(b []byte, n int) (*Message2, error) {
 	if len(b) != Message2Size(n) {
 		return nil, fmt.Errorf("VOLE message 2 has %d bytes, want %d for a batch of %d", len(b), Message2Size(n), n)
 	}
-	m := newMessage2(n)
+	m := newMessage2(n, b)
 	r := wire.NewReader(b, version)
-	r.Into("cells", m.A)
+	r.Fixed("cells", len(m.A))
 	for i := range m.Eta {
 		for k := range m.Eta[i] {
 			r.Into("eta", m.Eta[i][k][:])
@@ -102,7 +104,10 @@ func DecodeMessage2(b []byte, n int) (*Message2, error) {
 	if err := r.Done(); err != nil {
 		return nil, fmt.Errorf("VOLE message 2: %w", err)
 	}
-	return m, m.check()
+	if err := m.check(); err != nil {
+		return nil, err
+	}
+	return m, nil
 }
 
 // check refuses a scalar that is not below q.

@@ -5,6 +5,7 @@ import (
 	"crypto/cipher"
 	"crypto/sha256"
 	"encoding/binary"
+	"hash"
 	"sync"
 
 	"github.com/cofferhq/coffer/mpc"
@@ -122,19 +123,30 @@ func (t *coefficients) combine(s *secp256k1.Scalar, k int, v0, v1, v *secp256k1.
 	s.MulMulAdd(&t[k][0], v0, &t[k][1], v1, v)
 }
 
-// checksum hashes m_{j,k} for μ.
-type checksum struct{ buf []byte }
+// checksum hashes m_{j,k} for μ, some at a time.
+type checksum struct {
+	h   hash.Hash
+	buf []byte
+	n   int // how many there were
+}
 
-func newChecksum(n int) *checksum { return &checksum{buf: make([]byte, 0, n*xi*rho*32)} }
+func newChecksum() *checksum {
+	return &checksum{h: sha256.New(), buf: make([]byte, 0, 64*secp256k1.ScalarSize)}
+}
 
 func (c *checksum) add(m *secp256k1.Scalar) {
+	if len(c.buf) == cap(c.buf) {
+		c.h.Write(c.buf)
+		c.buf = c.buf[:0]
+	}
 	n := len(c.buf)
 	c.buf = c.buf[:n+secp256k1.ScalarSize]
 	m.PutBytes(c.buf[n:])
+	c.n++
 }
 
 func (c *checksum) mu(dsid *[32]byte) [32]byte {
-	sum := sha256.Sum256(c.buf)
-	clear(c.buf)
-	return transcript.Sum(transcript.TagMu, dsid[:], sum[:])
+	c.h.Write(c.buf)
+	clear(c.buf[:cap(c.buf)])
+	return transcript.Sum(transcript.TagMu, dsid[:], c.h.Sum(nil))
 }

@@ -56,14 +56,14 @@ func TestPitfall15_PadBindsColumn(t *testing.T) {
 func TestPitfall15_PadBindsColumnOfABatch(t *testing.T) {
 	x := newBatch(t, 35, 2)
 	q := &otext.SenderOutput{Q: make([]otext.Column, 2*xi)} // all equal
-	alpha := cells(newMessage2(2), q, x.seeds, &x.dsid, make([]inputs, 2))
+	alpha := cells(newMessage2(2, zeros(Message2Size(2))), q, x.seeds, &x.dsid, make([]inputs, 2))
 	for s := range slots {
 		if alpha[s][0].Equal(&alpha[s][xi]) == 1 {
 			t.Errorf("pads (0, %d) of both signatures are equal for Alice", s)
 		}
 	}
 	out := &otext.ReceiverOutput{Beta: make([]byte, 2*xi/8), T: q.Q} // β = 0: d = γ
-	cols, err := columnsOf(out, x.m2, newTheta(&x.dsid, x.m2.A), newPadder(&x.dsid), newChecksum(2))
+	cols, err := columnsOf(out, x.m2, newTheta(&x.dsid, x.m2.A), newPadder(&x.dsid), newChecksum())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -285,7 +285,7 @@ func TestPitfall19_MuAndEtaAreChecked(t *testing.T) {
 func TestPitfall19_MuTakesEverythingAndEtaHides(t *testing.T) {
 	dsid := [32]byte{19}
 	mu := func(dsid [32]byte, last, at int) [32]byte {
-		sum := newChecksum(1)
+		sum := newChecksum()
 		for n := range last {
 			v := secp256k1.NewScalar().SetUint64(uint64(n))
 			if n == at {
@@ -353,12 +353,12 @@ func TestPitfall19_NoEarlyExit(t *testing.T) {
 		if eta {
 			bump(t, m.Eta[0][0][:])
 		}
-		sum := newChecksum(1)
+		sum := newChecksum()
 		if _, err := columnsOf(x.out, m, theta, pads, sum); err != nil {
 			t.Fatal(err)
 		}
-		if len(sum.buf) != xi*rho*32 {
-			t.Errorf("%d bytes go into μ, want %d", len(sum.buf), xi*rho*32)
+		if sum.n != xi*rho {
+			t.Errorf("%d values go into μ, want %d", sum.n, xi*rho)
 		}
 	}
 }
@@ -403,7 +403,7 @@ func cheatInColumn(t *testing.T, rand io.Reader, seeds *pprf.Punctured, dsid [32
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := newMessage2(1)
+	m := newMessage2(1, zeros(Message2Size(1)))
 	alpha := cells(m, q, seeds, &dsid, in)
 	bump(t, m.cell(j, slot))
 	seal(m, &dsid, alpha, in)

@@ -78,7 +78,7 @@ func (r *Receiver) Finish(m *Message2) ([]D, error) {
 	if m.n != r.n {
 		return nil, fmt.Errorf("VOLE message 2 of a batch of %d, want %d", m.n, r.n)
 	}
-	theta, pads, sum := newTheta(&r.dsid, m.A), newPadder(&r.dsid), newChecksum(r.n)
+	theta, pads, sum := newTheta(&r.dsid, m.A), newPadder(&r.dsid), newChecksum()
 	defer pads.destroy()
 	cols, err := columnsOf(r.out, m, theta, pads, sum)
 	if err != nil {
@@ -150,7 +150,7 @@ func Send(rand io.Reader, seeds *pprf.Punctured, dsid [32]byte, m1 *Message1, a 
 	}
 	defer clear(in)
 
-	m2 := newMessage2(len(a))
+	m2 := newMessage2(len(a), make([]byte, Message2Size(len(a))))
 	alpha := cells(m2, q, seeds, &dsid, in)
 	defer alpha.destroy()
 	seal(m2, &dsid, alpha, in)
@@ -188,7 +188,7 @@ func cells(m2 *Message2, q *otext.SenderOutput, seeds *pprf.Punctured, dsid *[32
 
 // seal fills in η and μ for the Ã that stands in m2.
 func seal(m2 *Message2, dsid *[32]byte, alpha *columns, in []inputs) {
-	theta, sum := newTheta(dsid, m2.A), newChecksum(m2.n)
+	theta, sum := newTheta(dsid, m2.A), newChecksum()
 	for i := range in {
 		for k := range rho {
 			// η_k = â_k + Σ θ_{k,w}·a_w
