@@ -244,6 +244,58 @@ func TestPitfall17_FreshTail(t *testing.T) {
 	}
 }
 
+// TH takes dsid and every hash by itself.
+func TestTHTakesDSIDAndEveryHash(t *testing.T) {
+	sum := func(dsid [32]byte, row int) [32]byte {
+		var h [Rows]gf
+		if row >= 0 {
+			h[row].hi = 1
+		}
+		return sumOf(&dsid, &h)
+	}
+	seen := map[[32]byte]int{sum([32]byte{2}, -1): -2}
+	for row := -1; row < Rows; row++ {
+		v := sum([32]byte{1}, row)
+		if other, ok := seen[v]; ok {
+			t.Errorf("TH of a change in row %d is that of %d", row, other)
+		}
+		seen[v] = row
+	}
+}
+
+// A batch has 1 to 128 signatures, and a message the length of its batch.
+func TestBatchSizes(t *testing.T) {
+	s, _ := dealt(stream(20))
+	for _, n := range []int{-1, 0, MaxBatch + 1} {
+		if _, _, err := Receive(stream(20), s, [32]byte{}, n); err == nil {
+			t.Errorf("Receive for a batch of %d", n)
+		}
+		if _, err := DecodeMessage(make([]byte, MessageSize(max(n, 0))), n); err == nil {
+			t.Errorf("a message was decoded for a batch of %d", n)
+		}
+	}
+	for _, n := range []int{1, 2, MaxBatch} {
+		for d := -1; d <= 1; d++ {
+			if _, err := DecodeMessage(make([]byte, MessageSize(n)+d), n); (err == nil) != (d == 0) {
+				t.Errorf("batch of %d, %d bytes off: %v", n, d, err)
+			}
+		}
+	}
+}
+
+// A failed check gives no columns.
+func TestFailureGivesNothing(t *testing.T) {
+	s, r := dealt(stream(21))
+	_, m, err := Receive(stream(21), s, [32]byte{21}, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.X[0] ^= 1
+	if out, err := Send(r, [32]byte{21}, m); out != nil || !errors.Is(err, ErrCheck) {
+		t.Errorf("got columns, and %v", err)
+	}
+}
+
 func FuzzDecodeMessage(f *testing.F) {
 	f.Add(make([]byte, MessageSize(1)), 1)
 	f.Add(make([]byte, MessageSize(3)), 3)

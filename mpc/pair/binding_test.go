@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/cofferhq/coffer/mpc"
+	"github.com/cofferhq/coffer/mpc/baseot"
 	"github.com/cofferhq/coffer/mpc/pprf"
 )
 
@@ -78,6 +79,27 @@ func TestDestroyWipesTheSeeds(t *testing.T) {
 	}
 	if _, err := s.Setup(); err == nil {
 		t.Error("a destroyed session has a result")
+	}
+}
+
+// The seeds of the base OT are gone as soon as the trees are made of them.
+func TestSeedsOfTheBaseOTAreWiped(t *testing.T) {
+	l := newLink(t, 64)
+	var seeds *baseot.ReceiverOutput
+	l.alter = func(from, step int, msg []byte) []byte {
+		if from == 1 && step == 3 {
+			seeds = l.s[0].seeds
+			if seeds == nil || *seeds == (baseot.ReceiverOutput{}) {
+				t.Fatal("there is nothing to wipe")
+			}
+		}
+		return msg
+	}
+	if err := l.run(); err != nil {
+		t.Fatal(err)
+	}
+	if *seeds != (baseot.ReceiverOutput{}) || l.s[0].seeds != nil {
+		t.Error("Alice's seeds are left")
 	}
 }
 

@@ -187,6 +187,16 @@ func TestPitfall14_AllOfTheTreeCheck(t *testing.T) {
 	}
 }
 
+// A failed check gives no leaves.
+func TestFailureGivesNothing(t *testing.T) {
+	s, r := dealt(stream(35))
+	_, m := Expand(testInstance, s)
+	m.S[0] ^= 1
+	if out, err := Puncture(testInstance, r, m); out != nil || !errors.Is(err, ErrCheck) {
+		t.Errorf("got leaves, and %v", err)
+	}
+}
+
 // guess is a Bob who bets that Δ_i is g: he sends a T that gives Alice a wrong
 // check value, and hashes the S that she will find if he is right.
 func guess(s *baseot.SenderOutput, m *Message, i, g int) *Message {
