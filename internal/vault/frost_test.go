@@ -11,6 +11,7 @@ import (
 	"github.com/cofferhq/coffer/internal/chain"
 	"github.com/cofferhq/coffer/internal/chain/solana"
 	"github.com/cofferhq/coffer/internal/cluster"
+	"github.com/cofferhq/coffer/internal/governance"
 	"github.com/cofferhq/coffer/internal/request"
 	"github.com/cofferhq/coffer/internal/sim"
 	"github.com/cofferhq/coffer/internal/vault"
@@ -442,4 +443,31 @@ func TestFROSTReceipts(t *testing.T) {
 	if c := f.receipts(1); c != 1 {
 		t.Errorf("%d receipts, want 1", c)
 	}
+}
+
+// A FROST key goes to its next epochs like any other, and its address stays.
+func TestFROSTLifecycle(t *testing.T) {
+	if raceEnabled {
+		t.Skip("runs without the race detector")
+	}
+	w, err := sim.New(5, 5, sim.Roster(5), sim.Policy())
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &fixture{T: t, World: w}
+	all := w.IDs
+	w.IDs = []mpc.ID{1, 2, 3}
+	f.x, err = f.KeygenEd25519("sol", 2)
+	w.IDs = all
+	f.ok(err)
+	f.pays(f.x, 1, 3)
+	s, err := f.OrderChange(f.x, "sol", governance.Refresh, 0)
+	f.ok(err)
+	f.handOver(s, 1, 2, 3)
+	f.pays(f.x, 2, 3)
+	s, err = f.OrderChange(f.x, "sol", governance.Reshare, 3, 1, 2, 3, 4, 5)
+	f.ok(err)
+	f.handOver(s, 1, 3)
+	f.pays(f.x, 2, 4, 5)
+	f.blameless()
 }
