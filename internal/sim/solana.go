@@ -25,7 +25,12 @@ func Lamports(n uint64) uint64 { return n * 1_000_000_000 }
 
 // KeygenEd25519 is Keygen for a key that signs for Solana.
 func (w *World) KeygenEd25519(name string, threshold int) (*Wallet, error) {
-	return w.keygen(w.KeygenOrderFor(name, governance.PurposeEd25519, threshold))
+	return w.KeygenFor(name, governance.PurposeEd25519, threshold)
+}
+
+// KeygenFor is Keygen for a key of any purpose.
+func (w *World) KeygenFor(name, purpose string, threshold int) (*Wallet, error) {
+	return w.keygen(w.KeygenOrderFor(name, purpose, threshold))
 }
 
 // Pay is Transfer for a wallet on Solana.

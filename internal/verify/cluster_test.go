@@ -110,6 +110,9 @@ func (v *vaults) lie(honest *audit.Receipt, signers []mpc.ID) {
 		"attempt":        func(r *audit.Receipt) { r.Attempt[0]++ },
 		"key":            func(r *audit.Receipt) { r.Key[0]++ },
 	} {
+		if name == "recovery id" && len(honest.PublicKey) == 32 {
+			continue // the encoding has none
+		}
 		r := *honest
 		r.Signatures = append([]chain.Signature(nil), honest.Signatures...)
 		change(&r)
