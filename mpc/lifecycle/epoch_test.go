@@ -228,7 +228,10 @@ func TestNewSharesSign(t *testing.T) {
 	for _, c := range []struct {
 		k       key
 		signers []mpc.ID
-	}{{refreshed, ids(1, 2)}, {refreshed, ids(2, 3)}, {wider, ids(3, 4, 6)}, {apart, ids(11, 12)}} {
+	}{{refreshed, ids(2, 3)}, {wider, ids(3, 4, 6)}, {apart, ids(11, 12)}} {
+		if race && len(c.signers) > 2 {
+			continue
+		}
 		setups, err := mpctest.Pairs(fmt.Sprintf("sign in epoch %d", c.k.cert.Epoch), c.signers)
 		if err != nil {
 			t.Fatal(err)

@@ -343,7 +343,11 @@ func (s *Repair) Finish(p3 map[mpc.ID][]byte) (share *dkg.KeyShare, err error) {
 	if share, err = dkg.Rebuild(s.cfg.Certificate, s.cfg.Self, sum, chain); err != nil {
 		return nil, session.Unattributed(repairFinish, err)
 	}
-	return share, share.Activate(s.cfg.Certificate, s.cfg.VerifyCertificate)
+	if err := share.Activate(s.cfg.Certificate, s.cfg.VerifyCertificate); err != nil {
+		share.Destroy()
+		return nil, session.Unattributed(repairFinish, err)
+	}
+	return share, nil
 }
 
 func (s *Repair) checkAnswer(id mpc.ID, a *answer) error {
