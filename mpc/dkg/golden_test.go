@@ -31,16 +31,24 @@ type vector struct {
 	Shares       map[mpc.ID]mpctest.Hex            `json:"key_shares_pending"`
 }
 
+// The vectors of DKLs23 are compared with the reference model; those of Ed25519
+// show what differs.
 func TestGolden(t *testing.T) {
+	for _, suite := range []mpc.Suite{mpc.DKLS23Secp256k1, mpc.FROSTEd25519} {
+		t.Run(string(suite), func(t *testing.T) { golden(t, suite) })
+	}
+}
+
+func golden(t *testing.T, suite mpc.Suite) {
 	const label = "golden/dkg"
 	parties := mpctest.IDs(3)
-	d, err := mpctest.NewDKG(label, parties, 2)
+	d, err := mpctest.NewDKGOf(suite, label, parties, 2)
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := mpctest.DKGConfig(1, parties, 2)
+	cfg := mpctest.DKGConfigOf(suite, 1, parties, 2)
 	v := vector{
-		Suite:        string(mpc.DKLS23Secp256k1),
+		Suite:        string(suite),
 		Randomness:   `party i reads SHAKE256("coffer/test/" || label || "/" || i), i in decimal`,
 		Label:        label,
 		Parties:      parties,
@@ -78,5 +86,5 @@ func TestGolden(t *testing.T) {
 		}
 	}
 	v.Certificate = cert.Encode()
-	mpctest.Golden(t, "testdata/"+string(mpc.DKLS23Secp256k1)+"-dkg-2of3.json", v)
+	mpctest.Golden(t, "testdata/"+string(suite)+"-dkg-2of3.json", v)
 }
