@@ -241,6 +241,7 @@ func (c *Coordinator) VaultsChanged() {
 	c.peers.forget()
 	c.Wake()
 	c.send()
+	poke(c.orders)
 }
 
 // Changed returns a channel that is closed at the next change of a request, and

@@ -538,3 +538,76 @@ func FuzzDecodeSignedChange(f *testing.F) {
 }
 
 func FuzzDecodeKeygenOrder(f *testing.F) { law(f, DecodeKeygenOrder, order(start(f))) }
+
+// keyChange is the next change with an order about a key, signed.
+func keyChange(t testing.TB, st *State, edit func(o *KeyOrder), who ...string) *SignedChange {
+	t.Helper()
+	o := &KeyOrder{Action: Reshare, Key: [32]byte{1}, Name: "treasury", Epoch: 1, Parties: []uint16{1, 2, 3}, Threshold: 2}
+	if edit != nil {
+		edit(o)
+	}
+	return signedBy(&SignedChange{Change: Change{
+		Cluster: st.Cluster, Seq: st.Seq + 1, Prev: st.Head, Kind: KindKey, Body: o.Encode(), Created: 1_700_000_100_000, Author: "alice",
+	}}, who...)
+}
+
+// A refresh takes one admin; whatever else happens to a key takes the quorum.
+func TestKeyOrderQuorum(t *testing.T) {
+	st := start(t)
+	plain := func(a Action) func(o *KeyOrder) {
+		return func(o *KeyOrder) { *o = KeyOrder{Action: a, Key: o.Key, Name: o.Name, Epoch: 1} }
+	}
+	next, err := st.Apply(keyChange(t, st, plain(Refresh), "alice"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := keyChange(t, st, plain(Refresh), "alice")
+	if o, ok := next.FindOrder(c.Change.Hash()); !ok || o.Action != Refresh || o.Seq != 1 || len(st.Orders) != 0 {
+		t.Errorf("the order is not found, or the state before it was changed: %+v", o)
+	}
+	if _, err := st.Apply(keyChange(t, st, plain(Refresh))); err == nil {
+		t.Error("a refresh that nobody signed")
+	}
+	for name, edit := range map[string]func(o *KeyOrder){"reshare": nil, "abandon": plain(Abandon), "erase": plain(Erase)} {
+		if _, err := st.Apply(keyChange(t, st, edit, "alice")); err == nil || refusal.As(err).Code != "change.quorum" {
+			t.Errorf("%s by one admin: %v", name, err)
+		}
+		if _, err := st.Apply(keyChange(t, st, edit, "alice", "bob")); err != nil {
+			t.Errorf("%s by two admins: %v", name, err)
+		}
+	}
+}
+
+func TestKeyOrderRefused(t *testing.T) {
+	st := start(t)
+	for name, c := range map[string]struct {
+		want string
+		edit func(o *KeyOrder)
+	}{
+		"epoch 0":            {"epochs start at 1", func(o *KeyOrder) { o.Epoch = 0 }},
+		"nobody":             {"threshold 2 of 0", func(o *KeyOrder) { o.Parties = nil }},
+		"no such vault":      {"there is no vault 9", func(o *KeyOrder) { o.Parties = []uint16{1, 9} }},
+		"vaults unsorted":    {"comes after", func(o *KeyOrder) { o.Parties = []uint16{2, 1} }},
+		"vault twice":        {"comes after", func(o *KeyOrder) { o.Parties = []uint16{1, 1} }},
+		"threshold 1":        {"threshold 1", func(o *KeyOrder) { o.Threshold = 1 }},
+		"threshold above n":  {"threshold 4", func(o *KeyOrder) { o.Threshold = 4 }},
+		"refresh of others":  {"stay as they are", func(o *KeyOrder) { o.Action = Refresh }},
+		"refresh, threshold": {"stay as they are", func(o *KeyOrder) { o.Action, o.Parties = Refresh, nil }},
+		"unknown action":     {"unknown value 9", func(o *KeyOrder) { o.Action = 9 }},
+		"no name":            {"name", func(o *KeyOrder) { o.Name = "" }},
+	} {
+		_, err := st.Apply(keyChange(t, st, c.edit, "alice", "bob"))
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", name, err, c.want)
+		}
+	}
+}
+
+func FuzzDecodeKeyOrder(f *testing.F) {
+	f.Add((&KeyOrder{Action: Reshare, Key: [32]byte{1}, Name: "treasury", Epoch: 1, Parties: []uint16{1, 2, 3}, Threshold: 2}).Encode())
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if o, err := DecodeKeyOrder(b); err == nil && string(o.Encode()) != string(b) {
+			t.Errorf("%x encodes to %x", b, o.Encode())
+		}
+	})
+}

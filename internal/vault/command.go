@@ -64,6 +64,11 @@ func (v *Vault) blame(a *mpc.Abort) {
 }
 
 func (v *Vault) blameFor(a *mpc.Abort, key [32]byte, epoch uint32) {
+	v.blameBy(a, key, epoch, func(e []byte) (mpc.ID, error) { return dkg.VerifyEvidence(e, v.verifyDealt) })
+}
+
+// blameBy takes the judge of the protocol's evidence.
+func (v *Vault) blameBy(a *mpc.Abort, key [32]byte, epoch uint32, judge func(evidence []byte) (mpc.ID, error)) {
 	switch a.Class {
 	case mpc.Quarantine:
 		for _, id := range a.Culprits {
@@ -72,7 +77,7 @@ func (v *Vault) blameFor(a *mpc.Abort, key [32]byte, epoch uint32) {
 	case mpc.Attributed:
 		for _, id := range a.Culprits {
 			if p := v.peers[id]; p != nil {
-				v.incident(p, a.Class.String(), a.Step, a.Err.Error(), v.evidence(p, a))
+				v.incident(p, a.Class.String(), a.Step, a.Err.Error(), v.evidence(p, a, judge))
 			}
 		}
 	case mpc.Unattributed:
@@ -82,10 +87,10 @@ func (v *Vault) blameFor(a *mpc.Abort, key [32]byte, epoch uint32) {
 
 // evidence is what shows anybody that a peer dealt a wrong share: its signature
 // over that share, and the hello that certifies the key which made it.
-func (v *Vault) evidence(p *peer, a *mpc.Abort) []byte {
+func (v *Vault) evidence(p *peer, a *mpc.Abort, judge func([]byte) (mpc.ID, error)) []byte {
 	var pieces [][]byte
 	for _, e := range dkg.Evidence(a.Err) {
-		if dealer, err := dkg.VerifyEvidence(e, v.verifyDealt); err == nil && dealer == p.id {
+		if dealer, err := judge(e); err == nil && dealer == p.id {
 			pieces = append(pieces, e)
 		}
 	}

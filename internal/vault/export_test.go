@@ -8,6 +8,7 @@ import (
 	"github.com/cofferhq/coffer/internal/signature"
 	"github.com/cofferhq/coffer/internal/wire"
 	"github.com/cofferhq/coffer/mpc"
+	"github.com/cofferhq/coffer/mpc/dkg"
 )
 
 // What tests reach into. Nothing of it is in the product.
@@ -55,6 +56,7 @@ const (
 	InnerKeygen = innerKeygen
 	InnerSign   = innerSign
 	InnerSync   = innerSync
+	InnerVotes  = innerVotes
 )
 
 // Seal makes a genuine frame of this vault for a peer.
@@ -221,3 +223,17 @@ func (v *Vault) Heads(parties []mpc.ID, seq uint64, hash byte) []byte {
 
 // Pairing says whether a pair setup with a peer is under way.
 func (v *Vault) Pairing(id mpc.ID) bool { return v.peers[id].pairing != nil }
+
+// KeyEpoch is the epoch of which this vault holds a share of the wallet's key.
+func (v *Vault) KeyEpoch(name string) uint64 {
+	if k := v.keyNamed(name); k != nil && k.share != nil {
+		return k.cert.Epoch
+	}
+	return 0
+}
+
+// KeyCertificate is that of the epoch which this vault knows.
+func (v *Vault) KeyCertificate(name string) *dkg.Certificate { return v.keyNamed(name).cert }
+
+// MaySign says whether this vault's promises let it sign with the wallet's key.
+func (v *Vault) MaySign(name string) bool { return v.maySign(v.keyNamed(name)) == nil }

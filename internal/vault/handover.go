@@ -26,6 +26,7 @@ type handoverSession struct {
 	id      [32]byte
 	m       *handover.Machine
 	order   *governance.Order
+	old     *dkg.Certificate
 	peers   []mpc.ID // in the dealing
 	run     *lifecycle.Session
 	round   uint8 // of the dealing that is being waited for; 4: it is done
@@ -162,7 +163,7 @@ func (v *Vault) startHandover(id uint64, c *cluster.Command, o *governance.Order
 	if err != nil {
 		return err
 	}
-	s := &handoverSession{attempt: c.Attempt, command: id, started: v.now, order: o, m: m}
+	s := &handoverSession{attempt: c.Attempt, command: id, started: v.now, order: o, old: cert, m: m}
 	s.plan = planOf(o, cert, toIDs(c.Signers), c.Attempt)
 	s.id = s.plan.ID()
 	if err := s.plan.Check(); err != nil {
@@ -421,6 +422,11 @@ func (v *Vault) tickHandovers() {
 	for _, kid := range sortedHashes(v.machines) {
 		v.carryOut(kid, v.machines[kid], v.machines[kid].Tick())
 	}
+	for _, k := range v.sortedKeys() {
+		if k.share != nil {
+			_ = v.imported(k) // asks for what is missing
+		}
+	}
 	again := v.unsigned
 	v.unsigned = nil
 	for _, u := range again {
@@ -463,7 +469,9 @@ func (v *Vault) abortHandover(s *handoverSession, a *mpc.Abort) {
 	if out, err := s.m.GiveUp(s.id); err == nil {
 		v.carryOut(s.plan.Key, s.m, out)
 	}
-	v.blame(a)
+	v.blameBy(a, s.plan.Key, uint32(s.plan.From), func(e []byte) (mpc.ID, error) {
+		return lifecycle.VerifyEvidence(e, s.old, v.verifyDealt)
+	})
 	v.reply(s.command, abortReply(a))
 }
 
