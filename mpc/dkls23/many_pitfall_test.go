@@ -9,6 +9,7 @@ import (
 
 	"github.com/cofferhq/coffer/mpc"
 	"github.com/cofferhq/coffer/mpc/dkls23"
+	"github.com/cofferhq/coffer/mpc/group"
 	"github.com/cofferhq/coffer/mpc/group/secp256k1"
 	"github.com/cofferhq/coffer/mpc/internal/mpctest"
 )
@@ -242,6 +243,9 @@ func TestPitfall04_OnlineReplay(t *testing.T) {
 		// presignature has another name in the header: "different presignatures".
 		o := fresh(1, 0)
 		in := mpctest.Except(o.A, 1)
+		if epoch := o.A[1][mpctest.OffEpoch : mpctest.OffEpoch+8]; !bytes.Equal(epoch, []byte{7: 1}) {
+			t.Errorf("%v: A is of epoch %x, the key of 1", kind, epoch)
+		}
 		in[2] = old.A[2]
 		_, err := o.Sessions[1].Round1(in, mpctest.Inbound(o.Private, 1))
 		mpctest.WantAbort(t, err, mpc.Benign)
@@ -570,6 +574,24 @@ func TestPitfall39_ManyInvalidSignatures(t *testing.T) {
 		t.Errorf("%v, %v", sigs, err)
 	}
 	verify(t, c, m.Items[0].Tweak, m.Items[0].MessageHash, sigs[0])
+	// Many items of one key are verified with a table.
+	items := mpctest.Items(5)
+	for k := range items {
+		items[k].Tweak, items[k].Path = nil, nil
+	}
+	m = c.batch(t, "p39 table", mpctest.IDs(2), items, nil)
+	if err := m.Run(); err != nil {
+		t.Fatal(err)
+	}
+	m.Final[2].Slots[3].U.Add(&m.Final[2].Slots[3].U, one)
+	sigs, err = m.Combine()
+	mpctest.WantAbort(t, err, mpc.Unattributed)
+	for k, sig := range sigs {
+		if k == 3 && sig == nil {
+			continue
+		}
+		verify(t, c, nil, items[k].MessageHash, sig)
+	}
 	for _, kind := range kinds {
 		for name, change := range map[string]func(*dkls23.OnlineShare){
 			"w": func(f *dkls23.OnlineShare) { f.W.Add(&f.W, one) },
@@ -582,8 +604,26 @@ func TestPitfall39_ManyInvalidSignatures(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
+			good := []*dkls23.OnlineShare{o.Final[1], o.Final[2]}
+			sig, err := o.Sessions[1].Combine(good)
+			if err != nil {
+				t.Fatal(err)
+			}
+			verify(t, c, nil, o.Configs[1].MessageHash, sig)
+			// R as nobody encodes it.
+			point := o.Sessions[1].R()
+			for _, prefix := range []byte{0, 4, 6, 0x82} {
+				point[0] = prefix
+				_, err := dkls23.CombineOnline(publicKey(c), o.Signers, point, o.Configs[1].MessageHash, nil, good)
+				mpctest.WantAbort(t, err, mpc.Unattributed)
+			}
 			change(o.Final[2])
-			sig, err := o.Combine()
+			sig, err = o.Sessions[1].Combine([]*dkls23.OnlineShare{o.Final[1], o.Final[2]})
+			mpctest.WantAbort(t, err, mpc.Unattributed)
+			if sig != nil {
+				t.Errorf("%v, %s: a signer releases %v", kind, name, sig)
+			}
+			sig, err = o.Combine()
 			t.Run(fmt.Sprint(kind, name), func(t *testing.T) {
 				mpctest.WantAbort(t, err, mpc.Unattributed)
 				mpctest.WantStep(t, err, dkls23.StepCombineName)
@@ -596,4 +636,9 @@ func TestPitfall39_ManyInvalidSignatures(t *testing.T) {
 			}
 		}
 	}
+}
+
+// publicKey is the cluster's public key.
+func publicKey(c *cluster) *secp256k1.Point {
+	return group.Secp256k1Point(c.keys[1].PublicKey)
 }

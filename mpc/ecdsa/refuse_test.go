@@ -148,3 +148,34 @@ func negated(p *[65]byte) *[65]byte {
 	y.PutBytesUnchecked(out[33:])
 	return &out
 }
+
+// Anybody finds r, s and P with P = s⁻¹(hG + rQ): it is a signature only when r is
+// the x of P.
+func TestCheckAtWantsItsOwnX(t *testing.T) {
+	key := [33]byte(secp256k1.PrivKeyFromBytes([]byte{7}).PubKey().SerializeCompressed())
+	hash := sha256.Sum256([]byte("nobody signed this"))
+	var h, r, s, inverse secp256k1.ModNScalar
+	h.SetByteSlice(hash[:])
+	r.SetInt(12345)
+	s.SetInt(67)
+	inverse.InverseValNonConst(&s)
+	var p, q secp256k1.JacobianPoint
+	public, err := secp256k1.ParsePubKey(key[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	public.AsJacobian(&q)
+	secp256k1.ScalarBaseMultNonConst(h.Mul(&inverse), &p)
+	var u secp256k1.ModNScalar
+	secp256k1.ScalarMultNonConst(u.Mul2(&r, &inverse), &q, &q)
+	secp256k1.AddNonConst(&p, &q, &p)
+	p.ToAffine()
+	point := (*[65]byte)(secp256k1.NewPublicKey(&p.X, &p.Y).SerializeUncompressed())
+	sig := ecdsa.Signature{R: r.Bytes(), S: s.Bytes()}
+	for id := range byte(4) {
+		sig.RecoveryID = id
+		if err := checkAt(t, key, hash, &sig, point); !errors.Is(err, ecdsa.ErrInvalid) {
+			t.Errorf("recovery id %d: %v, want ErrInvalid", id, err)
+		}
+	}
+}
