@@ -224,6 +224,17 @@ func TestPitfall38_ManyCanonicalEncodings(t *testing.T) {
 			if got, err := peek(broadcast[r]); err != nil || string(got) != fmt.Sprintf("attachment %d of 1", r) {
 				t.Errorf("%s: attachment %q, %v", flavour, got, err)
 			}
+			for _, other := range []byte{0, 1, 3, 15, 19, 20, 255} {
+				if _, err := peek(mpctest.Put(broadcast[r], mpctest.OffProtocol, []byte{other})); err == nil {
+					t.Errorf("%s: a message of protocol %d has an attachment", flavour, other)
+				}
+			}
+			if r > 0 {
+				none := append(bytes.Clone(broadcast[r][:mpctest.OffEchoBody]), make([]byte, 8)...)
+				if _, err := peek(none); err == nil {
+					t.Errorf("%s: R%d of no slots has an attachment", flavour, r)
+				}
+			}
 			if _, err := peek(broadcast[(r+1)%3]); err == nil {
 				t.Errorf("%s: a message of round %d is read as of round %d", flavour, (r+1)%3, r)
 			}
