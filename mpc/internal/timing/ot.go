@@ -15,6 +15,7 @@ import (
 func otSubjects() []subject {
 	return []subject{
 		{name: "base-ot-choice", secret: "Δ", samples: 1500, open: baseOTChoice},
+		{name: "ot-trees-puncture", secret: "Δ", samples: 3000, open: puncture},
 		{name: "ot-extension-send", secret: "Δ", samples: 6000, open: extensionDelta},
 		{name: "vole-send", secret: "Δ", samples: 1500, open: voleDelta},
 		{name: "vole-receive", secret: "β", samples: 4000, open: voleReceive},
@@ -43,6 +44,38 @@ func baseOTChoice() (func(int, int), func(), error) {
 	return func(class, v int) { copy(in, stream[class][v]) }, func() {
 		if _, _, err := baseot.Receive(bytes.NewReader(in), baseot.Instance{Sender: 1, Receiver: 2}, m1); err != nil {
 			panic(err) // the inputs are ours
+		}
+	}, nil
+}
+
+// puncture is Alice of the trees: she lacks the leaf that Δ names, and hashes and
+// moves all of them alike.
+func puncture() (func(int, int), func(), error) {
+	inst := baseot.Instance{Sender: 1, Receiver: 2}
+	var seeds [2][variants]*baseot.ReceiverOutput
+	var messages [2][variants]*pprf.Message
+	for class := range seeds {
+		for v := range seeds[class] {
+			r := source(uint64(100*class + v))
+			bob, alice := new(baseot.SenderOutput), new(baseot.ReceiverOutput)
+			secretOf(class, r, alice.Delta[:])
+			for i := range baseot.N {
+				_, _ = r.Read(bob.K0[i][:])
+				_, _ = r.Read(bob.K1[i][:])
+				alice.K[i] = bob.K0[i]
+				if alice.Delta[i/8]>>(i%8)&1 == 1 {
+					alice.K[i] = bob.K1[i]
+				}
+			}
+			_, m := pprf.Expand(inst, bob)
+			seeds[class][v], messages[class][v] = alice, m
+		}
+	}
+	var in baseot.ReceiverOutput
+	var m pprf.Message
+	return func(class, v int) { in, m = *seeds[class][v], *messages[class][v] }, func() {
+		if _, err := pprf.Puncture(inst, &in, &m); err != nil {
+			panic(err)
 		}
 	}, nil
 }

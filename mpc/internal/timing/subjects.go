@@ -12,7 +12,7 @@ import (
 )
 
 func subjects() []subject {
-	return slices.Concat(curveSubjects(), otSubjects(), comparisons())
+	return slices.Concat(curveSubjects(), otSubjects(), frostSubjects(), comparisons())
 }
 
 // source is a reproducible reader; its bytes are nobody's secret.
