@@ -79,7 +79,6 @@ func TestReview(t *testing.T) {
 	}
 }
 
-
 func TestPitfallListIsWhole(t *testing.T) {
 	all, err := parsePitfalls(pitfallList)
 	if err != nil {
