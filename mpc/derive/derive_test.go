@@ -96,7 +96,7 @@ func TestVectorsOfBIP32(t *testing.T) {
 // private derives the private child key with big integers and another curve: the
 // second opinion.
 func private(k *big.Int, code []byte, path Path) (*big.Int, []byte) {
-	n := decred.S256().N
+	n := decred.Params().N
 	for _, i := range path {
 		var s decred.ModNScalar
 		s.SetByteSlice(k.FillBytes(make([]byte, 32)))
@@ -120,7 +120,7 @@ func path(t *rapid.T) Path {
 func TestPublicAndPrivateDerivationAgree(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		k := new(big.Int).SetBytes(rapid.SliceOfN(rapid.Byte(), 32, 32).Draw(t, "key"))
-		k.Mod(k, new(big.Int).Sub(decred.S256().N, big.NewInt(1))).Add(k, big.NewInt(1))
+		k.Mod(k, new(big.Int).Sub(decred.Params().N, big.NewInt(1))).Add(k, big.NewInt(1))
 		code := rapid.SliceOfN(rapid.Byte(), 32, 32).Draw(t, "chain code")
 		p := path(t)
 		key := group.Secp256k1().NewScalar()
@@ -256,7 +256,7 @@ func TestVectorOfEd25519(t *testing.T) {
 
 // What no search finds: a left half that is not below n, and a child at infinity.
 func TestIndexWithoutAChild(t *testing.T) {
-	n := decred.S256().N.FillBytes(make([]byte, 32))
+	n := decred.Params().N.FillBytes(make([]byte, 32))
 	code := bytes.Repeat([]byte{5}, 32)
 	for _, left := range [][]byte{n, bytes.Repeat([]byte{0xff}, 32)} {
 		if _, _, err := splitBIP32(append(append([]byte{}, left...), code...)); !errors.Is(err, ErrNoChild) {

@@ -52,9 +52,14 @@ func (l *layout) curve() group.Curve {
 	return c
 }
 
-// onEachSuite runs a test over all suites.
+// onEachSuite runs a test over all suites; under the race detector over one of
+// each curve.
 func onEachSuite(t *testing.T, f func(t *testing.T, l *layout)) {
-	for _, suite := range mpc.Suites() {
+	suites := mpc.Suites()
+	if raceEnabled {
+		suites = []mpc.Suite{mpc.DKLS23Secp256k1, mpc.FROSTEd25519}
+	}
+	for _, suite := range suites {
 		t.Run(string(suite), func(t *testing.T) { f(t, layoutOf(suite)) })
 	}
 }
@@ -455,9 +460,13 @@ func (l *layout) mutate(t *testing.T, round int, change func([]byte) []byte) err
 }
 
 func TestPitfall37_DKGNoPanicOnMalformedMessages(t *testing.T) {
+	stride := 13
+	if raceEnabled {
+		stride = 53
+	}
 	onEachSuite(t, func(t *testing.T, l *layout) {
 		for r, size := range []int{111, 111, l.sizeD2, l.signature + 68} {
-			for n := 0; n < size; n += 13 {
+			for n := 0; n < size; n += stride {
 				for _, cut := range []int{n, size - 1 - n} {
 					if err := l.mutate(t, r, func(b []byte) []byte { return b[:cut] }); mpc.AsAbort(err) == nil {
 						t.Errorf("D%d of %d bytes: %v", r, cut, err)

@@ -80,7 +80,7 @@ func TestSharesInterpolate(t *testing.T) {
 // Σ λᵢ·iᵏ is 1 for k = 0 and 0 for 0 < k < |S|: what defines the weights.
 func TestLagrangeWeights(t *testing.T) {
 	onEach(t, func(t *rapid.T, curve group.Curve) {
-		set := ids(t, rapid.IntRange(1, mpc.MaxParties).Draw(t, "n"))
+		set := ids(t, rapid.SampledFrom([]int{1, 2, 3, 5, mpc.MaxParties}).Draw(t, "n"))
 		for k := range set {
 			sum := curve.NewScalar()
 			for _, id := range set {

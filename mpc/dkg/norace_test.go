@@ -1,0 +1,5 @@
+//go:build !race
+
+package dkg_test
+
+const raceEnabled = false
