@@ -28,6 +28,17 @@ func TestSchemes(t *testing.T) {
 	}
 }
 
+func TestMessage(t *testing.T) {
+	p := &Prepared{Digests: [][32]byte{{1}}}
+	if p.Message(0) != nil {
+		t.Error("a digest has a message")
+	}
+	p.Messages = [][]byte{[]byte("m")}
+	if string(p.Message(0)) != "m" {
+		t.Error("the message is another")
+	}
+}
+
 func split(b []byte) (s Signature) {
 	copy(s.R[:], b[:32])
 	copy(s.S[:], b[32:])
