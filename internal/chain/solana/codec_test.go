@@ -67,8 +67,9 @@ func TestGolden(t *testing.T) {
 		t.Errorf("intent %s, want %s", got, want)
 	}
 	b := encoded(t, payment())
-	want := "01" + "00" + "01" + "03" + hex.EncodeToString(wallet[:]) + hex.EncodeToString(bob[:]) + strings.Repeat("00", 32) +
-		hex.EncodeToString(hash[:]) + "01" + "02" + "02" + "0001" + "0c" + "02000000" + "00ca9a3b00000000"
+	want := "010001" + "03" + "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a" +
+		"0198dedf006fd3198110f6a9f2be6e342b3a7df5e81c92fed4cbb81976b34ef6" + strings.Repeat("00", 32) +
+		"f37b1121d8db71771b7087d0ea2bc33439e8fe3a34ef0e3fbd844e5112de7519" + "01" + "0202" + "0001" + "0c" + "02000000" + "00ca9a3b00000000"
 	if got := hex.EncodeToString(b); got != want {
 		t.Fatalf("message\n%s, want\n%s", got, want)
 	}
@@ -77,6 +78,9 @@ func TestGolden(t *testing.T) {
 		t.Fatal(err)
 	}
 	digest := sha256.Sum256(b)
+	if got, want := hex.EncodeToString(digest[:]), "2260feb32ade9daa95650b0a9a1b21cc9b481db0230780eb0ee2abb1796e7d93"; got != want {
+		t.Errorf("digest %s, want %s", got, want)
+	}
 	if d := cmp.Diff(&chain.Prepared{
 		Effects: &chain.Effects{
 			Chain: Mainnet, Sender: Account(wallet), MaxFee: lamports(5000),
