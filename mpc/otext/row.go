@@ -77,12 +77,6 @@ func (v row) bytes(b []byte, n int) {
 	binary.LittleEndian.PutUint64(b[8:], v[len(v)-1])
 }
 
-func (v row) xor(a row) {
-	for i := range v {
-		v[i] ^= a[i]
-	}
-}
-
 // xorMasked adds a where m is all ones.
 func (v row) xorMasked(a row, m uint64) {
 	for i := range v {

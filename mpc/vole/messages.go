@@ -92,18 +92,17 @@ func DecodeMessage2(b []byte, n int) (*Message2, error) {
 	if len(b) != Message2Size(n) {
 		return nil, fmt.Errorf("VOLE message 2 has %d bytes, want %d for a batch of %d", len(b), Message2Size(n), n)
 	}
+	if b[0] != version {
+		return nil, fmt.Errorf("VOLE message 2: version %d, want %d", b[0], version)
+	}
 	m := newMessage2(n, b)
-	r := wire.NewReader(b, version)
-	r.Fixed("cells", len(m.A))
+	rest := b[1+len(m.A):]
 	for i := range m.Eta {
 		for k := range m.Eta[i] {
-			r.Into("eta", m.Eta[i][k][:])
+			rest = rest[copy(m.Eta[i][k][:], rest):]
 		}
 	}
-	r.Into("mu", m.Mu[:])
-	if err := r.Done(); err != nil {
-		return nil, fmt.Errorf("VOLE message 2: %w", err)
-	}
+	copy(m.Mu[:], rest)
 	if err := m.check(); err != nil {
 		return nil, err
 	}
