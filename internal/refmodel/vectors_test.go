@@ -59,15 +59,6 @@ func scalarOf(t *testing.T, b []byte) *big.Int {
 	return k
 }
 
-// split cuts b into seeds of 16 bytes.
-func split(b []byte) [][]byte {
-	var out [][]byte
-	for ; len(b) >= 16; b = b[16:] {
-		out = append(out, b[:16])
-	}
-	return out
-}
-
 // flip gives b with one bit of byte i changed.
 func flip(b []byte, i int) []byte {
 	out := bytes.Clone(b)
