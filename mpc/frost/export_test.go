@@ -111,3 +111,12 @@ func SIDOf(p *Public, terms Terms, r0 map[mpc.ID][]byte) [32]byte {
 	}
 	return v.sid
 }
+
+// Watch tells later whether the scalars are wiped.
+func (n *Nonce) Watch() func() bool {
+	p := *n.secret
+	return func() bool { return p.d.IsZero() == 1 && p.e.IsZero() == 1 }
+}
+
+// Watch is that of the session's first nonce.
+func (s *Session) Watch() func() bool { return (*s.nonces)[0].Watch() }

@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/cofferhq/coffer/mpc"
 	"github.com/cofferhq/coffer/mpc/frost"
 	"github.com/cofferhq/coffer/mpc/group"
 	"github.com/cofferhq/coffer/mpc/internal/mpctest"
+	"github.com/cofferhq/coffer/mpc/schnorr"
 )
 
 // field is a part of a message, and what a changed byte of it must lead to.
@@ -273,5 +275,133 @@ func TestRandomChanges(t *testing.T) {
 		if a := mpc.AsAbort(err); a == nil || slices.Contains(a.Culprits, 1) {
 			t.Errorf("seed %d: %v", seed, err)
 		}
+	}
+}
+
+// Who has no commitments combines all the same, and tells a message that is not in
+// form from one of another session.
+func TestCombineWithoutCommitments(t *testing.T) {
+	for _, suite := range suites {
+		terms := mpctest.FrostTerms([]mpc.ID{1, 2})
+		f := start(t, "without", keys(t, suite, 3, 2), terms, nil)
+		until(t, f)
+		out, err := frost.Combine(f.Public(), terms, nil, f.Broadcast[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		judge(t, f.Public(), terms.Jobs[0], out[0])
+		short := map[mpc.ID][]byte{1: f.Broadcast[1][1][:50], 2: f.Broadcast[1][2]}
+		_, err = frost.Combine(f.Public(), terms, nil, short)
+		mpctest.WantAbort(t, err, mpc.Attributed, 1)
+		wrong := map[mpc.ID][]byte{1: f.Broadcast[1][1], 2: mpctest.Flip(f.Broadcast[1][2], len(f.Broadcast[1][2])-9)}
+		_, err = frost.Combine(f.Public(), terms, nil, wrong)
+		mpctest.WantAbort(t, err, mpc.Unattributed)
+	}
+}
+
+// A share says that it is one.
+func TestDecodeShareHeader(t *testing.T) {
+	f := start(t, "header", keys(t, mpc.FROSTEd25519, 3, 2), mpctest.FrostTerms([]mpc.ID{1, 2}), nil)
+	until(t, f)
+	good := f.Broadcast[1][1]
+	if _, err := frost.DecodeShare(mpc.FROSTEd25519, good); err != nil {
+		t.Fatal(err)
+	}
+	for name, b := range map[string][]byte{
+		"protocol":   mpctest.Put(good, mpctest.OffProtocol, []byte{2}),
+		"round 0":    mpctest.Put(good, mpctest.OffRound, []byte{0}),
+		"round 10":   mpctest.Put(good, mpctest.OffRound, []byte{frost.MaxExchanges + 2}),
+		"author":     mpctest.From(good, 0, 0),
+		"recipient":  mpctest.From(good, 1, 2),
+		"no shares":  append(good[:mpctest.OffEchoBody:mpctest.OffEchoBody], 0, 0, 0, 0),
+		"half of it": append(append(good[:mpctest.OffEchoBody:mpctest.OffEchoBody], 0, 0, 0, 32), good[len(good)-32:]...),
+	} {
+		if _, err := frost.DecodeShare(mpc.FROSTEd25519, b); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+}
+
+// What is said of a key is checked before it is used.
+func TestPublicIsChecked(t *testing.T) {
+	k := keys(t, mpc.FROSTEd25519, 3, 2)
+	_, list := commitments(t, k, []mpc.ID{1, 2}, "public")
+	secp := group.Secp256k1()
+	for name, edit := range map[string]func(*frost.Public){
+		"no key":        func(p *frost.Public) { p.PublicKey = nil },
+		"identity":      func(p *frost.Public) { p.PublicKey = group.Ed25519().NewPoint() },
+		"another curve": func(p *frost.Public) { p.PublicKey = secp.Generator() },
+		"no share":      func(p *frost.Public) { p.PublicShares = map[mpc.ID]group.Point{1: p.PublicShares[1]} },
+		"share of another": func(p *frost.Public) {
+			p.PublicShares = map[mpc.ID]group.Point{1: secp.Generator(), 2: secp.Generator(), 3: secp.Generator()}
+		},
+		"no parties":       func(p *frost.Public) { p.Parties = nil },
+		"unsorted parties": func(p *frost.Public) { p.Parties = []mpc.ID{2, 1, 3} },
+		"threshold 1":      func(p *frost.Public) { p.Threshold = 1 },
+		"threshold 4":      func(p *frost.Public) { p.Threshold = 4 },
+		"suite":            func(p *frost.Public) { p.Suite = mpc.FROSTSecp256k1 },
+	} {
+		pub := *frost.PublicOf(k[1])
+		edit(&pub)
+		errs := make(map[string]error)
+		_, errs["package"] = frost.NewPackage(&pub, frost.Job{}, list)
+		_, errs["combine"] = frost.Combine(&pub, mpctest.FrostTerms([]mpc.ID{1, 2}), nil, nil)
+		_, errs["verification key"] = pub.VerificationKey(frost.Job{})
+		errs["verify"] = pub.Verify(frost.Job{}, make([]byte, 64))
+		for what, err := range errs {
+			if err == nil || mpc.AsAbort(err) != nil || strings.Contains(err.Error(), "does not verify") {
+				t.Errorf("%s, %s: %v, want an error about the key", name, what, err)
+			}
+		}
+	}
+	pub := frost.PublicOf(k[1])
+	for _, n := range []int{0, 1, 33, 63, 65, 1000} {
+		if err := pub.Verify(frost.Job{}, make([]byte, n)); !errors.Is(err, schnorr.ErrInvalid) {
+			t.Errorf("a signature of %d bytes: %v", n, err)
+		}
+	}
+	plain := frost.PublicOf(keys(t, mpc.FROSTSecp256k1, 3, 2)[1])
+	for _, n := range []int{0, 1, 33, 64, 66} {
+		if err := plain.Verify(frost.Job{}, make([]byte, n)); !errors.Is(err, schnorr.ErrInvalid) {
+			t.Errorf("a signature of %d bytes: %v", n, err)
+		}
+	}
+	bad := frost.Job{Taproot: frost.KeyPath()}
+	if _, err := pub.VerificationKey(bad); err == nil {
+		t.Error("a Taproot key of Ed25519")
+	}
+	if pub.Verify(bad, make([]byte, 64)) == nil {
+		t.Error("a Taproot signature of Ed25519")
+	}
+}
+
+// Destroy wipes what it consumes.
+func TestDestroyWipes(t *testing.T) {
+	n, err := frost.NewNonce(keys(t, mpc.FROSTEd25519, 3, 2)[1], nil, mpctest.Reader("wipe"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	wiped := n.Watch()
+	if wiped() {
+		t.Fatal("a nonce of zeros")
+	}
+	n.Destroy()
+	n.Destroy()
+	if !wiped() || n.Live() {
+		t.Error("the nonce is left")
+	}
+	f := start(t, "wipe", keys(t, mpc.FROSTEd25519, 3, 2), mpctest.FrostTerms([]mpc.ID{1, 2}), nil)
+	if err := f.Round(0); err != nil {
+		t.Fatal(err)
+	}
+	s1, s2 := f.Sessions[1].Watch(), f.Sessions[2].Watch()
+	if _, err := f.Sessions[1].Exchange(f.Inbox(0, 1), nil); err == nil || mpc.AsAbort(err) != nil {
+		t.Errorf("an exchange that was not agreed on: %v", err)
+	}
+	if err := f.Round(1); err != nil {
+		t.Fatal(err)
+	}
+	if !s1() || !s2() {
+		t.Error("the nonces outlive the share")
 	}
 }
