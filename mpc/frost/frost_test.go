@@ -438,3 +438,30 @@ func TestPublicOfCertificate(t *testing.T) {
 	_, err = frost.Combine(frost.PublicOfCertificate(cert), terms, f.Broadcast[0], f.Broadcast[1])
 	mpctest.WantAbort(t, err, mpc.Attributed, 2)
 }
+
+// What the caller changes after New is not signed.
+func TestTermsAreCopied(t *testing.T) {
+	suite := mpc.FROSTSecp256k1
+	tweak := scalar(t, suite, "copied")
+	job := frost.Job{Message: []byte("message"), Tweak: tweak, Path: []byte{1}}
+	terms := mpctest.FrostTerms([]mpc.ID{1, 2})
+	terms.Jobs = []frost.Job{job}
+	f := start(t, "copied", keys(t, suite, 3, 2), terms, nil)
+	want := frost.Job{Message: slices.Clone(job.Message), Tweak: scalar(t, suite, "copied"), Path: []byte{1}}
+	job.Message[0], job.Path[0] = 'M', 9
+	tweak.SetUint64(1)
+	terms.Signers[0], terms.Jobs[0].Message = 3, []byte("else")
+	f.Signers = []mpc.ID{1, 2}
+	for r := range f.Broadcast {
+		if err := f.Round(r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out, err := f.Sessions[1].Combine(f.Inbox(1, 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := frost.PublicOf(keys(t, suite, 3, 2)[1]).Verify(want, out[0]); err != nil {
+		t.Error(err)
+	}
+}

@@ -84,10 +84,7 @@ func newView(pub *Public, terms *Terms) (*view, error) {
 		if err != nil {
 			return nil, fmt.Errorf("job %d: %w", i, err)
 		}
-		j.Message, j.Path = slices.Clone(j.Message), slices.Clone(j.Path)
-		if j.Tweak != nil {
-			j.Tweak = s.curve.NewScalar().Set(j.Tweak)
-		}
+		j.Message = slices.Clone(j.Message) // of ε and the path only what follows now
 		v.children = append(v.children, c)
 	}
 	v.ctx = v.context(encoded)

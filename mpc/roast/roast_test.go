@@ -481,3 +481,44 @@ func answerOf(t *testing.T, w *world) []byte {
 	}
 	return b
 }
+
+// A session under way: an answer with another author in it, who is waited for,
+// and what a signer that is destroyed still says.
+func TestSessionUnderWay(t *testing.T) {
+	k := keys(t, mpc.FROSTEd25519, 3, 2)
+	w := newWorld(t, mpc.FROSTEd25519, k, nil, 0)
+	offers := w.mail
+	w.mail = nil
+	w.deliver(offers[0])
+	w.deliver(offers[1])
+	if got := w.c.Waiting(); !slices.Equal(got, []mpc.ID{1, 2}) {
+		t.Errorf("waiting for %v, want 1 and 2", got)
+	}
+	req := w.mail[0].b
+	one, err := w.signers[1].Answer(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	two, err := w.signers[2].Answer(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.deliver(letter{from: 1, b: one})
+	if got := w.c.Waiting(); !slices.Equal(got, []mpc.ID{2}) {
+		t.Errorf("waiting for %v, want 2", got)
+	}
+	w.deliver(letter{from: 2, b: mpctest.From(two, 3, 0)})
+	if err := w.c.Faulty()[2]; err == nil || !strings.Contains(err.Error(), "answer says that it is from participant 3") {
+		t.Errorf("%v, want a word about the author", err)
+	}
+	if got := w.c.Waiting(); len(got) != 0 {
+		t.Errorf("waiting for %v, want nobody", got)
+	}
+	w.signers[1].Destroy()
+	if b, err := w.signers[1].Answer(req); err == nil {
+		t.Errorf("a destroyed signer answers %x", b)
+	}
+	if w.signers[1].Next() != nil {
+		t.Error("a destroyed signer keeps its nonce")
+	}
+}
