@@ -179,3 +179,22 @@ func TestCheckAtWantsItsOwnX(t *testing.T) {
 		}
 	}
 }
+
+// With h = −r·k, P is the point at infinity, and so is what no decoder accepts.
+func TestCheckAtWantsAPoint(t *testing.T) {
+	key := [33]byte(secp256k1.PrivKeyFromBytes([]byte{7}).PubKey().SerializeCompressed())
+	var h, r, k secp256k1.ModNScalar
+	r.SetInt(12345)
+	k.SetInt(7)
+	hash := h.Mul2(&r, &k).Negate().Bytes()
+	sig := ecdsa.Signature{R: r.Bytes(), S: [32]byte{31: 1}}
+	var point [65]byte // (r, 1) is not on the curve
+	point[0], point[64] = 4, 1
+	copy(point[1:33], sig.R[:])
+	for id := range byte(2) {
+		sig.RecoveryID = id
+		if checkAt(t, key, hash, &sig, &point) == nil {
+			t.Errorf("recovery id %d: a signature at infinity verifies", id)
+		}
+	}
+}
