@@ -154,13 +154,16 @@ func certify(p *Parts, shares map[mpc.ID]group.Point) (*Certificate, error) {
 		keyID:           p.KeyID,
 	}
 	if p.Previous != nil {
-		cert.Previous = p.Previous.Digest()
+		cert.Previous, cert.birth = p.Previous.Digest(), p.Previous.first()
 	}
 	if err := cert.checkOrigin(); err != nil {
 		return nil, err
 	}
 	for i, a := range p.Feldman {
 		cert.Feldman[i] = a.Curve().NewPoint().Set(a)
+	}
+	if err := cert.checkBirth(); err != nil {
+		return nil, err
 	}
 	return cert, nil
 }

@@ -3,6 +3,7 @@ package dkg
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/cofferhq/coffer/internal/wire"
 	"github.com/cofferhq/coffer/mpc"
@@ -16,6 +17,7 @@ const (
 	certificateVersion = 2
 	maxSignature       = 1024
 	maxSuite           = 64
+	maxBirth           = 4 << 10 // above that of 16 parties
 )
 
 // Origin says how an epoch of a key came to be.
@@ -58,7 +60,11 @@ type Certificate struct {
 	Echo            [32]byte // h₂: every value opened in round 2
 
 	// keyID is zero at first: the key is then named after the certificate itself.
-	keyID      [32]byte
+	keyID [32]byte
+	// birth is the first certificate of the key, without signatures, in every later
+	// one: the key id is a hash of it, and so key id and public key belong together
+	// for somebody who has seen neither before. It is empty at first.
+	birth      []byte
 	signatures map[mpc.ID][]byte
 }
 
@@ -83,7 +89,11 @@ func (c *Certificate) body() *wire.Writer {
 	encoded := group.EncodePoints(append(points, c.Feldman...)) // with one inversion
 	writeShares(w, c.Parties, encoded[:len(c.Parties)])
 	writePoints(w, encoded[len(c.Parties):])
-	return w.Fixed(c.RosterHash[:]).Fixed(c.ChainCommitment[:]).Fixed(c.Echo[:])
+	w.Fixed(c.RosterHash[:]).Fixed(c.ChainCommitment[:]).Fixed(c.Echo[:])
+	if !c.Origin.first() {
+		w.Var(c.birth)
+	}
+	return w
 }
 
 // Digest is what every party's identity signs.
@@ -170,6 +180,19 @@ func (c *Certificate) Encode() []byte {
 func DecodeCertificate(b []byte) (*Certificate, error) {
 	r := wire.NewReader(b, certificateVersion)
 	c := new(Certificate)
+	c.readBody(r)
+	c.readSignatures(r)
+	if err := r.Done(); err != nil {
+		return nil, fmt.Errorf("couldn't decode certificate: %w", err)
+	}
+	if err := c.check(); err != nil {
+		return nil, fmt.Errorf("certificate contradicts itself: %w", err)
+	}
+	return c, nil
+}
+
+// readBody is the inverse of body.
+func (c *Certificate) readBody(r *wire.Reader) {
 	var curve group.Curve
 	c.Suite, curve = readSuite(r)
 	c.Purpose = r.String("purpose", session.MaxPurpose)
@@ -184,6 +207,12 @@ func DecodeCertificate(b []byte) (*Certificate, error) {
 	r.Into("roster hash", c.RosterHash[:])
 	r.Into("chain commitment", c.ChainCommitment[:])
 	r.Into("echo", c.Echo[:])
+	if !c.Origin.first() {
+		c.birth = r.Var("first certificate", maxBirth)
+	}
+}
+
+func (c *Certificate) readSignatures(r *wire.Reader) {
 	n := r.Count("signatures", mpc.MaxParties, 2+4+1)
 	last := mpc.ID(0)
 	for range n {
@@ -199,13 +228,6 @@ func DecodeCertificate(b []byte) (*Certificate, error) {
 			}
 		}
 	}
-	if err := r.Done(); err != nil {
-		return nil, fmt.Errorf("couldn't decode certificate: %w", err)
-	}
-	if err := c.check(); err != nil {
-		return nil, fmt.Errorf("certificate contradicts itself: %w", err)
-	}
-	return c, nil
 }
 
 func (c *Certificate) check() error {
@@ -213,6 +235,9 @@ func (c *Certificate) check() error {
 		return err
 	}
 	if err := c.checkOrigin(); err != nil {
+		return err
+	}
+	if err := c.checkBirth(); err != nil {
 		return err
 	}
 	if err := sharing.CheckThreshold(c.Threshold, len(c.Parties)); err != nil {
@@ -244,6 +269,39 @@ func (c *Certificate) checkOrigin() error {
 			c.Origin, FirstEpoch, c.Epoch, c.Previous[:], c.keyID[:])
 	}
 	return nil
+}
+
+// checkBirth: a later certificate carries the first one, from which its key id is
+// derived, and is of the same public key, suite and purpose. Without it whoever
+// hands a certificate to a newcomer could put any public key beside a key id.
+func (c *Certificate) checkBirth() error {
+	if c.Origin.first() {
+		return nil
+	}
+	r := wire.NewReader(c.birth, certificateVersion)
+	first := new(Certificate)
+	first.readBody(r)
+	err := r.Done()
+	switch {
+	case err != nil:
+		return fmt.Errorf("first certificate of the key: %w", err)
+	case !first.Origin.first() || len(first.Feldman) == 0 || len(c.Feldman) == 0:
+		return fmt.Errorf("first certificate of the key is of a key that was %s", first.Origin)
+	case first.KeyID() != c.keyID:
+		return fmt.Errorf("first certificate is of key %x, this one of key %x", first.KeyID(), c.keyID)
+	case first.Suite != c.Suite || first.Purpose != c.Purpose || first.PublicKey().Equal(c.PublicKey()) != 1:
+		return fmt.Errorf("the key began with suite %s, purpose %q and public key %x, here it has %s, %q and %x",
+			first.Suite, first.Purpose, first.PublicKey().Encode(), c.Suite, c.Purpose, c.PublicKey().Encode())
+	}
+	return nil
+}
+
+// first is the body of the key's first certificate.
+func (c *Certificate) first() []byte {
+	if c.Origin.first() {
+		return c.body().Bytes()
+	}
+	return slices.Clone(c.birth)
 }
 
 // The pieces of encodings that the certificate and the key share have in common.

@@ -302,6 +302,13 @@ func (m *model) outcome(kind byte, previous []byte, epoch uint64) {
 	want = append(append(append(want, keyID[:]...), previous...), m.sid...)
 	want = append(binary.BigEndian.AppendUint64(want, epoch), 0, byte(m.threshold))
 	m.same("certificate's beginning", m.v.Certificate[:len(want)], want)
+	unsigned := m.v.OldCertificate
+	for _, id := range m.old.Parties {
+		unsigned = unsigned[:len(unsigned)-2-4-len(m.old.Signature(id))]
+	}
+	first := text(unsigned[:len(unsigned)-4]) // the old epoch is the first
+	end := m.v.Certificate[:len(m.v.Certificate)-4]
+	m.same("first certificate in this one", end[len(end)-len(first):], first)
 	m.same("roster hash", c.RosterHash[:], m.roster(m.parties))
 	m.same("echo in the certificate", c.Echo[:], m.echo(2))
 	for _, j := range m.parties {
