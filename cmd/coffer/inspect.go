@@ -21,6 +21,7 @@ import (
 	"github.com/cofferhq/coffer/internal/chain/family"
 	"github.com/cofferhq/coffer/internal/governance"
 	"github.com/cofferhq/coffer/internal/hsm/softhsm"
+	"github.com/cofferhq/coffer/internal/vaultshell"
 	"github.com/cofferhq/coffer/internal/verify"
 )
 
@@ -208,6 +209,7 @@ func diagnose(ctx context.Context, s *session) []finding {
 		}
 		out = append(out, f)
 	}
+	add("processor", "AES in instructions, as a vault needs it", vaultshell.CheckProcessor())
 	module, _, err := softhsm.FindModule()
 	add("SoftHSM", module, err)
 	anvil, err := devnode.FindAnvil()

@@ -40,6 +40,9 @@ const maxGenesis = 1 << 20
 // or the vault cannot go on. An enrolling vault returns nil when its card is
 // written.
 func Run(ctx context.Context, cfg *Config, log *slog.Logger) error {
+	if err := CheckProcessor(); err != nil {
+		return err
+	}
 	if err := harden(log); err != nil {
 		return err
 	}

@@ -1,0 +1,5 @@
+//go:build !purego
+
+package vaultshell
+
+const pureGo = false
