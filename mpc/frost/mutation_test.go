@@ -405,3 +405,38 @@ func TestDestroyWipes(t *testing.T) {
 		t.Error("the nonces outlive the share")
 	}
 }
+
+// Errors on the way that no peer causes, and those that whoever combines meets.
+func TestErrorsAreNotLost(t *testing.T) {
+	k := keys(t, mpc.FROSTEd25519, 3, 2)
+	terms := mpctest.FrostTerms([]mpc.ID{1, 2})
+	f := start(t, "errors", k, terms, nil)
+	until(t, f)
+	cut := map[mpc.ID][]byte{1: f.Broadcast[0][1], 2: f.Broadcast[0][2][:100]}
+	_, err := frost.Combine(f.Public(), terms, cut, f.Broadcast[1])
+	mpctest.WantAbort(t, err, mpc.Attributed, 2)
+	if b, err := frost.Attachment(cut[2], 0); err == nil {
+		t.Errorf("the attachment of half a message is %q", b)
+	}
+	_, list := commitments(t, k, []mpc.ID{1, 2}, "errors")
+	if _, err := frost.NewPackage(f.Public(), frost.Job{Taproot: frost.KeyPath()}, list); err == nil {
+		t.Error("a package with a Taproot output of Ed25519")
+	}
+	short := func() *bytes.Reader { return bytes.NewReader(make([]byte, 40)) } // d, and half of e
+	if n, err := frost.NewNonce(k[1], nil, short()); err == nil {
+		t.Errorf("a nonce %v of 40 bytes", n)
+	}
+	pool, err := frost.NewNoncePool(k[1], nil, 3, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if made, err := pool.Refill(3, 0, bytes.NewReader(make([]byte, 100))); err == nil || len(made) != 1 || pool.Len(0) != 1 {
+		t.Errorf("100 bytes make %d nonces, %v, want one and an error", len(made), err)
+	}
+	s, err := frost.New(frost.Config{Terms: terms, Key: k[1], Purpose: k[1].Purpose}, short())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.Round0(nil)
+	mpctest.WantAbort(t, err, mpc.Benign)
+}
