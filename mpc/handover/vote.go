@@ -185,7 +185,10 @@ type Verifier struct {
 }
 
 // VerifyCommit demands that the bundle is a commit certificate: whoever holds it
-// knows that e has ended and e+1 is the key's epoch.
+// knows that the epoch which its plan leaves has ended, and that the next one is
+// the key's. That the plan leaves the key's epoch is for the caller to see: Old,
+// OldThreshold and Previous are the plan's own word, and only parties that stand in
+// it have voted.
 func (b *Bundle) VerifyCommit(v Verifier) error {
 	if err := b.Plan.Check(); err != nil {
 		return err
