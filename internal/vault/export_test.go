@@ -194,6 +194,13 @@ func (v *Vault) SealOwn(to mpc.ID, attempt [16]byte, round uint8, private []byte
 	return v.Seal(to, innerSign, attempt, round, v.signs[attempt].own[round], private)
 }
 
+// SealEdited is this vault's broadcast of a round of signing, changed.
+func (v *Vault) SealEdited(to mpc.ID, attempt [16]byte, round uint8, edit func([]byte)) []byte {
+	b := append([]byte(nil), v.signs[attempt].own[round]...)
+	edit(b)
+	return v.Seal(to, innerSign, attempt, round, b, nil)
+}
+
 // DropPair forgets the pair setup with a peer.
 func (v *Vault) DropPair(id mpc.ID) { v.closePair(v.peers[id]) }
 

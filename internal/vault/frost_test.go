@@ -403,6 +403,37 @@ func TestFROSTForgedMessages(t *testing.T) {
 	f.pays(x, 1, 2)
 }
 
+// A split view: a peer's echo of what it heard is another. Nobody is blamed, and no
+// share leaves, in R1 and in R2.
+func TestFROSTSplitView(t *testing.T) {
+	f, x := startSolana(t)
+	for round := uint8(1); round < 3; round++ {
+		c := f.signCommand(f.Pay(x, sim.KnownSolana, 1), sim.UnsignedSolana(x, sim.KnownSolana, 1, 1), 1, 2)
+		sent := 0
+		f.Intercept = func(fr sim.Frame) bool {
+			if fr.From == 1 && fr.To == 2 {
+				sent++
+			}
+			return sent <= int(round)
+		}
+		f.command(1, c)
+		two := f.command(2, c)
+		f.ok(f.Settle())
+		f.Intercept = nil
+		if f.Replies[two] != nil {
+			t.Fatalf("round %d: vault 2 says %s", round, show(f.Replies[two]))
+		}
+		const echo = 47 // after the header
+		f.ok(f.Step(2, vault.Input{Frame: f.Parties[1].Vault.SealEdited(2, c.Attempt, round, func(b []byte) { b[echo] ^= 1 })}))
+		f.ok(f.Settle())
+		f.aborted(two, mpc.Benign, "")
+		f.ok(f.Tick(30_000))
+		f.ok(f.Settle())
+	}
+	f.blameless()
+	f.pays(x, 1, 2)
+}
+
 // The receipt of an Ed25519 signature is logged once it verifies over the message.
 func TestFROSTReceipts(t *testing.T) {
 	f, x := startSolana(t)
