@@ -112,6 +112,9 @@ func (v *Vault) decideTransaction(s *signSession, c *cluster.Command) *refusal.R
 	return nil
 }
 
+// codeConflict is the refusal of another version.
+const codeConflict = "version.conflict"
+
 // decideVersion: a second version of one request is signed only if the chain can
 // take one of the two.
 func (v *Vault) decideVersion(s *signSession) *refusal.Refusal {
@@ -119,7 +122,7 @@ func (v *Vault) decideVersion(s *signSession) *refusal.Refusal {
 	if other == nil {
 		return nil
 	}
-	return refusal.New("version.conflict", "",
+	return refusal.New(codeConflict, "",
 		fmt.Sprintf("this request may already be signed in another version, which uses %v; this one uses %v, so both could happen", other.reserve.Slots, s.prepared.Slots),
 		fmt.Sprintf("a version that uses one of %v", other.reserve.Slots))
 }

@@ -79,6 +79,9 @@ func (v *Vault) sign(id uint64, c *cluster.Command) {
 	}
 	s := &signSession{attempt: c.Attempt, command: id, started: v.now, decidedAt: v.now, gov: v.gov}
 	if r := v.decide(s, c); r != nil {
+		if r.Code == codeConflict {
+			v.askLedgers(s)
+		}
 		v.refuseSign(s, c, r)
 		return
 	}
@@ -259,6 +262,7 @@ func (v *Vault) signDecide(s *signSession) error {
 		}
 	}
 	if r := v.decideVersion(s); r != nil {
+		v.askLedgers(s)
 		return v.refuseLate(s, r)
 	}
 	s.decided = v.decision(s, s.prepared.Canonical, nil)
@@ -295,6 +299,17 @@ func (v *Vault) checkReservation(s *signSession, id mpc.ID) error {
 		return benign("sign R1", fmt.Errorf("vault %d has ended this attempt already", id))
 	}
 	return nil
+}
+
+// askLedgers: what a peer has reserved it may have released since. Nobody tells
+// that by itself, and a vault that refuses begins no session in which it would
+// hear it: so it asks, and the next attempt finds the answer.
+func (v *Vault) askLedgers(s *signSession) {
+	for _, id := range s.key.cert.Parties {
+		if p := v.peers[id]; p != nil && p.confirmed && v.now-p.askedLedger >= ledgerEvery {
+			v.askLedger(p)
+		}
+	}
 }
 
 // refuseLate is a refusal that only the union of the ledgers could show.
