@@ -10,11 +10,13 @@ import (
 // Parameters of the OT extension (ot-extension.md).
 const (
 	rows    = 128 // κ_OT
-	columns = 416 // ξ
-	rowLen  = 68  // ξ + σ bits
+	columns = 416 // ξ, of a signature
 )
 
-// Seeds are one direction's base OTs, as far as one party knows them: Bob has
+// rowLen is the length of a row for n signatures.
+func rowLen(n int) int { return 52*n + 16 }
+
+// Seeds are the keys of one direction's base OTs, as far as one party knows them: Bob has
 // K0 and K1, Alice Δ and K.
 type Seeds struct {
 	K0, K1 [][]byte
@@ -53,24 +55,26 @@ func gf128(a, b *big.Int) *big.Int {
 	return out
 }
 
-// universal is h with its coefficients χ.
-type universal [4]*big.Int
+// universal is h: its coefficients χ.
+type universal []*big.Int
 
-func newUniversal(dsid, u []byte) universal {
-	b := RO("chi", 64, dsid, H256(u))
+func newUniversal(n int, dsid, u []byte) universal {
+	m := (416*n + 127) / 128
+	b := RO("chi", 16*m, dsid, H256(u))
 	var h universal
-	for i := range h {
-		h[i] = toField(b[16*i : 16*i+16])
+	for i := range m {
+		h = append(h, toField(b[16*i:16*i+16]))
 	}
 	return h
 }
 
-// of is h(v) = v₅ ⊕ χ₁v₁ ⊕ χ₂v₂ ⊕ χ₃v₃ ⊕ χ₄v₄.
+// of is h(v) = v_{M+1} ⊕ Σ χ_j·v_j.
 func (h universal) of(v []byte) []byte {
-	blocks := [4][]byte{v[0:16], v[16:32], v[32:48], cat(v[48:52], make([]byte, 12))}
-	sum := toField(v[52:68])
-	for i, b := range blocks {
-		sum.Xor(sum, gf128(h[i], toField(b)))
+	body, tail := v[:len(v)-16], v[len(v)-16:]
+	body = cat(body, make([]byte, 16*len(h)-len(body)))
+	sum := toField(tail)
+	for j, x := range h {
+		sum.Xor(sum, gf128(x, toField(body[16*j:16*j+16])))
 	}
 	return fromField(sum)
 }
@@ -84,16 +88,35 @@ func column(m [][]byte, j int) []byte {
 	return out
 }
 
-// extendBob is step 1: the rows T, the choices x, and U ‖ X ‖ TH.
-func extendBob(s Seeds, dsid []byte, rnd *Stream) (t [][]byte, x, message []byte) {
-	x = rnd.Bytes(rowLen)
-	var u []byte
-	for i := range rows {
-		ti := prg(s.K0[i], dsid)
-		t = append(t, ti)
-		u = append(u, xor(xor(ti, prg(s.K1[i], dsid)), x)...)
+// expand gives of the 16 strings of tree i their sum, and for each b the sum of
+// those whose number has bit b.
+func expand(n int, dsid []byte, i int, strings [][]byte) (all []byte, part [depth][]byte) {
+	all = make([]byte, rowLen(n))
+	for b := range part {
+		part[b] = make([]byte, rowLen(n))
 	}
-	h := newUniversal(dsid, u)
+	for x, r := range strings {
+		row := prg(r, dsid, i, rowLen(n))
+		all = xor(all, row)
+		for b := range part {
+			if x>>b&1 == 1 {
+				part[b] = xor(part[b], row)
+			}
+		}
+	}
+	return all, part
+}
+
+// extendBob is step 1: the rows T, the choices x, and U ‖ X ‖ TH.
+func extendBob(tr Trees, n int, dsid []byte, rnd *Stream) (t [][]byte, x, message []byte) {
+	x = rnd.Bytes(rowLen(n))
+	var u []byte
+	for i := range trees {
+		ui, ti := expand(n, dsid, i, tr.Leaves[i])
+		t = append(t, ti[:]...)
+		u = cat(u, xor(ui, x))
+	}
+	h := newUniversal(n, dsid, u)
 	var hashes []byte
 	for _, ti := range t {
 		hashes = append(hashes, h.of(ti)...)
@@ -101,27 +124,30 @@ func extendBob(s Seeds, dsid []byte, rnd *Stream) (t [][]byte, x, message []byte
 	return t, x, cat(u, h.of(x), RO("T", 32, dsid, hashes))
 }
 
-// errCheck is a failed check of the extension or the VOLE.
+// errCheck is a failed check of the trees, the extension or the VOLE.
 var errCheck = errors.New("the check failed")
 
 // extendAlice is step 2: the rows Q, if the check holds.
-func extendAlice(s Seeds, dsid, message []byte) ([][]byte, error) {
-	if len(message) != rows*rowLen+16+32 {
+func extendAlice(tr Trees, n int, dsid, message []byte) ([][]byte, error) {
+	end := trees * rowLen(n)
+	if len(message) != end+16+32 {
 		return nil, errors.New("the extension's message has a wrong length")
 	}
-	u, xh, th := message[:rows*rowLen], message[rows*rowLen:rows*rowLen+16], message[rows*rowLen+16:]
-	h := newUniversal(dsid, u)
+	u, xh, th := message[:end], message[end:end+16], message[end+16:]
+	h := newUniversal(n, dsid, u)
 	var m [][]byte
 	var hashes []byte
-	for i := range rows {
-		qi := prg(s.K[i], dsid)
-		hx := make([]byte, 16)
-		if bit(s.Delta, i) == 1 {
-			qi = xor(qi, u[rowLen*i:rowLen*i+rowLen])
-			hx = xh
+	for i := range trees {
+		_, qi := expand(n, dsid, i, tr.Shifted[i]) // z = 0 has no bit
+		for b, q := range qi {
+			hx := make([]byte, 16)
+			if bit(tr.Delta, 4*i+b) == 1 {
+				q = xor(q, u[rowLen(n)*i:rowLen(n)*(i+1)])
+				hx = xh
+			}
+			m = append(m, q)
+			hashes = append(hashes, xor(h.of(q), hx)...)
 		}
-		m = append(m, qi)
-		hashes = append(hashes, xor(h.of(qi), hx)...)
 	}
 	if !bytes.Equal(RO("T", 32, dsid, hashes), th) {
 		return nil, errCheck

@@ -68,7 +68,7 @@ func TestModelVector(t *testing.T) {
 		Note: []string{
 			"made by internal/refmodel, from docs/spec alone",
 			"dealer i reads SHAKE256 of \"coffer/test/refmodel dkg/i\", signer i of \"coffer/test/refmodel sign/i\", i in decimal",
-			"the base OTs with Bob b and Alice a are dealt by SHAKE256 of \"bob b alice a\": Δ, then k_{i,0}, k_{i,1} for i = 0 … 127",
+			"the trees with Bob b and Alice a are dealt by SHAKE256 of \"bob b alice a\": Δ, then r_{i,x} for i = 0 … 31, x = 0 … 15",
 			"attachments are empty",
 		},
 		Suite: Suite, Parties: []int{1, 7, 300, 65535}, Threshold: 3, DKGPurpose: "test", Signers: []int{7, 300, 65535}, Purpose: "test",

@@ -1,6 +1,7 @@
 package refmodel
 
 import (
+	"crypto/aes"
 	"crypto/sha256"
 	"crypto/sha3"
 	"encoding/binary"
@@ -97,21 +98,41 @@ func H256(parts ...[]byte) []byte {
 	return h[:]
 }
 
-// prg expands a seed of 16 bytes to a row of 68.
-func prg(seed, dsid []byte) []byte {
-	k := RO("prg", 32, dsid)
-	return cat(H256(k, u8(0), seed), H256(k, u8(1), seed), H256(k, u8(2), seed))[:rowLen]
+// evenMansour is E(K, s, s', b).
+func evenMansour(key, s, s2 []byte, b int) []byte {
+	c, err := aes.NewCipher(key)
+	if err != nil {
+		panic(err) // the key has 16 bytes
+	}
+	out := make([]byte, 16)
+	c.Encrypt(out, xor(s, cat(make([]byte, 15), u8(b))))
+	return xor(out, s2)
 }
 
-// pad hashes column j, of 16 bytes, to four scalars. key is bulk("pad", dsid).
-func pad(key []byte, j int, column []byte) [4]*big.Int {
+// prg expands a leaf of tree i to length bytes.
+func prg(r, dsid []byte, i, length int) []byte {
+	bulk := RO("prg", 32, dsid)
+	var out []byte
+	for c := 0; len(out) < length; c++ {
+		key := H256(bulk, u16(i), u16(c))[:16]
+		for b := range 5 {
+			out = append(out, evenMansour(key, r, r, b)...)
+		}
+	}
+	return out[:length]
+}
+
+// pad hashes column j, of 16 bytes, to four scalars.
+func pad(dsid []byte, j int, column []byte) [4]*big.Int {
+	s := H256(RO("pad", 32, dsid), u32(j), column)
+	key := H256(RO("pad-key", 32, dsid), u32(j/8))[:16]
 	var p []byte
-	for b := range 6 {
-		p = append(p, H256(key, u32(j), u8(b), column)...)
+	for b := range 12 {
+		p = append(p, evenMansour(key, s[:16], s[16:], b)...)
 	}
 	var out [4]*big.Int
-	for s := range out {
-		out[s] = wide(p[48*s : 48*s+48])
+	for v := range out {
+		out[v] = wide(p[48*v : 48*v+48])
 	}
 	return out
 }

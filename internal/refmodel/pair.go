@@ -17,15 +17,16 @@ type PairSide struct {
 
 	rnd          *Stream
 	ot           *OTSender
+	seeds        Seeds // as Alice
 	psid         []byte
 	vole         *VOLEBob
 	mine, theirs [][]byte
 
-	Bob, Alice Seeds  // the outputs
+	Bob, Alice Trees  // the outputs
 	Hash       []byte // the setup hash
 }
 
-var pairLengths = [5]int{72, 8487, 8791, 53511, 70}
+var pairLengths = [5]int{72, 8487, 6392, 53511, 70}
 
 // NewPairSide starts a side; its first message is m1.
 func NewPairSide(self, peer int, context, bootLo, bootHi []byte, rnd *Stream) (*PairSide, []byte, error) {
@@ -86,17 +87,23 @@ func (s *PairSide) Take(m []byte) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		s.Bob = seeds
-		vole, m1 := VOLEReceive(s.Bob, selfTest(s.psid, s.Self, s.Peer), s.rnd)
+		planted, m := PlantTrees(OTInstance{s.psid, s.Self, s.Peer}, seeds)
+		s.Bob = planted
+		vole, m1 := VOLEReceive(s.Bob, 1, selfTest(s.psid, s.Self, s.Peer), s.rnd)
 		s.vole = vole
-		return s.send(m1), nil
+		return s.send(cat(m, m1)), nil
 	case 3:
-		a := [2]*big.Int{s.rnd.Scalar(), s.rnd.Scalar()}
-		c, m2, err := VOLESend(s.Alice, selfTest(s.psid, s.Peer, s.Self), body, a, s.rnd)
+		grown, err := GrowTrees(OTInstance{s.psid, s.Peer, s.Self}, s.seeds, body[:treesLen])
 		if err != nil {
 			return nil, err
 		}
-		return s.send(cat(m2, enc(a[0]), enc(a[1]), enc(c[0]), enc(c[1]))), nil
+		s.Alice = grown
+		a := [][2]*big.Int{{s.rnd.Scalar(), s.rnd.Scalar()}}
+		c, m2, err := VOLESend(s.Alice, selfTest(s.psid, s.Peer, s.Self), body[treesLen:], a, s.rnd)
+		if err != nil {
+			return nil, err
+		}
+		return s.send(cat(m2, enc(a[0][0]), enc(a[0][1]), enc(c[0][0]), enc(c[0][1]))), nil
 	case 4:
 		return s.takeM4(body)
 	default:
@@ -118,7 +125,7 @@ func (s *PairSide) takeM1(body []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.Alice = seeds
+	s.seeds = seeds
 	return s.send(m2), nil
 }
 
@@ -134,7 +141,7 @@ func (s *PairSide) takeM4(body []byte) ([]byte, error) {
 		}
 	}
 	for w := range 2 {
-		if add(k[2+w], d[w]).Cmp(mul(k[w], s.vole.Chi)) != 0 {
+		if add(k[2+w], d[0][w]).Cmp(mul(k[w], s.vole.Chi[0])) != 0 {
 			return nil, fmt.Errorf("product %d of the self-test is wrong", w)
 		}
 	}

@@ -9,7 +9,7 @@ import (
 
 // Setup is a pair setup, as one side holds it.
 type Setup struct {
-	Bob, Alice Seeds
+	Bob, Alice Trees
 	Hash       []byte
 }
 
@@ -158,7 +158,7 @@ func (s *Signer) Round1(r0 map[int][]byte) ([]byte, map[int][]byte, error) {
 	private := map[int][]byte{}
 	s.bob = map[int]*VOLEBob{}
 	for _, j := range s.peers {
-		bob, m1 := VOLEReceive(s.Setups[j].Bob, s.dsid(s.self, j), s.Rand)
+		bob, m1 := VOLEReceive(s.Setups[j].Bob, 1, s.dsid(s.self, j), s.Rand)
 		s.bob[j] = bob
 		private[j] = cat(s.message(1, j), vary(m1))
 	}
@@ -178,7 +178,7 @@ func (s *Signer) Round2(r1, p1 map[int][]byte) ([]byte, map[int][]byte, error) {
 		b, pr := &parser{b: r1[j][headerLen+32:]}, &parser{b: p1[j][headerLen:]}
 		s.commitments[j] = b.take(32)
 		b.vary(0, 1<<20)
-		m1[j] = pr.vary(8753, 8753)
+		m1[j] = pr.vary(2225, 2225)
 		if err := cmpOr(b.end(), pr.end()); err != nil {
 			return nil, nil, blame(j, err.Error())
 		}
@@ -188,14 +188,14 @@ func (s *Signer) Round2(r1, p1 map[int][]byte) ([]byte, map[int][]byte, error) {
 	private := map[int][]byte{}
 	s.c = map[int][2]*big.Int{}
 	for _, j := range s.peers {
-		c, m2, err := VOLESend(s.Setups[j].Alice, s.dsid(j, s.self), m1[j], [2]*big.Int{s.r, s.sk}, s.Rand)
+		c, m2, err := VOLESend(s.Setups[j].Alice, s.dsid(j, s.self), m1[j], [][2]*big.Int{{s.r, s.sk}}, s.Rand)
 		if errors.Is(err, errCheck) {
 			return nil, nil, quarantine(j, "TH")
 		} else if err != nil {
 			return nil, nil, blame(j, err.Error())
 		}
-		s.c[j] = c
-		private[j] = cat(s.message(2, j), Base(c[0]).Bytes(), Base(c[1]).Bytes(), enc(sub(s.phi, s.bob[j].Chi)), vary(m2))
+		s.c[j] = c[0]
+		private[j] = cat(s.message(2, j), Base(c[0][0]).Bytes(), Base(c[0][1]).Bytes(), enc(sub(s.phi, s.bob[j].Chi[0])), vary(m2))
 	}
 	s.sent[2] = cat(s.message(2, 0), s.echo[1], Base(s.r).Bytes(), s.salt, Base(s.sk).Bytes(), vary(s.Attachments[2]))
 	return s.sent[2], private, nil
@@ -285,14 +285,14 @@ func (s *Signer) finishVOLE(peers map[int]opened) error {
 		} else if err != nil {
 			return blame(j, err.Error())
 		}
-		chi := s.bob[j].Chi
-		if !o.r.Mul(chi).Sub(o.gamma[0]).Equal(Base(d[0])) {
+		chi := s.bob[j].Chi[0]
+		if !o.r.Mul(chi).Sub(o.gamma[0]).Equal(Base(d[0][0])) {
 			return quarantine(j, "Γ^u")
 		}
-		if !o.pk.Mul(chi).Sub(o.gamma[1]).Equal(Base(d[1])) {
+		if !o.pk.Mul(chi).Sub(o.gamma[1]).Equal(Base(d[0][1])) {
 			return quarantine(j, "Γ^v")
 		}
-		s.D[j] = d
+		s.D[j] = d[0]
 	}
 	return nil
 }

@@ -54,7 +54,6 @@ func signVectors(t *testing.T) signVector {
 
 // signers sets the vector's signers up.
 func (v signVector) signers(t *testing.T) map[int]*Signer {
-	behind(t)
 	out := map[int]*Signer{}
 	for _, i := range v.Signers {
 		key, err := DecodeKeyShare(v.KeyShares[i])
@@ -70,6 +69,7 @@ func (v signVector) signers(t *testing.T) map[int]*Signer {
 			Key: key, S: v.Signers, Attempt: v.AttemptID, RequestHash: v.RequestHash, MessageHash: v.MessageHash,
 			Tweak: scalarOf(t, v.Tweak), Purpose: v.Purpose, Rand: NewStream(fmt.Sprintf("coffer/test/%s/%d", v.Label, i)),
 			Setups: map[int]Setup{ps.Peer: {
+				Bob: Trees{Leaves: forest(t, ps.BobLeaves)}, Alice: Trees{Delta: ps.AliceDelta, Shifted: forest(t, ps.AliceLeaves)},
 				Hash: ps.Hash,
 			}},
 		}
@@ -193,7 +193,7 @@ func (v signVector) algebra(t *testing.T, ss map[int]*Signer, child Point) {
 		zero = add(zero, s.zeta())
 		for _, j := range s.peers {
 			for w, a := range [2]*big.Int{s.r, s.sk} {
-				if add(s.c[j][w], ss[j].D[i][w]).Cmp(mul(a, ss[j].bob[i].Chi)) != 0 {
+				if add(s.c[j][w], ss[j].D[i][w]).Cmp(mul(a, ss[j].bob[i].Chi[0])) != 0 {
 					t.Errorf("c_%d + d_%d of %d→%d is not a·χ", w, w, i, j)
 				}
 			}

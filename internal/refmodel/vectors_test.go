@@ -59,6 +59,23 @@ func scalarOf(t *testing.T, b []byte) *big.Int {
 	return k
 }
 
+// forest cuts b into the leaves of all trees.
+func forest(t *testing.T, b []byte) [][][]byte {
+	t.Helper()
+	if len(b) != trees*leaves*16 {
+		t.Fatalf("%d bytes are not the leaves of %d trees", len(b), trees)
+	}
+	var out [][][]byte
+	for ; len(b) > 0; b = b[leaves*16:] {
+		var tree [][]byte
+		for x := range leaves {
+			tree = append(tree, b[16*x:16*x+16])
+		}
+		out = append(out, tree)
+	}
+	return out
+}
+
 // flip gives b with one bit of byte i changed.
 func flip(b []byte, i int) []byte {
 	out := bytes.Clone(b)

@@ -51,7 +51,6 @@ func deal(t *testing.T, bob, alice mpc.ID) (*pprf.Full, *pprf.Punctured) {
 // agree on every byte of a run that the model froze: three signers of 3-of-4,
 // ids up to 65535, a message hash that is not below q, no tweak, no attachments.
 func TestModel(t *testing.T) {
-	t.Skip("the reference model knows the OT extension of DKLS23-SECP256K1-B1 only")
 	m := mpctest.LoadModel(t, modelFile)
 	keys := make(map[mpc.ID]*dkg.KeyShare)
 	for _, id := range m.Signers {
