@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"bytes"
+	"encoding/hex"
 	"fmt"
 	"strings"
 	"testing"
@@ -201,5 +202,24 @@ func TestSpecExample(t *testing.T) {
 	r := &Reply{Vault: 1, Outcome: OutcomeDone}
 	if got := fmt.Sprintf("%x", r.Encode()); got != "01000101"+"000000000000000000000000"+"000000000000000000" {
 		t.Error(got)
+	}
+}
+
+func TestFROSTShare(t *testing.T) {
+	good := (&FROSTShare{Share: []byte("share"), Commitments: []byte("r0")}).Encode()
+	if want := "01" + "00000005" + "7368617265" + "00000002" + "7230"; hex.EncodeToString(good) != want {
+		t.Errorf("encoding %x, want %s", good, want)
+	}
+	for n := range good {
+		if _, err := DecodeFROSTShare(good[:n]); err == nil {
+			t.Errorf("cut to %d bytes it decodes", n)
+		}
+	}
+	for name, b := range map[string][]byte{
+		"longer": append(bytes.Clone(good), 0), "long share": (&FROSTShare{Share: make([]byte, 1<<16+1)}).Encode(), "long R0": (&FROSTShare{Commitments: make([]byte, 1<<17+1)}).Encode(),
+	} {
+		if _, err := DecodeFROSTShare(b); err == nil {
+			t.Errorf("%s: it decodes", name)
+		}
 	}
 }

@@ -334,3 +334,37 @@ func TestSolanaWrongWallet(t *testing.T) {
 		t.Error("a key of Ed25519 has an address on an EVM chain")
 	}
 }
+
+// Where the coordinator builds transactions itself none is brought.
+func TestBringWhereThereIsANode(t *testing.T) {
+	f := newFixture(t)
+	id := f.handIn(f.transfer(sim.Stranger, sim.ETH(5))).ID
+	f.state(id, AwaitingApproval)
+	if err := f.bring(id, sim.Unsigned(sim.Stranger, sim.ETH(5), 0)); err == nil || !strings.Contains(err.Error(), "none is to be brought") {
+		t.Errorf("brought: %v", err)
+	}
+	if _, err := f.co.Bring(t.Context(), [32]byte{9}, nil); err == nil {
+		t.Error("brought for a request that does not exist")
+	}
+}
+
+// One who looked before the transaction was brought does not say afterwards that
+// it is missing: whoever waits for the request would go away.
+func TestBroughtMeanwhile(t *testing.T) {
+	f, _ := solanaFixture(t)
+	f.v.Deafen(1, 2, 3)
+	id := f.handIn(f.pay(sim.KnownSolana, 5)).ID
+	before := f.state(id, Signing)
+	if err := f.bring(id, f.message(sim.KnownSolana, 5, 33)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.co.brought(before, false); err != errParked {
+		t.Errorf("%v, want that it waits", err)
+	}
+	r, err := f.co.Request(t.Context(), id)
+	if err != nil || Waits(r.State, r.Reason) {
+		t.Errorf("%v: the request says %q", err, r.Reason)
+	}
+	f.v.Heal()
+	f.state(id, Signed)
+}
