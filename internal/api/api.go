@@ -102,7 +102,7 @@ func (s *server) authorise(a huma.API) func(huma.Context, func(huma.Context)) {
 			return
 		}
 		ctx.SetHeader("WWW-Authenticate", "Bearer")
-		write(ctx, newProblem(http.StatusUnauthorized, "token", "Authorization", "reads need the coordinator's token", "Authorization: Bearer and the content of the token file"))
+		write(ctx, newProblem(http.StatusUnauthorized, "token", "Authorization", "this needs the coordinator's token", "Authorization: Bearer and the content of the token file"))
 	}
 }
 

@@ -270,4 +270,15 @@ func TestReads(t *testing.T) {
 	if status, _, _ = f.send(http.MethodPost, "/v1/requests", string(p), "Authorization", ""); status != http.StatusOK {
 		t.Errorf("the same again: %d", status)
 	}
+	// But a transaction carries none.
+	path := "/v1/requests/" + r.ID + "/transaction"
+	if status, e, _ := f.send(http.MethodPost, path, `{"unsigned": "AQ"}`, "Authorization", ""); status != http.StatusUnauthorized || e.Code != "token" {
+		t.Errorf("a transaction without a token: %d %+v", status, e)
+	}
+	if status, e, _ := f.send(http.MethodPost, path, `{"unsigned": "AQ"}`); status != http.StatusUnprocessableEntity || !strings.Contains(e.Detail, "none is to be brought") {
+		t.Errorf("a transaction where the coordinator builds it: %d %+v", status, e)
+	}
+	if status, e, _ := f.send(http.MethodPost, path, `{"unsigned": "%"}`); status != http.StatusUnprocessableEntity || e.Field != "unsigned" {
+		t.Errorf("no base64: %d %+v", status, e)
+	}
 }
