@@ -15,6 +15,7 @@ import (
 	"github.com/cofferhq/coffer/internal/identity"
 	"github.com/cofferhq/coffer/internal/policy"
 	"github.com/cofferhq/coffer/internal/request"
+	"github.com/cofferhq/coffer/mpc/dkg"
 )
 
 // Decoded is a request as its own bytes say, whoever brought them.
@@ -221,6 +222,18 @@ func newOrder(c *Cluster, w *Wallet, author, note string, action governance.Acti
 	if o.Key, err = parseID("wallet", w.ID); err != nil {
 		return nil, err
 	}
+	raw, err := decode(w.Certificate)
+	if err != nil {
+		return nil, fmt.Errorf("wallet %s: certificate: %w", w.Name, err)
+	}
+	cert, err := dkg.DecodeCertificate(raw)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("wallet %s: %w", w.Name, err)
+	case cert.KeyID() != o.Key || cert.Epoch != o.Epoch:
+		return nil, fmt.Errorf("wallet %s: the coordinator shows the certificate of another key or epoch", w.Name)
+	}
+	o.Certificate = cert.Digest()
 	for _, v := range vaults {
 		o.Parties = append(o.Parties, uint16(v))
 	}

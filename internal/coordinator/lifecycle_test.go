@@ -17,7 +17,7 @@ func (f *fixture) orderKey(action governance.Action, threshold uint16, parties .
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	o := &governance.KeyOrder{Action: action, Key: f.wallet.ID, Name: f.wallet.Name, Epoch: cert.Epoch, Parties: parties, Threshold: threshold}
+	o := &governance.KeyOrder{Action: action, Key: f.wallet.ID, Name: f.wallet.Name, Epoch: cert.Epoch, Certificate: cert.Digest(), Parties: parties, Threshold: threshold}
 	s := &governance.SignedChange{Change: governance.Change{
 		Cluster: gov.Cluster, Seq: gov.Seq + 1, Prev: gov.Head, Kind: governance.KindKey, Body: o.Encode(), Created: f.now(), Author: sim.Admins[0],
 	}}

@@ -47,19 +47,22 @@ func (a Action) Quorum() bool { return a != Refresh }
 // KeyOrder is the body of a change of kind key: the admins' word that a key goes
 // to its next epoch. The change that holds it is its authority; its hash names it.
 type KeyOrder struct {
-	Action    Action
-	Key       [32]byte
-	Name      string   // of the wallet, for people; the vault checks that it is the key's
-	Epoch     uint64   // that the key is in when it is carried out: an order is not carried out twice
-	Parties   []uint16 // reshare: the vaults that hold shares afterwards, sorted
-	Threshold uint16   // reshare
+	Action Action
+	Key    [32]byte
+	Name   string // of the wallet, for people; the vault checks that it is the key's
+	Epoch  uint64 // that the key is in when it is carried out: an order is not carried out twice
+	// Certificate is the digest of the present epoch's certificate: whoever is to hold
+	// a share for the first time knows by it from which epoch to take it.
+	Certificate [32]byte
+	Parties     []uint16 // reshare: the vaults that hold shares afterwards, sorted
+	Threshold   uint16   // reshare
 }
 
 const keyOrderVersion = 1
 
 // Encode is the canonical encoding.
 func (o *KeyOrder) Encode() []byte {
-	w := wire.NewWriter(keyOrderVersion).Uint8(uint8(o.Action)).Fixed(o.Key[:]).String(o.Name).Uint64(o.Epoch).Count(len(o.Parties))
+	w := wire.NewWriter(keyOrderVersion).Uint8(uint8(o.Action)).Fixed(o.Key[:]).String(o.Name).Uint64(o.Epoch).Fixed(o.Certificate[:]).Count(len(o.Parties))
 	for _, p := range o.Parties {
 		w.Uint16(p)
 	}
@@ -75,6 +78,7 @@ func DecodeKeyOrder(b []byte) (*KeyOrder, error) {
 	}
 	r.Into("key", o.Key[:])
 	o.Name, o.Epoch = r.Name("name"), r.Uint64("epoch")
+	r.Into("certificate", o.Certificate[:])
 	for range r.Count("parties", MaxVaults, 2) {
 		o.Parties = append(o.Parties, r.Uint16("party"))
 	}
@@ -88,13 +92,14 @@ func DecodeKeyOrder(b []byte) (*KeyOrder, error) {
 // JSON is the order in the form that people read.
 func (o *KeyOrder) JSON() []byte {
 	b, err := json.MarshalIndent(struct {
-		Action    string   `json:"action"`
-		Wallet    string   `json:"wallet"`
-		Key       string   `json:"key"`
-		Epoch     uint64   `json:"epoch"`
-		Parties   []uint16 `json:"parties,omitempty"`
-		Threshold uint16   `json:"threshold,omitempty"`
-	}{o.Action.String(), o.Name, hex.EncodeToString(o.Key[:]), o.Epoch, o.Parties, o.Threshold}, "", "  ")
+		Action      string   `json:"action"`
+		Wallet      string   `json:"wallet"`
+		Key         string   `json:"key"`
+		Epoch       uint64   `json:"epoch"`
+		Certificate string   `json:"certificate"`
+		Parties     []uint16 `json:"parties,omitempty"`
+		Threshold   uint16   `json:"threshold,omitempty"`
+	}{o.Action.String(), o.Name, hex.EncodeToString(o.Key[:]), o.Epoch, hex.EncodeToString(o.Certificate[:]), o.Parties, o.Threshold}, "", "  ")
 	if err != nil {
 		panic("governance: a key order does not marshal: " + err.Error()) // it has numbers and names only
 	}

@@ -10,3 +10,5 @@ import (
 const cheats = false
 
 func lie(*vault.Vault, mpc.ID) bool { return false }
+
+func lieInDealing(*vault.Vault, mpc.ID) bool { return false }

@@ -10,3 +10,6 @@ import (
 const cheats = true
 
 func lie(v *vault.Vault, to mpc.ID) bool { return v.Cheat(to) }
+
+// lieInDealing makes a vault deal a wrong share to a peer the next time.
+func lieInDealing(v *vault.Vault, to mpc.ID) bool { return v.CheatDealing(to) }

@@ -9,6 +9,7 @@ import (
 	"github.com/cofferhq/coffer/internal/audit"
 	"github.com/cofferhq/coffer/internal/chain/evm"
 	"github.com/cofferhq/coffer/internal/cluster"
+	"github.com/cofferhq/coffer/internal/refusal"
 	"github.com/cofferhq/coffer/internal/vault"
 	"github.com/cofferhq/coffer/mpc"
 	"github.com/cofferhq/coffer/mpc/dkls23"
@@ -145,6 +146,7 @@ func (c *checker) afterStep() {
 	for _, id := range c.r.IDs {
 		c.logGrows(id)
 	}
+	c.judgeMoves()
 }
 
 func (c *checker) reply(a *asked, rep *cluster.Reply) {
@@ -153,6 +155,9 @@ func (c *checker) reply(a *asked, rep *cluster.Reply) {
 		c.r.res.Refusals++
 		if len(rep.Certificate) == 0 {
 			c.fault("invariant 1: vault %d refuses attempt %x without a certificate of it", rep.Vault, a.attempt)
+		}
+		if f, err := refusal.Decode(rep.Refusal); err == nil && f.Code == "version.conflict" {
+			c.conflicting(a)
 		}
 	case cluster.OutcomeFailed:
 		c.fault("vault %d failed by itself: %s", rep.Vault, rep.Detail)
@@ -172,6 +177,14 @@ func (c *checker) reply(a *asked, rep *cluster.Reply) {
 		}
 	case cluster.OutcomeDone:
 		c.share(a, rep)
+	}
+}
+
+// conflicting: a vault released a share for another version and went down before it
+// could say so. An honest coordinator knows which versions it has asked for.
+func (c *checker) conflicting(a *asked) {
+	if tx, err := evm.DecodeUnsigned(a.unsigned); err == nil {
+		a.job.other = tx.Nonce == a.job.nonce
 	}
 }
 
@@ -240,6 +253,9 @@ func (c *checker) signed(j *job) bool { return len(c.done[j.bundle.Request.ID()]
 // version for which a share is out, else the job's own.
 func (c *checker) nonceOf(j *job) uint64 {
 	best, found := j.nonce, false
+	if j.other {
+		best += otherNonce
+	}
 	for _, byVault := range c.shares {
 		for _, s := range byVault {
 			if s.asked.job != j {
@@ -289,6 +305,7 @@ func (c *checker) logGrows(id mpc.ID) {
 
 // atEnd: liveness, and that the whole log is what the checkpoints say.
 func (c *checker) atEnd() {
+	c.epochsAtEnd()
 	for _, id := range c.r.IDs {
 		disk := c.r.Parties[id].Disk
 		log := audit.Load(disk.Entries)

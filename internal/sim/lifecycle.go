@@ -25,7 +25,7 @@ func (w *World) OrderChange(x *Wallet, name string, action governance.Action, th
 	if err != nil {
 		return nil, err
 	}
-	o := &governance.KeyOrder{Action: action, Key: x.ID, Name: name, Epoch: x.Certificate.Epoch, Threshold: uint16(threshold)}
+	o := &governance.KeyOrder{Action: action, Key: x.ID, Name: name, Epoch: x.Certificate.Epoch, Certificate: x.Certificate.Digest(), Threshold: uint16(threshold)}
 	for _, id := range parties {
 		o.Parties = append(o.Parties, uint16(id))
 	}

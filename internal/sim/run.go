@@ -26,6 +26,8 @@ type Result struct {
 	Refusals   int
 	Crashes    int
 	Halted     int // pairs of vaults halted because one of them lied
+	Lies       int // of a dealer, found out by who got its wrong share
+	Epochs     int // that the wallet's key went through
 	Violations []string
 }
 
@@ -45,6 +47,7 @@ type run struct {
 	check  *checker
 	faults bool
 	cheat  mpc.ID // a vault that lies, 0 for none
+	moves  *moves
 }
 
 // job is a request and what its coordinator, honest or not, does with it.
@@ -54,8 +57,12 @@ type job struct {
 	amount chain.Amount
 	legal  bool // the cast's policy wants it signed, as it stands
 	nonce  uint64
+	other  bool // the version with another nonce may be signed already
 	tries  int
 }
+
+// otherNonce is what a dishonest coordinator adds to a request's nonce.
+const otherNonce = 100
 
 // asked is one attempt at one vault.
 type asked struct {
@@ -129,6 +136,7 @@ func Simulate(seed uint64, lines Lines) (*Result, error) {
 	if cheats && r.rng.IntN(3) == 0 {
 		r.cheat = w.IDs[r.rng.IntN(len(w.IDs))]
 	}
+	r.moves = r.newMoves()
 	for range 3 + r.rng.IntN(4) {
 		r.jobs = append(r.jobs, r.newJob())
 	}
@@ -211,6 +219,10 @@ func (r *run) event() error {
 		if r.cheat != 0 {
 			return r.cheatOnce()
 		}
+	case p < 94:
+		return r.move()
+	case p < 95:
+		return r.probe()
 	default:
 		if len(r.Frames)+len(r.Devices) > 0 {
 			return r.deliverOne()
@@ -310,7 +322,7 @@ func (r *run) attemptSome() error {
 			unsigned = Unsigned(j.to, ETH(9), j.nonce)
 		case 2:
 			what = "takes another nonce"
-			unsigned = Unsigned(j.to, j.amount, j.nonce+100)
+			unsigned = Unsigned(j.to, j.amount, j.nonce+otherNonce)
 		case 3:
 			what = "raises the fee"
 			unsigned = feeOf(unsigned, 30_000_000_000)
@@ -420,6 +432,13 @@ func (r *run) calm() error {
 			return err
 		}
 		open := 0
+		switch done, err := r.finishMoves(); {
+		case err != nil:
+			return err
+		case !done:
+			open++
+			r.check.afterStep()
+		}
 		for _, j := range r.jobs {
 			if !j.legal || r.check.signed(j) {
 				continue

@@ -17,3 +17,24 @@ func (v *Vault) Cheat(id mpc.ID) bool {
 	}
 	return true
 }
+
+// cheating is what this vault will lie about.
+type cheating struct{ wrongShareTo mpc.ID }
+
+// CheatDealing makes this vault deal a wrong share to a peer in its next key
+// generation, refresh or reshare.
+func (v *Vault) CheatDealing(id mpc.ID) bool {
+	v.cheating.wrongShareTo = id
+	return true
+}
+
+// spoil changes a private message of a dealing on its way out.
+func (v *Vault) spoil(kind, round uint8, private map[mpc.ID][]byte) {
+	if kind != innerKeygen && kind != innerHandover || round != 3 {
+		return
+	}
+	if b := private[v.cheating.wrongShareTo]; len(b) > 90 {
+		b[90] ^= 1 // within the share, which comes after the header and the echo
+		v.cheating.wrongShareTo = 0
+	}
+}

@@ -139,7 +139,7 @@ func planOf(o *governance.Order, cert *dkg.Certificate, dealers []mpc.ID, attemp
 
 // checkPlan says whether a plan is what its order says.
 func checkPlan(p *handover.Plan, o *governance.Order) error {
-	ok := p.Key == o.Key && p.From == o.Epoch && p.Order == o.Hash
+	ok := p.Key == o.Key && p.From == o.Epoch && p.Previous == o.Certificate && p.Order == o.Hash
 	switch o.Action {
 	case governance.Refresh:
 		ok = ok && equalIDs(p.New, p.Old) && p.NewThreshold == p.OldThreshold
@@ -187,16 +187,20 @@ func (v *Vault) startHandover(id uint64, c *cluster.Command, o *governance.Order
 	return nil
 }
 
-// oldCertificate is that of the epoch which ends. Who holds a share of it has it;
-// a newcomer goes by the signatures of all its parties, and by the key id in the
-// order.
+// oldCertificate is that of the epoch which ends. The order names it: by that, and
+// by the signatures of all its parties, a newcomer knows it; who holds a share of
+// that epoch has its own.
 func (v *Vault) oldCertificate(o *governance.Order, k *key, b []byte) (*dkg.Certificate, error) {
+	cert, err := (*dkg.Certificate)(nil), error(nil)
 	if k != nil && k.cert.Epoch == o.Epoch {
-		return k.cert, nil
+		cert = k.cert
+	} else {
+		cert, err = dkg.DecodeCertificate(b)
 	}
-	cert, err := dkg.DecodeCertificate(b)
 	switch {
 	case err != nil:
+	case cert.Digest() != o.Certificate:
+		err = fmt.Errorf("it has the digest %x, the order is about certificate %x", cert.Digest(), o.Certificate)
 	case cert.KeyID() != o.Key || cert.Epoch != o.Epoch:
 		err = fmt.Errorf("it is of key %x in epoch %d, the order of key %x in epoch %d", cert.KeyID(), cert.Epoch, o.Key, o.Epoch)
 	default:
@@ -217,8 +221,10 @@ func (v *Vault) mayHandOver(s *handoverSession) error {
 		return fmt.Errorf("%d handovers run and %d sessions were begun since the start: end some, or restart the vault", len(v.handovers), len(v.begun))
 	}
 	for _, a := range sortedAttempts(v.handovers) {
-		if x := v.handovers[a]; x.plan.Key == s.plan.Key {
-			return fmt.Errorf("a handover of wallet %q runs already: it waits for %s", s.order.Name, x.waitingFor())
+		// The newest attempt counts, or vaults that were asked at different times would
+		// wait for each other in turn.
+		if x := v.handovers[a]; x != nil && x.plan.Key == s.plan.Key {
+			v.abortHandover(x, benign("handover", fmt.Errorf("overtaken by another attempt, while it waited for %s", x.waitingFor())))
 		}
 	}
 	for _, p := range s.m.Progress() {

@@ -321,6 +321,7 @@ func (v *Vault) broadcast(kind uint8, attempt [16]byte, round uint8, peers []mpc
 	if len(b) > 0 {
 		sig = v.signSession(v.broadcastStatement(kind, attempt, round, v.cfg.ID, b))
 	}
+	v.spoil(kind, round, private)
 	for _, id := range peers {
 		v.sendSealed(v.peers[id], &inner{Kind: kind, Attempt: attempt, Round: round, Broadcast: b, Signature: sig, Private: private[id]})
 	}

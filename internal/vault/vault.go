@@ -107,6 +107,8 @@ type Vault struct {
 
 	out  Ready
 	held Ready // used by a planted bug only (planted.go)
+
+	cheating cheating // empty but in the simulation's build (cheat.go)
 }
 
 type phase uint8

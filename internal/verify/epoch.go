@@ -63,6 +63,8 @@ func (l *vaultLog) checkEpochOrder(x *audit.EpochEntry, p *handover.Plan) error 
 	switch {
 	case o.Action != governance.Refresh && o.Action != governance.Reshare:
 		return fmt.Errorf("change %d orders to %s, which makes no epoch", o.Seq, o.Action)
+	case p.Previous != o.Certificate:
+		return fmt.Errorf("change %d is about the epoch of another certificate", o.Seq)
 	case p.Key != x.Key || o.Key != x.Key || o.Name != x.Name || o.Epoch != p.From:
 		return fmt.Errorf("change %d is about wallet %q in epoch %d, the entry about %q in epoch %d", o.Seq, o.Name, o.Epoch, x.Name, p.From)
 	case !slices.Equal(p.New, parties) || p.NewThreshold != threshold:

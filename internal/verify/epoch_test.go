@@ -81,7 +81,7 @@ func (w *world) vote(p *handover.Plan, k handover.Kind, id mpc.ID, proof []byte)
 
 // refresh takes the wallet to its next epoch, in the logs of these vaults.
 func (w *world) refresh(h epochHooks, ids ...uint16) {
-	o := &governance.KeyOrder{Action: governance.Refresh, Key: w.cert.KeyID(), Name: "treasury", Epoch: w.cert.Epoch}
+	o := &governance.KeyOrder{Action: governance.Refresh, Key: w.cert.KeyID(), Name: "treasury", Epoch: w.cert.Epoch, Certificate: w.cert.Digest()}
 	if h.order != nil {
 		h.order(o)
 	}
@@ -153,7 +153,8 @@ var epochForgeries = []forgery{
 	{"reshare to others than ordered", EpochOrder, "orders 2 of [1 3], done was", epoched(epochHooks{order: func(o *governance.KeyOrder) {
 		o.Action, o.Parties, o.Threshold = governance.Reshare, []uint16{1, 3}, 2
 	}})},
-	{"epoch that leaves another one", EpochOrder, "leaves another epoch", epoched(epochHooks{plan: func(p *handover.Plan) { p.Previous[0]++ }})},
+	{"epoch that leaves another one", EpochOrder, "another certificate", epoched(epochHooks{plan: func(p *handover.Plan) { p.Previous[0]++ }})},
+	{"order about an epoch that this log does not know", EpochOrder, "leaves another epoch", epoched(epochHooks{order: func(o *governance.KeyOrder) { o.Certificate[0]++ }, plan: func(p *handover.Plan) { p.Previous[0]++ }})},
 	{"epoch of others' shares", EpochOrder, "leaves another epoch", epoched(epochHooks{plan: func(p *handover.Plan) {
 		p.Old, p.Dealers = []mpc.ID{1, 2}, []mpc.ID{1, 2}
 		p.New = []mpc.ID{1, 2}

@@ -89,6 +89,8 @@ func many(first, last uint64, stopAtFirst bool) int {
 					total.Refusals += r.Refusals
 					total.Crashes += r.Crashes
 					total.Halted += r.Halted
+					total.Epochs += r.Epochs
+					total.Lies += r.Lies
 					violations += len(r.Violations)
 					if stopAtFirst && len(r.Violations) > 0 {
 						once.Do(func() { close(found) })
@@ -102,7 +104,7 @@ func many(first, last uint64, stopAtFirst bool) int {
 		}()
 	}
 	wg.Wait()
-	fmt.Printf("sim: %d events, %d crashes, %d signatures, %d refusals, %d liars caught\n", total.Events, total.Crashes, total.Signatures, total.Refusals, total.Halted)
+	fmt.Printf("sim: %d events, %d crashes, %d signatures, %d refusals, %d epochs of keys, %d liars caught, %d wrong shares found\n", total.Events, total.Crashes, total.Signatures, total.Refusals, total.Epochs, total.Halted, total.Lies)
 	fmt.Printf("sim: %d seeds, %d violations\n", seeds, violations+failed)
 	return min(1, violations+failed)
 }
