@@ -425,6 +425,11 @@ func (r *run) calm() error {
 			return err
 		}
 		r.check.afterStep()
+		for _, id := range r.IDs {
+			if err := r.CatchUp(id); err != nil {
+				return err
+			}
+		}
 		if err := r.Tick(6000); err != nil {
 			return err
 		}
