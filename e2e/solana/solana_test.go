@@ -18,6 +18,8 @@ import (
 
 	"github.com/cofferhq/coffer/internal/chain"
 	"github.com/cofferhq/coffer/internal/chain/solana"
+	"github.com/cofferhq/coffer/internal/sim"
+	"github.com/cofferhq/coffer/mpc"
 )
 
 // judge runs judge.mjs.
@@ -202,6 +204,59 @@ func run(t *testing.T, i int, key ed25519.PrivateKey, tx *solana.Transaction) {
 	for k, a := range to {
 		if a != tx.Payer.String() && m.Received[k] != strconv.FormatUint(received[a], 10) {
 			t.Errorf("transaction %d: %s received %s lamports, the codec says %d", i, a, m.Received[k], received[a])
+		}
+	}
+}
+
+// TestThresholdOnMachine: what three vaults sign together, two at a time, is good
+// on Solana's virtual machine.
+func TestThresholdOnMachine(t *testing.T) {
+	w, err := sim.New(77, 3, sim.Roster(77), sim.Policy())
+	if err != nil {
+		t.Fatal(err)
+	}
+	x, err := w.KeygenEd25519("sol", 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wallet, err := solana.ParseAccount(x.Sender)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var m machine
+	ask := map[string]any{"payer": wallet.String(), "funds": "100000000000", "want": "blockhash"}
+	if err := json.Unmarshal(judge(t, ask, "run"), &m); err != nil {
+		t.Fatal(err)
+	}
+	blockhash, err := solana.ParseBlockhash(m.Blockhash)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, signers := range [][]mpc.ID{{1, 2}, {2, 3}, {1, 3}} {
+		b := w.Pay(x, sim.KnownSolana, sim.Lamports(1))
+		message, err := (&solana.Transaction{Payer: wallet, Blockhash: blockhash, Intent: *solana.NewTransfer(sim.KnownSolana, sim.Lamports(1))}).Message()
+		if err != nil {
+			t.Fatal(err)
+		}
+		replies, err := w.Sign(b, message.Encode(), signers...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sig, err := sim.CombineEd25519(x, b, message.Encode(), replies)
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, _, err := solana.Codec{}.Assemble(x.Sender, message.Encode(), []chain.Signature{*sig})
+		if err != nil {
+			t.Fatal(err)
+		}
+		in := map[string]any{"payer": wallet.String(), "funds": "100000000000", "raw": base64.StdEncoding.EncodeToString(raw), "to": []string{sim.KnownSolana.String()}}
+		m = machine{}
+		if err := json.Unmarshal(judge(t, in, "run"), &m); err != nil {
+			t.Fatal(err)
+		}
+		if m.Failed != "" || m.Paid != "1000005000" || m.Received[0] != "1000000000" {
+			t.Errorf("signed by %v: %+v", signers, m)
 		}
 	}
 }
