@@ -32,6 +32,20 @@ var secretParams = map[string][]string{
 	"checkValues": {"level", "off", "sum"},
 }
 
+// secretLocals are variables that are secret in one function, by package and name,
+// though their names mean something public elsewhere.
+var secretLocals = map[string][]string{
+	"baseot.draw": {"u"}, "baseot.makePairs": {"others", "chosen", "p"}, "baseot.makeKeys": {"p"},
+	"baseot.Finish": {"p", "products"}, "baseot.key": {"p", "h", "k"},
+	"pprf.Expand": {"t", "r", "checks"}, "pprf.Puncture": {"r", "checks"}, "pprf.checkValues": {"t"},
+	"otext.Receive": {"g", "t", "x", "out"}, "otext.Send": {"g", "q", "out"}, "otext.sumOf": {"b"},
+	"otext.expand": {"seed", "s0", "s1", "buf", "p"}, "otext.transpose": {"t"},
+	"otext.of": {"w", "r"}, "otext.ofAll": {"cols", "m", "table", "sums", "out"}, "otext.turn": {"a", "b", "out"},
+	"vole.Receive": {"term"}, "vole.columnsOf": {"v", "a"}, "vole.Send": {"q", "in", "c"}, "vole.cells": {"zero"},
+	"vole.seal": {"m", "eta"}, "vole.newInputs": {"in", "a"}, "vole.products": {"out"},
+	"vole.expand": {"dst", "x", "h", "s0", "s1", "m0", "m1", "q", "w"},
+}
+
 // secretCalls are functions whose result is secret.
 var secretCalls = []string{"choice", "bitMask"}
 
@@ -57,12 +71,12 @@ type linter struct {
 }
 
 // lintFunc walks one function until no more names become secret.
-func lintFunc(fset *token.FileSet, fn *ast.FuncDecl) []finding {
+func lintFunc(fset *token.FileSet, pkg string, fn *ast.FuncDecl) []finding {
 	l := &linter{fset: fset, tainted: map[string]bool{}, params: map[string]bool{}}
 	for _, n := range secretNames {
 		l.tainted[n] = true
 	}
-	for _, n := range secretParams[fn.Name.Name] {
+	for _, n := range slices.Concat(secretParams[fn.Name.Name], secretLocals[pkg+"."+fn.Name.Name]) {
 		l.tainted[n], l.params[n] = true, true
 	}
 	for before := -1; before != len(l.tainted); {
@@ -219,7 +233,7 @@ func lintSource(t *testing.T, name string, src any) []finding {
 	var out []finding
 	for _, d := range f.Decls {
 		if fn, ok := d.(*ast.FuncDecl); ok && fn.Body != nil {
-			out = append(out, lintFunc(fset, fn)...)
+			out = append(out, lintFunc(fset, f.Name.Name, fn)...)
 		}
 	}
 	for _, i := range f.Imports {
