@@ -102,9 +102,6 @@ func (d *demo) epochs(ctx context.Context, address string) error {
 	time.Sleep(30 * time.Millisecond) // some of the dealing has been done
 	v2.Kill()
 	d.say("bob signs too; %s later vault 2 gets SIGKILL, in the middle of it", short(time.Since(began)))
-	if w, err = d.client.Wallet(ctx, walletName); err != nil {
-		return err
-	}
 	r, err := d.propose(ctx, "alice", known, "0.01 ETH")
 	if err != nil {
 		return err
