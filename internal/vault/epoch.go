@@ -216,6 +216,9 @@ func (v *Vault) carryOut(kid [32]byte, m *handover.Machine, out handover.Effects
 		v.store.remove(shareName(kid, epoch))
 		v.note("share of an ended epoch erased", "key", fmt.Sprintf("%x", kid[:8]), "epoch", epoch)
 	}
+	if len(out.Erase) > 0 {
+		v.pairAnew(kid)
+	}
 	if out.Save {
 		if err := v.store.put(handoverName(kid), m.Encode()); err != nil {
 			panic("vault: randomness ended: " + err.Error())
@@ -234,6 +237,21 @@ func (v *Vault) carryOut(kid [32]byte, m *handover.Machine, out handover.Effects
 			evidence := &handover.Bundle{Votes: b.Evidence}
 			w := wire.NewWriter(1).Fixed(b.Plan[:]).Var(encodeVotes(evidence.Votes))
 			v.incident(p, mpc.Attributed.String(), "handover", b.Err.Error(), w.Bytes())
+		}
+	}
+}
+
+// pairAnew makes the pair setups of a key's parties afresh, once an epoch is over:
+// what anybody learnt of one in that epoch is worthless in the next. Of each pair
+// the lower id begins.
+func (v *Vault) pairAnew(kid [32]byte) {
+	k := v.keys[kid]
+	if k == nil || k.share == nil || !k.cert.Suite.ZeroShares() {
+		return
+	}
+	for _, id := range k.cert.Parties {
+		if p := v.peers[id]; p != nil && v.cfg.ID < id && p.confirmed {
+			v.startPairing(p, p.pairAttempt+1)
 		}
 	}
 }

@@ -433,3 +433,28 @@ func TestImportIsAwaited(t *testing.T) {
 	f.x.Parties = f.IDs
 	f.works(4, 5)
 }
+
+// What was learnt of a pair setup in one epoch is worthless in the next: the pairs
+// of the key's parties are made anew, and no others.
+func TestRefreshMakesPairSetupsAnew(t *testing.T) {
+	f := startFive(t)
+	was := map[[2]mpc.ID][32]byte{}
+	for _, a := range f.IDs {
+		for _, b := range f.IDs {
+			if a != b {
+				was[[2]mpc.ID{a, b}] = f.Parties[a].Vault.PairHash(b)
+			}
+		}
+	}
+	f.handOver(f.order(governance.Refresh, 0), 1, 2, 3)
+	for pair, h := range was {
+		if !f.Parties[pair[0]].Vault.PairReady(pair[1]) {
+			t.Fatalf("vaults %v have no pair setup", pair)
+		}
+		if now := f.Parties[pair[0]].Vault.PairHash(pair[1]); (now != h) != (pair[0] <= 3 && pair[1] <= 3) {
+			t.Errorf("pair setup of %v: the same %v", pair, now == h)
+		}
+	}
+	f.works(1, 2)
+	f.works(2, 3)
+}
