@@ -149,7 +149,7 @@ func TestFinalShareFraming(t *testing.T) {
 		if name == "no point" { // in both, so that they agree
 			first = slices.Concat(first[:headerLen+32], u8(4), first[headerLen+33:])
 		}
-		if _, err := Combine(key.PublicKey, v.MessageHash, scalarOf(t, v.Tweak), [][]byte{first, b}); err == nil {
+		if _, err := Combine(key.PublicKey, v.Signers, v.item(t), [][]byte{first, b}); err == nil {
 			t.Errorf("%s: combined", name)
 		}
 	}

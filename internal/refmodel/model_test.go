@@ -88,7 +88,7 @@ func TestModelVector(t *testing.T) {
 
 	ss := team(keys, v.Signers, new(big.Int))
 	for _, i := range v.Signers {
-		ss[i].MessageHash = bytes.Repeat([]byte{0xff}, 32) // not below q
+		ss[i].Items[0].MessageHash = bytes.Repeat([]byte{0xff}, 32) // not below q
 		ss[i].Attempt[15] = modelAttempt
 		for j, s := range ss[i].Setups {
 			v.SetupHashes[fmt.Sprintf("%d %d", min(i, j), max(i, j))] = hex.EncodeToString(s.Hash)
@@ -100,24 +100,24 @@ func TestModelVector(t *testing.T) {
 		t.Fatal(errs)
 	}
 	v.Attempt, v.RequestHash = hex.EncodeToString(first.Attempt), hex.EncodeToString(first.RequestHash)
-	v.MessageHash, v.Tweak = hex.EncodeToString(first.MessageHash), hex.EncodeToString(enc(first.Tweak))
+	v.MessageHash, v.Tweak = hex.EncodeToString(first.Items[0].MessageHash), hex.EncodeToString(enc(first.Items[0].Tweak))
 	v.SID, v.Messages = hex.EncodeToString(first.SID()), tr.hashes()
 	u, w := new(big.Int), new(big.Int)
 	for k, i := range v.Signers {
 		v.FinalShares[i] = hex.EncodeToString(shares[k])
-		u, w = add(u, ss[i].U), add(w, ss[i].W)
+		u, w = add(u, ss[i].slots[0].u), add(w, ss[i].slots[0].w)
 	}
 	v.Negated = mul(w, inv(u)).Cmp(half) > 0
 	if !v.Negated {
 		t.Error("s was not negated: choose another modelAttempt")
 	}
 	pk := keys[7].PublicKey
-	sig, err := Combine(pk, first.MessageHash, first.Tweak, shares)
+	sig, err := Combine(pk, v.Signers, first.Items[0], shares)
 	if err != nil {
 		t.Fatal(err)
 	}
 	v.SignatureRSRecid = hex.EncodeToString(sig)
-	if _, err := Combine(pk, first.MessageHash, first.Tweak, shares[1:]); err == nil {
+	if _, err := Combine(pk, v.Signers, first.Items[0], shares[1:]); err == nil {
 		t.Error("two of three shares gave a signature")
 	}
 	frozen(t, v)

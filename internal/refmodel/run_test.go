@@ -95,8 +95,8 @@ func team(keys map[int]*KeyShare, set []int, tweak *big.Int) map[int]*Signer {
 	out := map[int]*Signer{}
 	for _, i := range set {
 		s := &Signer{
-			Key: keys[i], S: set, Attempt: H256([]byte("attempt"))[:16], RequestHash: H256([]byte("request")), MessageHash: H256([]byte("message")),
-			Tweak: tweak, Purpose: "test", Rand: NewStream(fmt.Sprintf("coffer/test/%s sign/%d", modelLabel, i)), Setups: map[int]Setup{},
+			Key: keys[i], S: set, Attempt: H256([]byte("attempt"))[:16], RequestHash: H256([]byte("request")), Protocol: protocolSign, N: 1,
+			Items: []Item{{H256([]byte("message")), tweak, nil}}, Purpose: "test", Rand: NewStream(fmt.Sprintf("coffer/test/%s sign/%d", modelLabel, i)), Setups: map[int]Setup{},
 		}
 		for _, j := range set {
 			if j != i {
@@ -172,7 +172,7 @@ func TestThreeOfFour(t *testing.T) {
 		ss := team(keys, set, one)
 		_, _, errs := play(ss, set, func(round int) {
 			if round == 1 {
-				ss[7].r = add(ss[7].r, one)
+				ss[7].slots[0].r = add(ss[7].slots[0].r, one)
 			}
 		})
 		wantClass(t, "signer 1", errs[1], Attributed, 7)
@@ -180,7 +180,7 @@ func TestThreeOfFour(t *testing.T) {
 	})
 	t.Run("another message", func(t *testing.T) {
 		ss := team(keys, set, one)
-		ss[7].MessageHash = H256([]byte("another"))
+		ss[7].Items[0].MessageHash = H256([]byte("another"))
 		_, _, errs := play(ss, set, honest)
 		for _, i := range set {
 			wantClass(t, fmt.Sprint("signer ", i), errs[i], Benign, 0)
@@ -188,7 +188,7 @@ func TestThreeOfFour(t *testing.T) {
 	})
 	t.Run("another tweak", func(t *testing.T) {
 		ss := team(keys, set, one)
-		ss[7].Tweak = big.NewInt(2)
+		ss[7].Items[0].Tweak = big.NewInt(2)
 		_, _, errs := play(ss, set, honest)
 		wantClass(t, "signer 1", errs[1], Benign, 0)
 	})
@@ -204,8 +204,8 @@ func TestThreeOfFour(t *testing.T) {
 	})
 	t.Run("inputs", func(t *testing.T) {
 		for name, change := range map[string]func(*Signer){
-			"h = 0":       func(s *Signer) { s.MessageHash = make([]byte, 32) },
-			"h = q":       func(s *Signer) { s.MessageHash = enc(q) },
+			"h = 0":       func(s *Signer) { s.Items[0].MessageHash = make([]byte, 32) },
+			"h = q":       func(s *Signer) { s.Items[0].MessageHash = enc(q) },
 			"a signer":    func(s *Signer) { s.S = []int{1, 7} },
 			"not a party": func(s *Signer) { s.S = []int{7, 300, 65535} },
 			"pk + εG = O": func(s *Signer) {
@@ -213,7 +213,7 @@ func TestThreeOfFour(t *testing.T) {
 				for _, i := range set {
 					sk = add(sk, mul(lagrange(i, set), keys[i].Share))
 				}
-				s.Tweak = neg(sk)
+				s.Items[0].Tweak = neg(sk)
 			},
 			"a pending share": func(s *Signer) {
 				pending := *s.Key
@@ -253,7 +253,7 @@ func TestRecoveryID(t *testing.T) {
 				return cat(f.header(3, i, 0), make([]byte, 32), bigR.Bytes(), enc(w), enc(u))
 			}
 			u := big.NewInt(3)
-			sig, err := Combine(pk, hash, new(big.Int), [][]byte{share(1, mul(s, u), u), share(2, mul(s, u), u)})
+			sig, err := Combine(pk, []int{1, 2}, Item{hash, new(big.Int), nil}, [][]byte{share(1, mul(s, u), u), share(2, mul(s, u), u)})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -265,7 +265,7 @@ func TestRecoveryID(t *testing.T) {
 				want ^= 1
 			}
 			same(t, "signature", sig, cat(enc(r), enc(big.NewInt(5)), u8(want)))
-			if _, err := Combine(pk, hash, new(big.Int), [][]byte{share(1, s, u), share(2, s, neg(u))}); err == nil {
+			if _, err := Combine(pk, []int{1, 2}, Item{hash, new(big.Int), nil}, [][]byte{share(1, s, u), share(2, s, neg(u))}); err == nil {
 				t.Error("Σu = 0 was combined")
 			}
 		}

@@ -12,8 +12,13 @@ import (
 
 // Protocols.
 const (
-	protocolDKG  = 1
-	protocolSign = 2
+	protocolDKG      = 1
+	protocolSign     = 2
+	protocolBatch    = 16
+	protocolV1       = 17
+	protocolV2       = 18
+	protocolOnlineV1 = 19
+	protocolOnlineV2 = 20
 )
 
 // Class is the class of an abort (aborts.md).

@@ -52,6 +52,8 @@ func signVectors(t *testing.T) signVector {
 	return v
 }
 
+func (v signVector) item(t *testing.T) Item { return Item{v.MessageHash, scalarOf(t, v.Tweak), nil} }
+
 // signers sets the vector's signers up.
 func (v signVector) signers(t *testing.T) map[int]*Signer {
 	out := map[int]*Signer{}
@@ -66,8 +68,8 @@ func (v signVector) signers(t *testing.T) map[int]*Signer {
 		}
 		ps := v.PairSetups[i]
 		s := &Signer{
-			Key: key, S: v.Signers, Attempt: v.AttemptID, RequestHash: v.RequestHash, MessageHash: v.MessageHash,
-			Tweak: scalarOf(t, v.Tweak), Purpose: v.Purpose, Rand: NewStream(fmt.Sprintf("coffer/test/%s/%d", v.Label, i)),
+			Key: key, S: v.Signers, Attempt: v.AttemptID, RequestHash: v.RequestHash, Protocol: protocolSign, N: 1,
+			Items: []Item{v.item(t)}, Purpose: v.Purpose, Rand: NewStream(fmt.Sprintf("coffer/test/%s/%d", v.Label, i)),
 			Setups: map[int]Setup{ps.Peer: {
 				Bob: Trees{Leaves: forest(t, ps.BobLeaves)}, Alice: Trees{Delta: ps.AliceDelta, Shifted: forest(t, ps.AliceLeaves)},
 				Hash: ps.Hash,
@@ -162,7 +164,7 @@ func TestSignVectors(t *testing.T) {
 		shares = append(shares, share)
 	}
 	pk := ss[v.Signers[0]].Key.PublicKey
-	sig, err := Combine(pk, v.MessageHash, scalarOf(t, v.Tweak), shares)
+	sig, err := Combine(pk, v.Signers, v.item(t), shares)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -189,11 +191,12 @@ func (v signVector) algebra(t *testing.T, ss map[int]*Signer, child Point) {
 	zero := new(big.Int)
 	for _, i := range v.Signers {
 		s := ss[i]
-		r, phi, sk, u, vv = add(r, s.r), add(phi, s.phi), add(sk, s.sk), add(u, s.U), add(vv, s.V)
-		zero = add(zero, s.zeta())
+		x := s.slots[0]
+		r, phi, sk, u, vv = add(r, x.r), add(phi, x.phi), add(sk, x.sk), add(u, x.u), add(vv, x.v)
+		zero = add(zero, s.zeta(s.session))
 		for _, j := range s.peers {
-			for w, a := range [2]*big.Int{s.r, s.sk} {
-				if add(s.c[j][w], ss[j].D[i][w]).Cmp(mul(a, ss[j].bob[i].Chi[0])) != 0 {
+			for w, a := range [2]*big.Int{x.r, x.sk} {
+				if add(x.c[j][w], ss[j].slots[0].d[i][w]).Cmp(mul(a, ss[j].bob[i].Chi[0])) != 0 {
 					t.Errorf("c_%d + d_%d of %d→%d is not a·χ", w, w, i, j)
 				}
 			}
@@ -230,7 +233,6 @@ func (v signVector) algebra(t *testing.T, ss map[int]*Signer, child Point) {
 // oneOf checks that combine refuses what is not the signature of all.
 func (v signVector) oneOf(t *testing.T, pk Point, shares [][]byte) {
 	t.Helper()
-	eps := scalarOf(t, v.Tweak)
 	last := len(shares[0]) - 1
 	for name, c := range map[string]struct {
 		shares [][]byte
@@ -243,15 +245,15 @@ func (v signVector) oneOf(t *testing.T, pk Point, shares [][]byte) {
 		"another R":         {[][]byte{shares[0], flip(shares[1], headerLen+32)}, Benign},
 		"another w":         {[][]byte{shares[0], flip(shares[1], last-32)}, Unattributed},
 		"another u":         {[][]byte{shares[0], flip(shares[1], last)}, Unattributed},
-		"one share missing": {shares[:1], Unattributed},
+		"one share missing": {shares[:1], Benign},
 	} {
-		_, err := Combine(pk, v.MessageHash, eps, c.shares)
+		_, err := Combine(pk, v.Signers, v.item(t), c.shares)
 		wantClass(t, name, err, c.class, 0)
 	}
-	if _, err := Combine(pk, v.MessageHash, new(big.Int), shares); err == nil {
+	if _, err := Combine(pk, v.Signers, Item{v.MessageHash, new(big.Int), nil}, shares); err == nil {
 		t.Error("a signature of the child was taken for one of the parent")
 	}
-	if _, err := Combine(pk, flip(v.MessageHash, 0), eps, shares); err == nil {
+	if _, err := Combine(pk, v.Signers, Item{flip(v.MessageHash, 0), v.item(t).Tweak, nil}, shares); err == nil {
 		t.Error("a signature of another message was taken")
 	}
 }

@@ -84,6 +84,9 @@ func VOLESend(tr Trees, dsid, message1 []byte, a [][2]*big.Int, rnd *Stream) (c 
 	return c, cat(u8(1), cells, etas, RO("mu", 32, dsid, H256(m))), nil
 }
 
+// voleMessage1Len is the length of message 1 for n signatures.
+func voleMessage1Len(n int) int { return 49 + trees*rowLen(n) }
+
 // voleMessage2Len is the length of message 2 for n signatures.
 func voleMessage2Len(n int) int { return 33 + 53312*n }
 
