@@ -38,18 +38,16 @@ func fromField(v *big.Int) []byte {
 	return b
 }
 
-// gf128 is a·b mod x^128 + x^7 + x^2 + x + 1.
+// gf128 is a·b mod x^128 + x^7 + x^2 + x + 1, from the highest bit of b down.
 func gf128(a, b *big.Int) *big.Int {
-	out := new(big.Int)
-	for n := range 128 {
-		if b.Bit(n) == 1 {
-			out.Xor(out, new(big.Int).Lsh(a, uint(n)))
-		}
-	}
 	poly := new(big.Int).SetBit(big.NewInt(0x87), 128, 1)
-	for n := 255; n >= 128; n-- {
-		if out.Bit(n) == 1 {
-			out.Xor(out, new(big.Int).Lsh(poly, uint(n-128)))
+	out := new(big.Int)
+	for n := 127; n >= 0; n-- {
+		if out.Lsh(out, 1); out.Bit(128) == 1 {
+			out.Xor(out, poly)
+		}
+		if b.Bit(n) == 1 {
+			out.Xor(out, a)
 		}
 	}
 	return out

@@ -98,15 +98,19 @@ func H256(parts ...[]byte) []byte {
 	return h[:]
 }
 
-// evenMansour is E(K, s, s', b).
-func evenMansour(key, s, s2 []byte, b int) []byte {
+// evenMansour is E(K, s, s', 0) ‖ E(K, s, s', 1) ‖ …, n blocks.
+func evenMansour(key, s, s2 []byte, n int) []byte {
 	c, err := aes.NewCipher(key)
 	if err != nil {
 		panic(err) // the key has 16 bytes
 	}
-	out := make([]byte, 16)
-	c.Encrypt(out, xor(s, cat(make([]byte, 15), u8(b))))
-	return xor(out, s2)
+	var out []byte
+	for b := range n {
+		e := make([]byte, 16)
+		c.Encrypt(e, xor(s, cat(make([]byte, 15), u8(b))))
+		out = append(out, xor(e, s2)...)
+	}
+	return out
 }
 
 // prg expands a leaf of tree i to length bytes.
@@ -115,9 +119,7 @@ func prg(r, dsid []byte, i, length int) []byte {
 	var out []byte
 	for c := 0; len(out) < length; c++ {
 		key := H256(bulk, u16(i), u16(c))[:16]
-		for b := range 5 {
-			out = append(out, evenMansour(key, r, r, b)...)
-		}
+		out = append(out, evenMansour(key, r, r, 5)...)
 	}
 	return out[:length]
 }
@@ -126,10 +128,7 @@ func prg(r, dsid []byte, i, length int) []byte {
 func pad(dsid []byte, j int, column []byte) [4]*big.Int {
 	s := H256(RO("pad", 32, dsid), u32(j), column)
 	key := H256(RO("pad-key", 32, dsid), u32(j/8))[:16]
-	var p []byte
-	for b := range 12 {
-		p = append(p, evenMansour(key, s[:16], s[16:], b)...)
-	}
+	p := evenMansour(key, s[:16], s[16:], 12)
 	var out [4]*big.Int
 	for v := range out {
 		out[v] = wide(p[48*v : 48*v+48])

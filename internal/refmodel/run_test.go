@@ -117,9 +117,9 @@ type transcript struct {
 	private   [4]map[int]map[int][]byte
 }
 
-// play runs a team; between may change a signer after a round. It gives the
-// final shares and the first error of each signer.
-func play(ss map[int]*Signer, set []int, between func(round int)) (shares [][]byte, tr transcript, errs map[int]error) {
+// rounds runs a team up to R2; between may change a signer after a round. It
+// gives the first error of each signer.
+func rounds(ss map[int]*Signer, set []int, between func(round int)) (tr transcript, errs map[int]error) {
 	errs = map[int]error{}
 	b, p := &tr.broadcast, &tr.private
 	for r := range b {
@@ -139,12 +139,20 @@ func play(ss map[int]*Signer, set []int, between func(round int)) (shares [][]by
 			}
 		}
 		if len(errs) > 0 {
-			return nil, tr, errs
+			return tr, errs
 		}
 		between(r)
 	}
+	return tr, errs
+}
+
+// play runs a team to the final shares.
+func play(ss map[int]*Signer, set []int, between func(round int)) (shares [][]byte, tr transcript, errs map[int]error) {
+	if tr, errs = rounds(ss, set, between); len(errs) > 0 {
+		return nil, tr, errs
+	}
 	for _, i := range set {
-		share, err := ss[i].Round3(without(b[2], i), toParty(p[2], i))
+		share, err := ss[i].Round3(without(tr.broadcast[2], i), toParty(tr.private[2], i))
 		if err != nil {
 			errs[i] = err
 		}
