@@ -502,3 +502,31 @@ func TestFROSTLifecycle(t *testing.T) {
 	f.pays(f.x, 2, 4, 5)
 	f.blameless()
 }
+
+// An R2 without the private part that DKLs23 needs: no final share leaves.
+func TestECDSAFinalNeedsItsMessages(t *testing.T) {
+	f := startQuick(t)
+	c := f.signCommand(f.Transfer(f.x, sim.Known, sim.ETH(1)), sim.Unsigned(sim.Known, sim.ETH(1), 4), 1, 2)
+	sent := 0
+	f.Intercept = func(fr sim.Frame) bool {
+		if fr.From == 1 && fr.To == 2 {
+			sent++
+		}
+		return sent <= 2
+	}
+	f.command(1, c)
+	two := f.command(2, c)
+	f.ok(f.Settle())
+	f.Intercept = nil
+	if f.Replies[two] != nil {
+		t.Fatalf("vault 2 says %s", show(f.Replies[two]))
+	}
+	f.ok(f.Step(2, vault.Input{Frame: f.Parties[1].Vault.SealOwn(2, c.Attempt, 2, nil)}))
+	f.ok(f.Settle())
+	if r := f.Replies[two]; r == nil || r.Outcome != cluster.OutcomeAborted {
+		t.Errorf("vault 2 says %s", show(r))
+	}
+	f.ok(f.Tick(30_000))
+	f.ok(f.Settle())
+	f.works(1, 3)
+}
