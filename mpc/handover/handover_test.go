@@ -173,6 +173,11 @@ func TestVotesWaitForEachOther(t *testing.T) {
 	if _, err := m.GiveUp(p.ID()); err == nil {
 		t.Error("given up after READY")
 	}
+	next := *p
+	next.Attempt[0]++
+	if _, err := m.Join(&next, true); err == nil || !strings.Contains(err.Error(), "bound") {
+		t.Errorf("deals for another attempt after CLOSED, on a liar's word: %v", err)
+	}
 	out = m.Deliver(3, votes(p, Closed, 3))
 	if out.Committed == nil || !m.MaySign(2) || m.MaySign(1) || len(out.Erase) > 0 {
 		t.Fatalf("commit: %+v", out)
