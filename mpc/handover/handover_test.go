@@ -425,3 +425,29 @@ func FuzzDeliver(f *testing.F) {
 		}
 	})
 }
+
+// A party that leaves takes the certificate that all new parties have signed, and
+// none before: one who lies about it would keep it from closing.
+func TestLeaverTakesTheSignedCertificate(t *testing.T) {
+	p := &Plan{Key: testKey, From: 1, Previous: [32]byte{1}, Old: []mpc.ID{1, 2, 3}, OldThreshold: 2, Dealers: []mpc.ID{1, 2}, New: []mpc.ID{4, 5}, NewThreshold: 2}
+	m, err := New(3, testKey, &Epoch{1, [32]byte{1}, []mpc.ID{1, 2, 3}, 2}, testVerifier())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.Join(p, false); err != nil {
+		t.Fatal(err)
+	}
+	forged := votes(p, Prepared, 4, 5)
+	forged.Votes[1].Signature = testSign(Prepared, 4, forged.Votes[1].Certificate)
+	for _, b := range []*Bundle{votes(p, Prepared, 4), forged, votes(p, Ready, 4, 5)} {
+		m.Deliver(4, b)
+		if len(m.find(p.ID()).body) > 0 {
+			t.Fatal("took a certificate that not all new parties have signed")
+		}
+	}
+	m.Deliver(4, votes(p, Prepared, 4, 5))
+	sign(t, m, m.Deliver(4, votes(p, Ready, 4, 5)))
+	if !mine(m, p, Closed) || m.MaySign(1) {
+		t.Error("did not close the epoch")
+	}
+}
