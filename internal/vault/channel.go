@@ -51,6 +51,7 @@ type peer struct {
 	pairing     *pair.Session
 	pairAttempt uint32
 	pairStarted uint64
+	pairPace    pace // of the setups begun with it since this vault's start
 
 	quarantined bool
 	seen        seenCheckpoint // the newest checkpoint that it showed

@@ -28,6 +28,9 @@ func (v *Vault) PairReady(id mpc.ID) bool { return v.peers[id] != nil && v.peers
 // PairHash is the hash of the pair setup's transcript.
 func (v *Vault) PairHash(id mpc.ID) [32]byte { return v.peers[id].setup.Hash }
 
+// PairAttempt is the number of the newest pair setup with a peer.
+func (v *Vault) PairAttempt(id mpc.ID) uint32 { return v.peers[id].pairAttempt }
+
 // Delta is this vault's secret of a pair setup, for proving that no two are
 // alike.
 func (v *Vault) Delta(id mpc.ID) [16]byte { return v.peers[id].setup.Alice.Delta }

@@ -9,11 +9,20 @@ import (
 	"github.com/cofferhq/coffer/mpc/pair"
 )
 
+// Bounds of the pair setups with a peer: 64 at once, then one a minute. Each lets
+// the peer bet on bits of a new Δ, and a failed one bans nobody: without a bound it
+// would try until a bet on many bits comes off.
+const (
+	pairingCost  = 60_000
+	pairingBurst = 64 * pairingCost
+)
+
 // startPairing begins the pair setup with a peer. It lives in memory only and is
 // made afresh after every start of either side (docs/spec/pair-setup.md): a host
-// that restores a snapshot finds another Δ.
+// that restores a snapshot finds another Δ. When too many were begun it does
+// nothing; tickPeer tries again.
 func (v *Vault) startPairing(p *peer, attempt uint32) {
-	if p.quarantined || p.hello == nil {
+	if p.quarantined || p.hello == nil || !p.pairPace.spend(v.now, pairingCost, pairingBurst) {
 		return
 	}
 	for _, a := range sortedAttempts(v.signs) {
@@ -55,7 +64,7 @@ func (v *Vault) onPair(p *peer, b []byte) {
 	case attempt > p.pairAttempt:
 		v.startPairing(p, attempt)
 	}
-	if p.pairing == nil {
+	if p.pairing == nil || attempt != p.pairAttempt {
 		return
 	}
 	out, done, err := p.pairing.Deliver(msg)
@@ -100,7 +109,10 @@ func (v *Vault) tickPeer(p *peer) {
 	if v.cfg.ID > p.id {
 		wait *= 2
 	}
-	if p.confirmed && !p.quarantined && p.setup == nil && v.now-p.pairStarted >= wait {
+	// It leaves room for an answer: if each spent its last on a setup of its own,
+	// neither could take the other's.
+	room := !p.pairPace.spent(v.now, pairingBurst-2*pairingCost)
+	if p.confirmed && !p.quarantined && p.setup == nil && room && v.now-p.pairStarted >= wait {
 		v.startPairing(p, p.pairAttempt+1)
 	}
 	if p.behind && v.now-p.askedLedger >= ledgerEvery {

@@ -1,6 +1,7 @@
 package vault_test
 
 import (
+	"encoding/binary"
 	"strings"
 	"testing"
 
@@ -294,6 +295,39 @@ func TestPairSetupUsedUp(t *testing.T) {
 		}
 	}
 	f.works(1, 2)
+}
+
+// A peer cannot have one pair setup after the other made: each lets it bet on bits
+// of a new Δ, and a failed one bans nobody.
+func TestPairSetupsArePaced(t *testing.T) {
+	f := startQuick(t)
+	f.works(1, 2)
+	begin := func(attempt uint32) {
+		f.frame(1, 2, vault.InnerPair, [16]byte{}, 0, nil, binary.BigEndian.AppendUint32(nil, attempt))
+	}
+	for a := range uint32(500) {
+		begin(2 + a)
+	}
+	n := f.Parties[2].Vault.PairAttempt(1)
+	if n < 2 || n > 65 {
+		t.Fatalf("vault 2 went through %d pair setups at once", n)
+	}
+	// In the hour that follows it begins one a minute.
+	for range 60 {
+		f.ok(f.Tick(60_000))
+		begin(f.Parties[2].Vault.PairAttempt(1) + 1)
+		begin(f.Parties[2].Vault.PairAttempt(1) + 1)
+	}
+	if m := f.Parties[2].Vault.PairAttempt(1); m < n+30 || m > n+60 {
+		t.Errorf("vault 2 began %d pair setups within an hour", m-n)
+	}
+	// A peer that behaves again is not shut out.
+	for range 5 {
+		f.ok(f.Tick(60_000))
+		f.ok(f.Settle())
+	}
+	f.works(1, 2)
+	f.blameless()
 }
 
 // Vault 2's final share of the first version is out. That vault 1, which took
