@@ -437,16 +437,25 @@ func TestLeaverTakesTheSignedCertificate(t *testing.T) {
 	if _, err := m.Join(p, false); err != nil {
 		t.Fatal(err)
 	}
-	forged := votes(p, Prepared, 4, 5)
-	forged.Votes[1].Signature = testSign(Prepared, 4, forged.Votes[1].Certificate)
-	for _, b := range []*Bundle{votes(p, Prepared, 4), forged, votes(p, Ready, 4, 5)} {
-		m.Deliver(4, b)
+	both := func(edit func(b *Bundle)) *Bundle {
+		b := votes(p, Prepared, 4, 5)
+		b.Votes = append(b.Votes, votes(p, Ready, 4, 5).Votes...)
+		edit(b)
+		return b
+	}
+	for name, edit := range map[string]func(b *Bundle){
+		"a PREPARED is missing": func(b *Bundle) { b.Votes = b.Votes[1:] },
+		"a READY is missing":    func(b *Bundle) { b.Votes = b.Votes[:3] },
+		"one PREPARED twice":    func(b *Bundle) { b.Votes[1] = b.Votes[0] },
+		"a forged PREPARED":     func(b *Bundle) { b.Votes[1].Signature = testSign(Prepared, 4, b.Votes[1].Certificate) },
+		"another certificate":   func(b *Bundle) { b.Body = []byte("x") },
+	} {
+		m.Deliver(4, both(edit))
 		if len(m.find(p.ID()).body) > 0 {
-			t.Fatal("took a certificate that not all new parties have signed")
+			t.Fatalf("%s: took the certificate", name)
 		}
 	}
-	m.Deliver(4, votes(p, Prepared, 4, 5))
-	sign(t, m, m.Deliver(4, votes(p, Ready, 4, 5)))
+	sign(t, m, m.Deliver(4, both(func(*Bundle) {})))
 	if !mine(m, p, Closed) || m.MaySign(1) {
 		t.Error("did not close the epoch")
 	}
