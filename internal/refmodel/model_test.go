@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-var update = flag.Bool("update", false, "write testdata/model-DKLS23-SECP256K1-B4.json anew")
+var update = flag.Bool("update", false, "write testdata anew")
 
 // modelVector is a run of the model alone, for mpc/ to replay. It reaches what
 // the vectors of mpc/ do not: three signers, ids above 255, a message hash
@@ -120,7 +120,7 @@ func TestModelVector(t *testing.T) {
 	if _, err := Combine(pk, v.Signers, first.Items[0], shares[1:]); err == nil {
 		t.Error("two of three shares gave a signature")
 	}
-	frozen(t, v)
+	frozen(t, "testdata/model-DKLS23-SECP256K1-B4.json", v)
 }
 
 // modelAttempt is the last byte of the attempt id, so chosen that s is negated.
@@ -138,9 +138,8 @@ func convict(t *testing.T, d *Dealer, j int) []byte {
 	return b
 }
 
-func frozen(t *testing.T, v modelVector) {
+func frozen(t *testing.T, file string, v any) {
 	t.Helper()
-	const file = "testdata/model-DKLS23-SECP256K1-B4.json"
 	b, err := json.MarshalIndent(v, "", " ")
 	if err != nil {
 		t.Fatal(err)

@@ -207,12 +207,8 @@ func (o *Online) delta() *big.Int {
 	return ROScalar("rerandom-R", append(items, byID(nonces)...)...)
 }
 
-// CombineOnline gives the signature of all B, for the kind of presignature.
-func CombineOnline(kind int, pk, bigR Point, set []int, it Item, shares [][]byte) ([]byte, error) {
-	protocol := protocolOnlineV2
-	if kind == protocolV1 {
-		protocol = protocolOnlineV1
-	}
+// CombineOnline gives the signature of all B.
+func CombineOnline(pk, bigR Point, set []int, it Item, shares [][]byte) ([]byte, error) {
 	w, u := new(big.Int), new(big.Int)
 	var from []int
 	var common [][]byte
@@ -224,7 +220,7 @@ func CombineOnline(kind int, pk, bigR Point, set []int, it Item, shares [][]byte
 		if err := r.end(); err != nil {
 			return nil, err
 		}
-		if head[0] != 1 || int(head[1]) != protocol || head[2] != 2 || author == 0 || to != 0 {
+		if head[0] != 1 || head[1] != protocolOnlineV1 && head[1] != protocolOnlineV2 || head[2] != 2 || author == 0 || to != 0 {
 			return nil, errors.New("not a final share")
 		}
 		from, common = append(from, author), append(common, head)

@@ -2,6 +2,7 @@ package refmodel
 
 import (
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"math/big"
 	"testing"
@@ -10,26 +11,26 @@ import (
 // slotsVector is a session of several slots: a batch, or presignatures with
 // their online parts.
 type slotsVector struct {
-	Suite       string
-	Randomness  string
-	Label       string
-	Signers     []int
-	AttemptID   hexBytes `json:"attempt_id"`
-	RequestHash hexBytes `json:"request_hash"`
-	Purpose     string
-	Attachment  string
-	Items       []itemVector
-	SID         hexBytes `json:"sid"`
-	Echo        []hexBytes
+	Suite       string            `json:"suite"`
+	Randomness  string            `json:"randomness"`
+	Label       string            `json:"label"`
+	Signers     []int             `json:"signers"`
+	AttemptID   hexBytes          `json:"attempt_id"`
+	RequestHash hexBytes          `json:"request_hash"`
+	Purpose     string            `json:"purpose"`
+	Attachment  string            `json:"attachment"`
+	Items       []itemVector      `json:"items"`
+	SID         hexBytes          `json:"sid"`
+	Echo        []hexBytes        `json:"echo"`
 	Messages    map[string]string `json:"messages_sha256"`
-	FinalShares map[int]hexBytes  `json:"final_shares"`
-	Online      []onlineVector
+	FinalShares map[int]hexBytes  `json:"final_shares,omitempty"`
+	Online      []onlineVector    `json:"online,omitempty"`
 }
 
 type itemVector struct {
 	MessageHash hexBytes `json:"message_hash"`
-	Tweak       hexBytes
-	Path        hexBytes
+	Tweak       hexBytes `json:"tweak"`
+	Path        hexBytes `json:"path"`
 	Signature   hexBytes `json:"signature_r_s_recid"`
 }
 
@@ -38,10 +39,11 @@ func (v itemVector) item(t *testing.T) Item {
 }
 
 type onlineVector struct {
-	Label          string
-	PresignatureID hexBytes `json:"presignature_id"`
-	A              map[int]hexBytes
-	APrivate       map[int]map[int]hexBytes `json:"a_private"`
+	Label          string                   `json:"label"`
+	PresignatureID hexBytes                 `json:"presignature_id"`
+	A              map[int]hexBytes         `json:"a"`
+	APrivate       map[int]map[int]hexBytes `json:"a_private,omitempty"`
+	Echoes         map[int]hexBytes         `json:"echoes,omitempty"`
 	ID             hexBytes                 `json:"id"`
 	R              hexBytes                 `json:"r"`
 	FinalShares    map[int]hexBytes         `json:"final_shares"`
@@ -194,7 +196,7 @@ func (v slotsVector) online(t *testing.T, pre map[int][]*Presignature, protocol,
 		same(t, fmt.Sprint("B of ", i), sent.shares[n], on.FinalShares[i])
 	}
 	pk, it := pre[v.Signers[0]][k].Key.PublicKey, v.Items[k].item(t)
-	sig, err := CombineOnline(protocol, pk, os[v.Signers[0]].R, v.Signers, it, sent.shares)
+	sig, err := CombineOnline(pk, os[v.Signers[0]].R, v.Signers, it, sent.shares)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -208,16 +210,31 @@ func (v slotsVector) online(t *testing.T, pre map[int][]*Presignature, protocol,
 		"another R":          {os[v.Signers[0]].R.Neg(), sent.shares, Unattributed},
 		"one missing":        {os[v.Signers[0]].R, sent.shares[:1], Benign},
 		"another signature":  {os[v.Signers[0]].R, [][]byte{sent.shares[0], flip(other, 3)}, Benign},
+		"another kind":       {os[v.Signers[0]].R, [][]byte{sent.shares[0], with19or20(other)}, Benign},
 		"another epoch":      {os[v.Signers[0]].R, [][]byte{sent.shares[0], flip(other, 42)}, Benign},
 		"another w or u":     {os[v.Signers[0]].R, [][]byte{sent.shares[0], flip(other, len(other)-1)}, Unattributed},
 		"one of them, twice": {os[v.Signers[0]].R, [][]byte{sent.shares[0], sent.shares[0]}, Benign},
 	} {
-		_, err := CombineOnline(protocol, pk, c.r, v.Signers, it, c.shares)
+		_, err := CombineOnline(pk, c.r, v.Signers, it, c.shares)
 		wantClass(t, name, err, c.class, 0)
+	}
+	for name, b := range map[string][]byte{
+		"nothing": nil, "version": flip(other, 0), "protocol": cat(other[:1], u8(protocolSign), other[2:]), "round": flip(other, 2), "to": flip(other, 46),
+		"longer": cat(other, u8(0)), "shorter": other[:len(other)-1], "w is q": cat(other[:headerLen], enc(q), other[headerLen+32:]),
+	} {
+		var a *Abort
+		if _, err := CombineOnline(pk, os[v.Signers[0]].R, v.Signers, it, [][]byte{sent.shares[0], b}); err == nil || errors.As(err, &a) {
+			t.Errorf("%s: %v, want an error that is no abort", name, err)
+		}
 	}
 	if _, _, err := os[v.Signers[0]].Round0(); err == nil {
 		t.Error("a presignature was used twice")
 	}
+}
+
+// with19or20 is a B as one of the other kind.
+func with19or20(b []byte) []byte {
+	return cat(b[:1], u8(protocolOnlineV1+protocolOnlineV2-int(b[1])), b[2:])
 }
 
 func TestBatchVectors(t *testing.T) {
@@ -343,11 +360,8 @@ func TestPresignThree(t *testing.T) {
 			if len(errs) > 0 {
 				t.Fatal(errs)
 			}
-			if _, err := CombineOnline(protocol, keys[7].PublicKey, os[7].R, set, os[7].Item, sent.shares); err != nil {
+			if _, err := CombineOnline(keys[7].PublicKey, os[7].R, set, os[7].Item, sent.shares); err != nil {
 				t.Errorf("V%d: %v", protocol-16, err)
-			}
-			if _, err := CombineOnline(protocolV1+protocolV2-protocol, keys[7].PublicKey, os[7].R, set, os[7].Item, sent.shares); err == nil {
-				t.Errorf("shares of V%d were combined as those of the other kind", protocol-16)
 			}
 		}
 	}

@@ -18,6 +18,8 @@ func (h *hexBytes) UnmarshalText(text []byte) (err error) {
 	return err
 }
 
+func (h hexBytes) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, h), nil }
+
 // load reads a vector file of a package of mpc/.
 func load(t *testing.T, pkg, name string, into any) {
 	t.Helper()
