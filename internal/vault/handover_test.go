@@ -458,3 +458,50 @@ func TestRefreshMakesPairSetupsAnew(t *testing.T) {
 	f.works(1, 2)
 	f.works(2, 3)
 }
+
+// An order must be about this wallet, by its name, and about this very epoch of it.
+func TestOrderAboutSomethingElse(t *testing.T) {
+	f := startFive(t)
+	_, err := f.KeygenAmong("savings", 2, 1, 4)
+	f.ok(err)
+	other, err := dkg.DecodeCertificate(f.x.Certificate.Encode())
+	f.ok(err)
+	other.SID[0]++
+	x := *f.x
+	x.Certificate = other
+	for name, c := range map[string]struct {
+		x    *sim.Wallet
+		name string
+		id   mpc.ID
+		says string
+	}{
+		"another name":             {f.x, "spare", 1, "handover.name"},
+		"another wallet's name":    {f.x, "savings", 4, "handover.name"},
+		"another epoch 1":          {&x, "treasury", 1, "handover.certificate"},
+		"another epoch 1, to come": {&x, "treasury", 4, "handover.certificate"},
+	} {
+		s, err := f.OrderChange(c.x, c.name, governance.Reshare, 2, 1, 2, 4)
+		f.ok(err)
+		f.ok(f.CatchUp(c.id))
+		f.ok(f.Settle())
+		h := cluster.Handover{Order: s.Change.Hash(), Certificate: f.x.Certificate.Encode()}
+		r := f.Replies[f.command(c.id, &cluster.Command{Kind: cluster.CommandHandover, Attempt: f.Attempt(), Signers: []uint16{1, 2}, Body: h.Encode()})]
+		if r == nil || r.Outcome != cluster.OutcomeRefused || !strings.Contains(sim.Describe(r), c.says) {
+			t.Errorf("%s: %s, want %s", name, sim.Describe(r), c.says)
+		}
+	}
+}
+
+// Who closes an epoch ends at once what it signs in it.
+func TestClosingEndsSessions(t *testing.T) {
+	f := startFive(t)
+	s := f.order(governance.Refresh, 0)
+	for _, id := range []mpc.ID{1, 2, 3} {
+		f.ok(f.CatchUp(id))
+	}
+	f.ok(f.Settle())
+	n := f.command(1, f.signCommand(f.Transfer(f.x, sim.Known, sim.ETH(1)), sim.Unsigned(sim.Known, sim.ETH(1), 7), 1, 2))
+	f.handOver(s, 1, 2, 3)
+	f.aborted(n, mpc.Benign, "goes to epoch 2")
+	f.works(1, 2)
+}
