@@ -23,6 +23,7 @@ func slotItems() []Item {
 		{H256([]byte("item 0")), new(big.Int), nil},
 		{bytes.Repeat([]byte{0xff}, 32), wide(H256([]byte("tweak 1"))), []byte{1, 2, 3}}, // not below q
 		{H256([]byte("item 2")), neg(big.NewInt(1)), []byte{4}},
+		{H256([]byte("item 3")), big.NewInt(3), []byte{5}}, // of four, a row has no padding
 	}
 }
 
@@ -89,7 +90,7 @@ func batchRun(t *testing.T, keys map[int]*KeyShare, set []int) slotsVector {
 
 func presignRun(t *testing.T, keys map[int]*KeyShare, set []int, protocol int, label string) slotsVector {
 	t.Helper()
-	items := slotItems()[1:]
+	items := slotItems()[1:3]
 	v, ss := slotsRun(keys, set, protocol, items, label)
 	pre, tr := offline(t, ss, set)
 	v.sent(ss[set[0]], tr)

@@ -64,21 +64,38 @@ func selfTest(psid []byte, bob, alice int) []byte {
 	return RO("dsid", 32, psid, []byte("pair self-test"), u16(bob), u16(alice))
 }
 
+// errIgnored is a message that is dropped.
+var errIgnored = errors.New("another psid: the message is ignored")
+
 // Take reads the peer's next message and gives one's own next; after m5, nil.
+// It ends with an Abort, or with errIgnored.
 func (s *PairSide) Take(m []byte) ([]byte, error) {
+	next, err := s.take(m)
+	var a *Abort
+	switch {
+	case err == nil || errors.Is(err, errIgnored) || errors.As(err, &a):
+		return next, err
+	case errors.Is(err, errCheck):
+		return nil, benign(err.Error())
+	default:
+		return nil, blame(s.Peer, err.Error())
+	}
+}
+
+func (s *PairSide) take(m []byte) ([]byte, error) {
 	step := len(s.theirs) + 1
 	if step > 5 || len(m) != pairLengths[step-1] ||
 		!bytes.Equal(m[:6], cat(u8(1), u8(step), u16(s.Peer), u16(s.Self))) {
 		return nil, errors.New("not the message awaited")
 	}
-	s.theirs = append(s.theirs, m)
 	body := m[6:]
 	if step > 1 {
 		if !bytes.Equal(m[6:38], s.psid) {
-			return nil, errors.New("another psid")
+			return nil, errIgnored
 		}
 		body = m[38:]
 	}
+	s.theirs = append(s.theirs, m)
 	switch step {
 	case 1:
 		return s.takeM1(body)
@@ -108,7 +125,7 @@ func (s *PairSide) Take(m []byte) ([]byte, error) {
 		return s.takeM4(body)
 	default:
 		if !bytes.Equal(body, s.Hash) {
-			return nil, errors.New("another setup hash")
+			return nil, benign("another setup hash")
 		}
 		return nil, nil
 	}
@@ -142,7 +159,7 @@ func (s *PairSide) takeM4(body []byte) ([]byte, error) {
 	}
 	for w := range 2 {
 		if add(k[2+w], d[0][w]).Cmp(mul(k[w], s.vole.Chi[0])) != 0 {
-			return nil, fmt.Errorf("product %d of the self-test is wrong", w)
+			return nil, benign(fmt.Sprintf("product %d of the self-test is wrong", w))
 		}
 	}
 	items := [][]byte{s.psid}

@@ -2,6 +2,7 @@ package refmodel
 
 import (
 	"bytes"
+	"errors"
 	"math/big"
 	"testing"
 )
@@ -133,13 +134,17 @@ func TestPairRefuses(t *testing.T) {
 	if _, err := at(5).Take(frame(5, setup)); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := at(5).Take(flip(frame(5, setup), 6)); !errors.Is(err, errIgnored) {
+		t.Errorf("m5 of another psid: %v", err)
+	}
+	_, err := at(5).Take(frame(5, flip(setup, 0)))
+	wantClass(t, "another hash", err, Benign, 0)
 	for name, m := range map[string][]byte{
-		"another hash": frame(5, flip(setup, 0)), "another psid": flip(frame(5, setup), 6), "another step": frame(4, setup), "another author": flip(frame(5, setup), 3),
+		"another step": frame(4, setup), "another author": flip(frame(5, setup), 3),
 		"for another": flip(frame(5, setup), 5), "another version": flip(frame(5, setup), 0), "a byte more": frame(5, setup, u8(0)),
 	} {
-		if _, err := at(5).Take(m); err == nil {
-			t.Errorf("m5, %s: taken", name)
-		}
+		_, err := at(5).Take(m)
+		wantClass(t, "m5, "+name, err, Attributed, 2)
 	}
 
 	seeds := dealt("pair")
@@ -162,12 +167,32 @@ func TestPairRefuses(t *testing.T) {
 	}
 	for name, m := range map[string][]byte{
 		"another a": frame(4, m2, enc(a[1]), enc(a[1]), enc(c[0]), enc(c[1])), "another c": frame(4, m2, enc(a[0]), enc(a[1]), enc(c[0]), enc(c[0])),
-		"no scalar": frame(4, m2, enc(a[0]), enc(a[1]), enc(q), enc(c[1])), "another μ": frame(4, flip(m2, len(m2)-1), enc(a[0]), enc(a[1]), enc(c[0]), enc(c[1])),
+		"another μ": frame(4, flip(m2, len(m2)-1), enc(a[0]), enc(a[1]), enc(c[0]), enc(c[1])),
 	} {
-		if _, err := four().Take(m); err == nil {
-			t.Errorf("m4, %s: taken", name)
-		}
+		_, err := four().Take(m)
+		wantClass(t, "m4, "+name, err, Benign, 0)
 	}
+	_, err = four().Take(frame(4, m2, enc(a[0]), enc(a[1]), enc(q), enc(c[1])))
+	wantClass(t, "m4, no scalar", err, Attributed, 2)
+	// m3: the peer is Bob; its trees and its VOLE message.
+	bobSeeds, aliceSeeds := dealtOT("pair")
+	planted, treesMessage := PlantTrees(OTInstance{psid, 2, 1}, bobSeeds)
+	_, peers := VOLEReceive(planted, 1, selfTest(psid, 2, 1), NewStream("peer"))
+	three := func(m []byte) error {
+		s := at(3)
+		s.seeds = aliceSeeds
+		_, err := s.Take(m)
+		return err
+	}
+	good := frame(3, treesMessage, peers)
+	if err := three(good); err != nil {
+		t.Fatal(err)
+	}
+	start := 38 + treesLen
+	wantClass(t, "m3, S", three(flip(good, start-1)), Benign, 0)
+	wantClass(t, "m3, TH", three(flip(good, len(good)-1)), Benign, 0)
+	wantClass(t, "m3, version of the trees", three(flip(good, 38)), Attributed, 2)
+	wantClass(t, "m3, version of the VOLE", three(flip(good, start)), Attributed, 2)
 	for _, m := range [][]byte{nil, m1[:len(m1)-1], cat(m1, u8(0)), flip(m1, 0)} {
 		if _, _, err := VOLESend(seeds, dsid, m, both, NewStream("alice")); err == nil {
 			t.Error("a VOLE message 1 not in form was taken")

@@ -74,7 +74,7 @@ func (v *manyVector) replayed(t *testing.T, m *mpctest.Many) {
 }
 
 // The reference model, written from the specification alone, and this package
-// agree on every byte of a batch of three, with three signers, ids up to 65535.
+// agree on every byte of a batch of four, with three signers, ids up to 65535.
 func TestModelBatch(t *testing.T) {
 	model, keys, setups := loadSlotsModel(t)
 	v := model.Batch
