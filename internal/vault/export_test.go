@@ -9,6 +9,7 @@ import (
 	"github.com/cofferhq/coffer/internal/wire"
 	"github.com/cofferhq/coffer/mpc"
 	"github.com/cofferhq/coffer/mpc/dkg"
+	"github.com/cofferhq/coffer/mpc/handover"
 )
 
 // What tests reach into. Nothing of it is in the product.
@@ -247,3 +248,14 @@ func (v *Vault) KeyCertificate(name string) *dkg.Certificate { return v.keyNamed
 
 // MaySign says whether this vault's promises let it sign with the wallet's key.
 func (v *Vault) MaySign(name string) bool { return v.maySign(v.keyNamed(name)) == nil }
+
+// CheckNewCertificate is what this vault demands of the certificate of a plan's new
+// epoch, if the key's present one is known.
+func (v *Vault) CheckNewCertificate(p *handover.Plan, body []byte, known *dkg.Certificate) error {
+	k := v.keys[p.Key]
+	old := k.cert
+	defer func() { k.cert = old }()
+	k.cert = known
+	_, err := v.checkNewCertificate(p, body)
+	return err
+}

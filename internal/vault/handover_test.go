@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cofferhq/coffer/internal/audit"
 	"github.com/cofferhq/coffer/internal/cluster"
 	"github.com/cofferhq/coffer/internal/governance"
 	"github.com/cofferhq/coffer/internal/sim"
@@ -504,4 +505,43 @@ func TestClosingEndsSessions(t *testing.T) {
 	f.handOver(s, 1, 2, 3)
 	f.aborted(n, mpc.Benign, "goes to epoch 2")
 	f.works(1, 2)
+}
+
+// A certificate is voted for only if it is of the epoch that the plan leads to, of
+// the same public key, and without signatures.
+func TestNewCertificateIsChecked(t *testing.T) {
+	f := startFive(t)
+	savings, err := f.KeygenAmong("savings", 2, 1, 2, 3)
+	f.ok(err)
+	first := f.x.Certificate
+	f.handOver(f.order(governance.Refresh, 0), 1, 2, 3)
+	var commit *handover.Bundle
+	for _, b := range f.Parties[1].Disk.Entries {
+		if e, err := audit.DecodeEntry(b); err == nil && e.Kind == audit.KindEpoch {
+			x, err := audit.DecodeEpochEntry(e.Body)
+			f.ok(err)
+			commit, err = handover.DecodeBundle(x.Commit)
+			f.ok(err)
+		}
+	}
+	one := f.Parties[1].Vault
+	f.ok(one.CheckNewCertificate(&commit.Plan, commit.Body, first))
+	for name, edit := range map[string]func(p *handover.Plan){
+		"another epoch":     func(p *handover.Plan) { p.From++ },
+		"another before it": func(p *handover.Plan) { p.Previous[0]++ },
+		"other parties":     func(p *handover.Plan) { p.New = []mpc.ID{1, 2, 4} },
+		"another threshold": func(p *handover.Plan) { p.NewThreshold = 3 },
+	} {
+		p := commit.Plan
+		edit(&p)
+		if one.CheckNewCertificate(&p, commit.Body, first) == nil {
+			t.Errorf("%s: taken", name)
+		}
+	}
+	if one.CheckNewCertificate(&commit.Plan, f.x.Certificate.Encode(), first) == nil {
+		t.Error("a certificate with signatures is taken")
+	}
+	if one.CheckNewCertificate(&commit.Plan, commit.Body, savings.Certificate) == nil {
+		t.Error("a certificate of another public key is taken")
+	}
 }
