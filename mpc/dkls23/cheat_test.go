@@ -194,7 +194,7 @@ func TestPitfall25_ZeroSharesAreOfTheSession(t *testing.T) {
 	if publicShare(t, a, 1).Equal(publicShare(t, b, 1)) == 1 {
 		t.Error("pk of signer 1 is the same in two sessions")
 	}
-	if a.Sessions[1].ZeroShare(0).Equal(other.Sessions[1].ZeroShare(0)) == 1 {
+	if a.Sessions[1].ZeroShare().Equal(other.Sessions[1].ZeroShare()) == 1 {
 		t.Error("zero share of signer 1 is the same with another set")
 	}
 	sum := secp256k1.NewPoint().Add(publicShare(t, a, 1), publicShare(t, a, 2))
@@ -209,7 +209,7 @@ func TestPitfall25_ZeroSharesAreOfTheSession(t *testing.T) {
 			t.Errorf("public shares of %s add up to the key", name)
 		}
 	}
-	zeta := secp256k1.NewScalar().Add(a.Sessions[1].ZeroShare(0), a.Sessions[2].ZeroShare(0))
+	zeta := secp256k1.NewScalar().Add(a.Sessions[1].ZeroShare(), a.Sessions[2].ZeroShare())
 	if zeta.IsZero() != 1 {
 		t.Error("zero shares of a session do not add up to zero")
 	}

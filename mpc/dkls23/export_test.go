@@ -20,31 +20,34 @@ type Secrets struct {
 }
 
 // CheatRound2 is Round2 of a signer that changes its secrets before it
-// multiplies.
+// multiplies. SK is what the slot multiplies by; Public is the session's, the same
+// for all slots.
 func (r *run) CheatRound2(r1, private map[mpc.ID][]byte, change func(slot int, s *Secrets)) ([]byte, map[mpc.ID][]byte, error) {
 	messages, err := r.receive1(r1, private)
 	if err != nil {
 		return nil, nil, err
 	}
 	r.hear(1, r1)
-	if err := r.multiplicands(); err != nil {
-		return nil, nil, err
-	}
+	inputs := r.inputs()
 	for k, s := range r.slots {
+		sk := secp256k1.NewScalar().Set(&r.mine.sk)
+		inputs[k][1] = sk
 		if change != nil {
-			change(k, &Secrets{&s.secret.r, &s.secret.phi, &s.secret.sk, s.point, s.public})
+			change(k, &Secrets{&s.secret.r, &s.secret.phi, sk, s.point, &r.mine.public})
 		}
+		s.encoded = s.point.Bytes()
 	}
+	r.mine.encoded = r.mine.public.Bytes()
 	r.next = 3
-	return r.multiply(messages, nil)
+	return r.multiply(messages, inputs, nil)
 }
 
 // DSID shows the directional ids.
 func (r *run) DSID(bob, alice mpc.ID, slot uint64) [32]byte { return r.dsid(bob, alice, slot) }
 
-// ZeroShare shows ζᵢ of a slot.
-func (r *run) ZeroShare(slot int) *secp256k1.Scalar {
-	z, err := r.zeroShare(r.slots[slot])
+// ZeroShare shows ζᵢ.
+func (r *run) ZeroShare() *secp256k1.Scalar {
+	z, err := r.zeroShare()
 	if err != nil {
 		panic(err)
 	}
@@ -58,7 +61,7 @@ func (r *run) Wiped() bool {
 			return false
 		}
 	}
-	return len(r.links) == 0
+	return len(r.links) == 0 && *r.mine == (multiplicand{})
 }
 
 // Raw shows what a presignature hides: uᵢ, vᵢ, φᵢ and R (nil in V1).
@@ -196,58 +199,54 @@ func Reencode(round uint8, private bool, n int, b []byte) ([]byte, error) {
 func reencode2(w *wire.Writer, r *wire.Reader, private bool, l layout) ([]byte, error) {
 	g := secp256k1.Generator().Bytes()
 	other := new(wire.Writer)
-	l.writeCount(other, l.slots)
 	if private {
-		half := body2{slots: make([]opening, l.slots)}
+		half := body2{slots: make([]opening, l.slots), pk: g}
 		for k := range half.slots {
-			half.slots[k].r, half.slots[k].pk = g, g
+			half.slots[k].r = g
 		}
 		other = new(wire.Writer)
 		half.write(other, l)
-		o, err := readOpened(after(other.Bytes()), r, l, l.slots)
+		o, err := readOpened(after(other.Bytes()), r, l)
 		if err != nil {
 			return nil, err
 		}
-		l.writeCount(w, len(o.slots))
-		for k := range o.slots {
-			s := &o.slots[k]
-			v, psi := s.gammaV.Bytes(), s.psi.Bytes()
-			if l.opens {
-				u := s.gammaU.Bytes()
-				w.Fixed(u[:])
-			}
-			w.Fixed(v[:]).Fixed(psi[:])
+		if l.opens {
+			u := o.gammaU.Bytes()
+			w.Fixed(u[:])
+		}
+		v := o.gammaV.Bytes()
+		w.Fixed(v[:])
+		l.writeCount(w, len(o.points))
+		for k := range o.points {
+			psi := o.points[k].psi.Bytes()
+			w.Fixed(psi[:])
 		}
 		return varMessage(w, o.vole)
 	}
-	for range l.slots {
-		if l.opens {
-			other.Fixed(g[:])
-		}
-		other.Fixed(g[:]).Fixed(make([]byte, 32))
+	if l.opens {
+		other.Fixed(g[:])
 	}
-	other.Var(zeroMessage2(l.slots))
+	other.Fixed(g[:])
+	l.writeCount(other, l.slots)
+	other.Fixed(make([]byte, 32*l.slots)).Var(zeroMessage2(l.slots))
 	broadcast, _ := readBody2(r, l)
 	if broadcast == nil {
 		return nil, errors.New("no body")
 	}
 	var again wire.Writer
 	broadcast.write(&again, l)
-	o, err := readOpened(after(again.Bytes()), after(other.Bytes()), l, l.slots)
+	o, err := readOpened(after(again.Bytes()), after(other.Bytes()), l)
 	if err != nil {
 		return nil, err
 	}
 	if err := r.Done(); err != nil {
 		return nil, err
 	}
-	b := body2{attachment: broadcast.attachment}
-	for k := range o.slots {
-		s := &o.slots[k]
-		next := opening{salt: s.salt, pk: s.public.Bytes()}
-		if l.opens {
-			next.r = s.point.Bytes()
+	b := body2{pk: o.public.Bytes(), attachment: broadcast.attachment}
+	if l.opens {
+		for k := range o.points {
+			b.slots = append(b.slots, opening{o.points[k].r.Bytes(), o.slots[k].salt})
 		}
-		b.slots = append(b.slots, next)
 	}
 	b.write(w, l)
 	return w.Bytes(), nil

@@ -43,18 +43,18 @@ func fieldsOf(c *cluster, flavour string, round int, private bool) []mpctest.Fie
 			field("version of the VOLE message", 1, mpc.Attributed),
 			field("VOLE message", vole.Message1Size(2)-1, mpc.Quarantine))
 	case !private && flavour == "V1":
-		return mpctest.EchoFields(append(twice(point("pk", mpc.Quarantine)), attachment...)...)
+		return mpctest.EchoFields(append([]mpctest.Field{point("pk", mpc.Quarantine)}, attachment...)...)
 	case !private:
-		return mpctest.EchoFields(append(twice(
+		return mpctest.EchoFields(append(append(twice(
 			point("R", mpc.Attributed),
-			field("salt", 32, mpc.Attributed),
+			field("salt", 32, mpc.Attributed)),
 			point("pk", mpc.Quarantine)), attachment...)...)
 	}
-	slots := twice(point("gamma u", mpc.Quarantine), point("gamma v", mpc.Quarantine), field("psi", 32, mpc.Unattributed))
+	products := []mpctest.Field{point("gamma u", mpc.Quarantine), point("gamma v", mpc.Quarantine)}
 	if flavour == "V1" {
-		slots = twice(point("gamma v", mpc.Quarantine), field("psi", 32, mpc.Unattributed))
+		products = products[1:]
 	}
-	return mpctest.HeaderFields(append(slots,
+	return mpctest.HeaderFields(append(append(products, twice(field("psi", 32, mpc.Unattributed))...),
 		field("length", 4, mpc.Attributed),
 		field("version of the VOLE message", 1, mpc.Attributed),
 		mpctest.Field{Name: "VOLE message", Len: vole.Message2Size(2) - 1, Class: mpc.Quarantine, Or: mpc.Attributed})...)

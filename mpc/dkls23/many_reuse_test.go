@@ -94,7 +94,7 @@ func recoversFromPsi(t *testing.T, c *cluster, m *mpctest.Many, phi []*secp256k1
 	scalar := func(s *secp256k1.Scalar) *big.Int { b := s.Bytes(); return num(b[:]) }
 	private := m.Private[2][1][2]
 	psi := func(k int) *big.Int {
-		at := mpctest.OffBody + 4 + k*(33+33+32) + 66
+		at := mpctest.OffBody + 66 + 4 + k*32
 		return num(private[at : at+32])
 	}
 	mod := func(x *big.Int) *big.Int { return x.Mod(x, q) }
@@ -138,12 +138,13 @@ func recoversFromPsi(t *testing.T, c *cluster, m *mpctest.Many, phi []*secp256k1
 	return false
 }
 
-// Each slot of a batch has its own R, pk, commitment, φ, χ and ζ.
+// Each slot of a batch has its own R, commitment, φ and χ; sk is one for all slots
+// of the session, and another in every session.
 func TestPitfall26_EverySlotHasItsOwn(t *testing.T) {
 	c := shared(t, 3, 2)
+	seen := make(map[[32]byte]string)
 	for _, flavour := range flavours {
 		m := c.start(t, flavour, mpctest.IDs(2), 1)
-		seen := make(map[[32]byte]string)
 		note := func(what string, s *secp256k1.Scalar) {
 			if other, ok := seen[s.Bytes()]; ok {
 				t.Errorf("%s: %s is %s", flavour, what, other)
@@ -154,18 +155,24 @@ func TestPitfall26_EverySlotHasItsOwn(t *testing.T) {
 			many := s.(interface {
 				cheater
 				Chi(j mpc.ID, slot int) *secp256k1.Scalar
-				ZeroShare(slot int) *secp256k1.Scalar
+				ZeroShare() *secp256k1.Scalar
 			})
 			for slot := range 2 {
 				note("χ", many.Chi(3-id, slot))
-				if id == 1 { // of two signers one has the other's, negated
-					note("ζ", many.ZeroShare(slot))
-				}
 			}
-			_, _, err := many.CheatRound2(mpctest.Except(m.Broadcast[1], id), mpctest.Inbound(m.Private[1], id), func(_ int, s *dkls23.Secrets) {
+			if id == 1 { // of two signers one has the other's, negated
+				note("ζ", many.ZeroShare())
+			}
+			var sk *secp256k1.Scalar
+			_, _, err := many.CheatRound2(mpctest.Except(m.Broadcast[1], id), mpctest.Inbound(m.Private[1], id), func(slot int, s *dkls23.Secrets) {
 				note("r", s.R)
 				note("φ", s.Phi)
-				note("sk", s.SK)
+				if slot == 0 {
+					note("sk", s.SK)
+					sk = secp256k1.NewScalar().Set(s.SK)
+				} else if sk.Equal(s.SK) != 1 {
+					t.Errorf("%s: the slots of a session have different sk", flavour)
+				}
 			})
 			if err != nil {
 				t.Fatal(err)

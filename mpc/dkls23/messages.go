@@ -1,6 +1,7 @@
 package dkls23
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/cofferhq/coffer/internal/wire"
@@ -98,121 +99,115 @@ func readBody1(r *wire.Reader, l layout) (*body1, error) {
 	return b, r.Done()
 }
 
-// body2 is of the R2 broadcast.
+// body2 is of the R2 broadcast. The points are kept as sent: the commitments are
+// to these bytes. Presigning V1 has the pk only: every R and its salt follow
+// online.
 type body2 struct {
 	slots      []opening
+	pk         [33]byte // pkᵢ
 	attachment []byte
 }
 
-// opening is of one slot. The points are kept as sent: the commitment is to
-// these bytes. Presigning V1 has the pk only: R and its salt follow online.
+// opening is of one slot.
 type opening struct {
 	r    [33]byte // Rᵢ
 	salt [32]byte
-	pk   [33]byte // pkᵢ
 }
 
 func (b *body2) write(w *wire.Writer, l layout) {
-	l.writeCount(w, len(b.slots))
-	for k := range b.slots {
-		if l.opens {
+	if l.opens {
+		l.writeCount(w, len(b.slots))
+		for k := range b.slots {
 			w.Fixed(b.slots[k].r[:]).Fixed(b.slots[k].salt[:])
 		}
-		w.Fixed(b.slots[k].pk[:])
 	}
-	w.Var(b.attachment)
+	w.Fixed(b.pk[:]).Var(b.attachment)
 }
 
 func readBody2(r *wire.Reader, l layout) (*body2, error) {
-	size := 33
+	b := new(body2)
 	if l.opens {
-		size += 33 + 32
-	}
-	b := &body2{slots: make([]opening, l.count(r, "openings", size))}
-	for k := range b.slots {
-		if l.opens {
+		b.slots = make([]opening, l.count(r, "openings", 33+32))
+		for k := range b.slots {
 			r.Into("R", b.slots[k].r[:])
 			r.Into("salt", b.slots[k].salt[:])
 		}
-		r.Into("pk", b.slots[k].pk[:])
 	}
+	r.Into("pk", b.pk[:])
 	b.attachment = r.Var("attachment", MaxAttachment)
 	return b, r.Done()
 }
 
 // opened is what a peer said in R2, decoded.
 type opened struct {
-	slots []openedSlot
-	vole  *vole.Message2
+	body2
+	public *secp256k1.Point // pkⱼ
+	gammaU *secp256k1.Point // Γ^u_{j→i} (nil in presigning V1)
+	gammaV *secp256k1.Point // Γ^v_{j→i}
+	points []openedSlot
+	vole   *vole.Message2
+	mu     [32]byte // of the VOLE message
 }
 
 type openedSlot struct {
-	opening
-	point, public *secp256k1.Point // Rⱼ (nil in presigning V1), pkⱼ
-	gammaU        *secp256k1.Point // Γ^u_{j→i} (nil in presigning V1)
-	gammaV        *secp256k1.Point // Γ^v_{j→i}
-	psi           secp256k1.Scalar
+	r   *secp256k1.Point // Rⱼ (nil in presigning V1)
+	psi secp256k1.Scalar
 }
 
-// readOpened decodes both messages of R2 of one peer.
-func readOpened(broadcast, private *wire.Reader, l layout, slots int) (*opened, error) {
+// readOpened decodes both messages of R2 of one peer, in a session of l.slots.
+func readOpened(broadcast, private *wire.Reader, l layout) (*opened, error) {
 	b, err := readBody2(broadcast, l)
 	if err != nil {
 		return nil, err
 	}
-	o := &opened{slots: make([]openedSlot, len(b.slots))}
-	size := 33 + 32
-	if l.opens {
-		size += 33
-	}
-	if n := l.count(private, "products", size); private.Err() == nil && n != len(o.slots) {
-		private.Failf("%d products, want %d", n, len(o.slots))
-	}
-	for k := range o.slots {
-		o.slots[k].opening = b.slots[k]
-		if err := o.slots[k].read(private, l); err != nil {
-			return nil, err
-		}
-	}
-	m := private.Var("VOLE message", vole.Message2Size(slots))
-	if err := private.Done(); err != nil {
-		return nil, err
-	}
-	o.vole, err = vole.DecodeMessage2(m, slots)
-	return o, err
-}
-
-// read decodes what the private R2 has of one slot, and the points of the
-// broadcast.
-func (s *openedSlot) read(private *wire.Reader, l layout) error {
+	o := &opened{body2: *b, points: make([]openedSlot, l.slots)}
 	var u, v [33]byte
-	var psi [32]byte
 	if l.opens {
 		private.Into("gamma u", u[:])
 	}
 	private.Into("gamma v", v[:])
-	private.Into("psi", psi[:])
-	if err := private.Err(); err != nil {
+	l.count(private, "psi", 32)
+	psi := make([][32]byte, l.slots)
+	for k := range psi {
+		private.Into("psi", psi[k][:])
+	}
+	m := private.Var("VOLE message", vole.Message2Size(l.slots))
+	if err := private.Done(); err != nil {
+		return nil, err
+	}
+	for k := range psi {
+		if err := o.points[k].psi.SetBytes(psi[k][:]); err != nil {
+			return nil, fmt.Errorf("psi: %w", err)
+		}
+	}
+	if err := o.decode(&u, &v, l); err != nil {
+		return nil, err
+	}
+	if o.vole, err = vole.DecodeMessage2(m, l.slots); err != nil {
+		return nil, err
+	}
+	o.mu = muOf(m)
+	return o, nil
+}
+
+// decode decodes the points.
+func (o *opened) decode(u, v *[33]byte, l layout) error {
+	point := func(name string, dst **secp256k1.Point, b *[33]byte) error {
+		*dst = secp256k1.NewPoint()
+		if err := (*dst).SetBytes(b[:]); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		return nil
+	}
+	if err := errors.Join(point("pk", &o.public, &o.pk), point("gamma v", &o.gammaV, v)); err != nil || !l.opens {
 		return err
 	}
-	if err := s.psi.SetBytes(psi[:]); err != nil {
-		return fmt.Errorf("psi: %w", err)
-	}
-	for _, f := range []struct {
-		name string
-		dst  **secp256k1.Point
-		b    *[33]byte
-		late bool
-	}{{"R", &s.point, &s.r, true}, {"pk", &s.public, &s.pk, false}, {"gamma u", &s.gammaU, &u, true}, {"gamma v", &s.gammaV, &v, false}} {
-		if f.late && !l.opens {
-			continue
-		}
-		*f.dst = secp256k1.NewPoint()
-		if err := (*f.dst).SetBytes(f.b[:]); err != nil {
-			return fmt.Errorf("%s: %w", f.name, err)
+	for k := range o.points {
+		if err := point("R", &o.points[k].r, &o.slots[k].r); err != nil {
+			return err
 		}
 	}
-	return nil
+	return point("gamma u", &o.gammaU, u)
 }
 
 // readPrivate1 decodes the private R1.

@@ -329,7 +329,7 @@ func (o *Online) opened() (*secp256k1.Point, error) {
 	}
 	for _, id := range o.peers {
 		c := o.m.delayed.checks[id]
-		if gamma(&c.chi, points[id], o.gammas[id], &c.d) != 1 {
+		if gamma(secp256k1.NewPoint().ScalarMult(&c.chi, points[id]), o.gammas[id], &c.d) != 1 {
 			return nil, session.Quarantine(stepOnlineGamma, id, errProduct)
 		}
 		total.Add(total, points[id])

@@ -87,6 +87,9 @@ func (r *run) Round1(r0 map[mpc.ID][]byte, attachment []byte) (broadcast []byte,
 			return nil, nil, session.Benign(step1, fmt.Errorf("pair setup with participant %d: %w", j, err))
 		}
 	}
+	if err := r.multiplicand(); err != nil {
+		return nil, nil, err
+	}
 	return r.commit(attachment)
 }
 
@@ -146,9 +149,27 @@ func indexWithout(set []mpc.ID, i, j mpc.ID) int {
 	return k
 }
 
+// multiplicand computes skᵢ = λᵢ·sᵢ + ζᵢ and pkᵢ.
+func (r *run) multiplicand() error {
+	lambda, err := sharing.Lagrange(group.Secp256k1(), r.signers, r.self)
+	if err != nil {
+		return session.Benign(step1, err)
+	}
+	zeta, err := r.zeroShare()
+	if err != nil {
+		return session.Benign(step1, err)
+	}
+	defer zeta.Destroy()
+	share := r.key.Share()
+	defer share.Destroy()
+	r.mine.sk.MulAdd(group.Secp256k1Scalar(lambda), group.Secp256k1Scalar(share), zeta)
+	r.mine.public.ScalarBaseMult(&r.mine.sk)
+	return nil
+}
+
 // commit draws this signer's secrets and makes R1.
 func (r *run) commit(attachment []byte) ([]byte, map[mpc.ID][]byte, error) {
-	points := make([]*secp256k1.Point, len(r.slots))
+	points := make([]*secp256k1.Point, len(r.slots), len(r.slots)+1)
 	for k, s := range r.slots {
 		if err := errors.Join(s.secret.r.SetRandom(r.rand), s.secret.phi.SetRandom(r.rand)); err != nil {
 			return nil, nil, session.Benign(step1, err)
@@ -173,9 +194,11 @@ func (r *run) commit(attachment []byte) ([]byte, map[mpc.ID][]byte, error) {
 		private[j] = r.header(1, j).Writer().Var(b).Bytes()
 	}
 	b := body1{attachment: attachment}
-	for k, encoded := range secp256k1.EncodePoints(points) {
-		s := r.slots[k]
-		b.commitments = append(b.commitments, rCommitment(s.sid, r.self, &encoded, &s.secret.salt))
+	encoded := secp256k1.EncodePoints(append(points, &r.mine.public))
+	r.mine.encoded = encoded[len(r.slots)]
+	for k, s := range r.slots {
+		s.encoded = encoded[k]
+		b.commitments = append(b.commitments, rCommitment(s.sid, r.self, &s.encoded, &s.secret.salt))
 	}
 	w := r.header(1, session.Broadcast).Writer().Fixed(r.echo[0][:])
 	b.write(w, r.layout)
@@ -199,10 +222,7 @@ func (r *run) Round2(r1, private map[mpc.ID][]byte, attachment []byte) (broadcas
 		return nil, nil, err
 	}
 	r.hear(1, r1)
-	if err := r.multiplicands(); err != nil {
-		return nil, nil, err
-	}
-	return r.multiply(messages, attachment)
+	return r.multiply(messages, r.inputs(), attachment)
 }
 
 // receive1 takes the peers' R1. h₀ of all peers is equal before any of their
@@ -229,32 +249,17 @@ func (r *run) receive1(r1, private map[mpc.ID][]byte) (map[mpc.ID]*vole.Message1
 	return messages, session.Blame(step2, r.peers, faults)
 }
 
-// multiplicands computes skᵢ = λᵢ·sᵢ + ζᵢ and pkᵢ of every slot.
-func (r *run) multiplicands() error {
-	lambda, err := sharing.Lagrange(group.Secp256k1(), r.signers, r.self)
-	if err != nil {
-		return session.Benign(step2, err)
+// inputs are Alice's of every slot: rᵢ and skᵢ.
+func (r *run) inputs() [][2]*secp256k1.Scalar {
+	in := make([][2]*secp256k1.Scalar, len(r.slots))
+	for k, s := range r.slots {
+		in[k] = [2]*secp256k1.Scalar{&s.secret.r, &r.mine.sk}
 	}
-	share := r.key.Share()
-	defer share.Destroy()
-	for _, s := range r.slots {
-		zeta, err := r.zeroShare(s)
-		if err != nil {
-			return session.Benign(step2, err)
-		}
-		s.secret.sk.MulAdd(group.Secp256k1Scalar(lambda), group.Secp256k1Scalar(share), zeta)
-		zeta.Destroy()
-		s.public = secp256k1.NewPoint().ScalarBaseMult(&s.secret.sk)
-	}
-	return nil
+	return in
 }
 
 // multiply answers every peer's extension as Alice and makes R2.
-func (r *run) multiply(messages map[mpc.ID]*vole.Message1, attachment []byte) ([]byte, map[mpc.ID][]byte, error) {
-	inputs := make([][2]*secp256k1.Scalar, len(r.slots))
-	for k, s := range r.slots {
-		inputs[k] = [2]*secp256k1.Scalar{&s.secret.r, &s.secret.sk}
-	}
+func (r *run) multiply(messages map[mpc.ID]*vole.Message1, inputs [][2]*secp256k1.Scalar, attachment []byte) ([]byte, map[mpc.ID][]byte, error) {
 	answers := make([][]byte, len(r.peers))
 	for i, j := range r.peers {
 		alice := r.setups[j].Alice
@@ -277,47 +282,72 @@ func (r *run) multiply(messages map[mpc.ID]*vole.Message1, attachment []byte) ([
 	return broadcast, private, nil
 }
 
-// open encodes R2: every point of all slots with one inversion. Presigning V1
-// keeps R, its salt and Γ^u back: each of them would reveal R.
+// open encodes R2. Presigning V1 keeps R, its salt and Γ^u back: each of them
+// would reveal R.
 func (r *run) open(answers [][]byte, attachment []byte) ([]byte, map[mpc.ID][]byte) {
-	var points []*secp256k1.Point
-	for _, s := range r.slots {
-		points = append(points, s.point, s.public)
-	}
-	for _, j := range r.peers {
-		for k := range r.links[j].c {
-			c := &r.links[j].c[k]
-			points = append(points, secp256k1.NewPoint().ScalarBaseMult(&c[0]), secp256k1.NewPoint().ScalarBaseMult(&c[1]))
+	b := body2{pk: r.mine.encoded, attachment: attachment}
+	if r.layout.opens {
+		for _, s := range r.slots {
+			b.slots = append(b.slots, opening{s.encoded, s.secret.salt})
 		}
 	}
-	encoded := secp256k1.EncodePoints(points)
-	n := len(r.slots)
+	gammas := r.gammas(answers, &b)
 	private := make(map[mpc.ID][]byte, len(r.peers))
 	for i, j := range r.peers {
 		w := r.header(2, j).Writer()
-		r.layout.writeCount(w, n)
+		for _, gamma := range gammas[i] {
+			w.Fixed(gamma[:])
+		}
+		r.layout.writeCount(w, len(r.slots))
 		for k, s := range r.slots {
-			gamma := encoded[2*n*(i+1)+2*k:]
-			if r.layout.opens {
-				w.Fixed(gamma[0][:])
-			} else {
-				s.late[j] = gamma[0]
-			}
 			// ψ_{i→j} = φᵢ − χ_{i,j}
 			psi := secp256k1.NewScalar().Sub(&s.secret.phi, r.links[j].bob.Chi(k)).Bytes()
-			w.Fixed(gamma[1][:]).Fixed(psi[:])
+			w.Fixed(psi[:])
 		}
 		private[j] = w.Var(answers[i]).Bytes()
-	}
-	b := body2{attachment: attachment}
-	for k, s := range r.slots {
-		s.encoded = encoded[2*k]
-		b.slots = append(b.slots, opening{encoded[2*k], s.secret.salt, encoded[2*k+1]})
 	}
 	w := r.header(2, session.Broadcast).Writer().Fixed(r.echo[1][:])
 	b.write(w, r.layout)
 	r.sent[2] = w.Bytes()
 	return slices.Clone(r.sent[2]), private
+}
+
+// gammas are, for every peer, Γ^u_{i→j} = (Σ ρₖ·c^u)·G and Γ^v_{i→j} = (Σ ρₖ·c^v)·G,
+// encoded with one inversion. Presigning V1 opens each R alone, so it has a Γ^u
+// of each slot, and keeps them.
+func (r *run) gammas(answers [][]byte, b *body2) [][][33]byte {
+	var points []*secp256k1.Point
+	for i, j := range r.peers {
+		c := r.links[j].c
+		u, v := secp256k1.NewScalar(), secp256k1.NewScalar()
+		for k, rho := range r.weights(j, r.self, muOf(answers[i]), b) {
+			u.MulAdd(rho, &c[k][0], u)
+			v.MulAdd(rho, &c[k][1], v)
+			if !r.layout.opens {
+				points = append(points, secp256k1.NewPoint().ScalarBaseMult(&c[k][0]))
+			}
+		}
+		if r.layout.opens {
+			points = append(points, secp256k1.NewPoint().ScalarBaseMult(u))
+		}
+		points = append(points, secp256k1.NewPoint().ScalarBaseMult(v))
+		u.Destroy()
+		v.Destroy()
+	}
+	encoded := secp256k1.EncodePoints(points)
+	out := make([][][33]byte, len(r.peers))
+	each := len(points) / len(r.peers)
+	for i, j := range r.peers {
+		out[i] = encoded[i*each : (i+1)*each]
+		if r.layout.opens {
+			continue
+		}
+		for k, s := range r.slots {
+			s.late[j] = out[i][k]
+		}
+		out[i] = out[i][len(r.slots):]
+	}
+	return out
 }
 
 func checkAttachment(b []byte) error {

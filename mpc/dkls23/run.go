@@ -38,31 +38,37 @@ type run struct {
 	sent  [3][]byte   // own broadcasts
 	echo  [3][32]byte // h₀ h₁ h₂
 	nonce [32]byte
+	mine  *multiplicand
 	slots []*slot
 	links map[mpc.ID]*link
 }
 
+// multiplicand is this signer's part of the key in this session, which all slots
+// share. As secrets, it is behind a pointer.
+type multiplicand struct {
+	sk      secp256k1.Scalar // skᵢ = λᵢ·sᵢ + ζᵢ
+	public  secp256k1.Point  // pkᵢ
+	encoded [33]byte         // the same
+}
+
 // slot is one signature, or one presignature, of a session. Each has its own r,
-// φ, β, χ, ζ and commitments: the reuse of any of them over two signatures gives
-// the key away.
+// φ, β, χ and commitments: the reuse of χ or φ over two signatures gives the key
+// away.
 type slot struct {
 	sid         [32]byte
 	secret      *secrets
 	point       *secp256k1.Point    // Rᵢ
-	public      *secp256k1.Point    // pkᵢ
+	encoded     [33]byte            // the same
 	commitments map[mpc.ID][32]byte // Cⱼ
 	total       *secp256k1.Point    // R, once it is known
 	totalBytes  [33]byte            // its encoding
-	// What presigning V1 keeps back in R2: Rᵢ and, by peer, Γ^u_{i→j}.
-	encoded [33]byte
-	late    map[mpc.ID][33]byte
+	late        map[mpc.ID][33]byte // Γ^u_{i→j}, which presigning V1 keeps back in R2
 }
 
 // secrets are behind a pointer of the slot: a struct that holds a session in an
 // unexported field may be printed with %v without showing them.
 type secrets struct {
 	r, phi secp256k1.Scalar // rᵢ, φᵢ
-	sk     secp256k1.Scalar // skᵢ = λᵢ·sᵢ + ζᵢ
 	u, v   secp256k1.Scalar // uᵢ, vᵢ, without any tweak
 	salt   [32]byte         // hides Rᵢ until it is opened
 }
@@ -112,6 +118,7 @@ func newRun(f frame, rand io.Reader) (*run, error) {
 		job:      f.job,
 		self:     f.key.ID,
 		rand:     rand,
+		mine:     new(multiplicand),
 		slots:    make([]*slot, f.slots),
 		links:    make(map[mpc.ID]*link),
 	}
@@ -208,6 +215,7 @@ func (r *run) Echo(round int) [32]byte { return r.echo[round] }
 // Destroy ends the session and wipes its secrets. It may be called at any time.
 func (r *run) Destroy() {
 	r.ended = true
+	*r.mine = multiplicand{}
 	for _, s := range r.slots {
 		*s.secret = secrets{}
 	}
@@ -307,15 +315,15 @@ func rCommitment(sid [32]byte, id mpc.ID, point *[33]byte, salt *[32]byte) [32]b
 }
 
 // zeroShare is ζᵢ = Σ_{j>i} F(kᵢⱼ) − Σ_{j<i} F(kᵢⱼ), F(k) = RO_q("zero-share", k, sid):
-// the signers' ζ of one slot add up to zero.
-func (r *run) zeroShare(s *slot) (*secp256k1.Scalar, error) {
+// the signers' ζ of one session add up to zero.
+func (r *run) zeroShare() (*secp256k1.Scalar, error) {
 	z := secp256k1.NewScalar()
 	for _, j := range r.peers {
 		seed, err := r.key.ZeroSeed(j)
 		if err != nil {
 			return nil, err
 		}
-		f := transcript.Scalar(transcript.TagZero, seed[:], s.sid[:])
+		f := transcript.Scalar(transcript.TagZero, seed[:], r.sid[:])
 		if j > r.self {
 			z.Add(z, f)
 		} else {

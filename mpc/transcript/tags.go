@@ -62,6 +62,7 @@ const (
 	// Signing.
 	TagRCommit   Tag = "R-com"
 	TagZero      Tag = "zero-share"
+	TagRho       Tag = "rho"        // weights of the slots in the check of the products
 	TagJobs      Tag = "jobs"       // the jobs of a batch
 	TagPresign   Tag = "presign"    // the job of a presigning session
 	TagSlot      Tag = "slot"       // the id of one slot of a session of many

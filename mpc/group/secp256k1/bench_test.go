@@ -3,6 +3,7 @@ package secp256k1
 import (
 	"crypto/ed25519"
 	"math/rand/v2"
+	"strconv"
 	"testing"
 )
 
@@ -72,6 +73,22 @@ func BenchmarkMultiScalarMultVartime(b *testing.B) {
 		b.Run(string(rune('0'+n/10))+string(rune('0'+n%10)), func(b *testing.B) {
 			for b.Loop() {
 				p.MultiScalarMultVartime(ks, ps)
+			}
+		})
+	}
+}
+
+func BenchmarkMultiScalarMult(b *testing.B) {
+	for _, n := range []int{1, 2, 4, 16, 64} {
+		ks, ps := make([]*Scalar, n), make([]*Point, n)
+		for i := range ks {
+			ks[i] = randScalar()
+			ps[i] = NewPoint().ScalarBaseMult(randScalar())
+		}
+		p := NewPoint()
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			for b.Loop() {
+				p.MultiScalarMult(ks, ps)
 			}
 		})
 	}

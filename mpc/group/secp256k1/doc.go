@@ -45,6 +45,6 @@
 //
 // Encoded points and scalars come from anybody: SetBytes accepts exactly one
 // encoding of each value. The caller is trusted with slices of equal length
-// (InnerProduct, MultiScalarMultVartime panic otherwise) and with conditions of
+// (InnerProduct and the sums of multiples panic otherwise) and with conditions of
 // 0 or 1 (Select).
 package secp256k1

@@ -116,30 +116,85 @@ func (t *varTab) lookup(p *proj, d8 uint8, neg uint64) {
 	p.y.condNeg(&p.y, s^neg)
 }
 
-// ScalarMult sets p = k*q in constant time.
-func (p *Point) ScalarMult(k *Scalar, q *Point) *Point {
-	var t1, t2 varTab
-	v := q.load()
-	t1.init(&v)
-	for i := range t1 {
-		t2[i] = t1[i]
-		t2[i].x.mul(&t1[i].x, &beta)
+// multiple is k*q in parts: the tables of q and phi(q), and the digits of the
+// halves of k.
+type multiple struct {
+	t1, t2 varTab
+	n1, n2 uint64 // all ones: the half is negative
+	d1, d2 [varDigits]uint8
+}
+
+func (m *multiple) init(k *Scalar, q *proj) {
+	m.t1.init(q)
+	for i := range m.t1 {
+		m.t2[i] = m.t1[i]
+		m.t2[i].x.mul(&m.t1[i].x, &beta)
 	}
 	k1, k2 := splitGLV(k)
-	d1, d2 := k1.digits(), k2.digits()
-	var acc, e proj
-	t1.lookup(&acc, d1[varDigits-1]+8, k1.neg)
-	t2.lookup(&e, d2[varDigits-1]+8, k2.neg)
-	acc.add(&acc, &e)
+	m.d1, m.d2 = k1.digits(), k2.digits()
+	m.n1, m.n2 = k1.neg, k2.neg
+}
+
+// top sets p to what the highest digits give.
+func (m *multiple) top(p *proj) {
+	var e proj
+	m.t1.lookup(p, m.d1[varDigits-1]+8, m.n1)
+	m.t2.lookup(&e, m.d2[varDigits-1]+8, m.n2)
+	p.add(p, &e)
+}
+
+// add adds to p what the digits i give; i is public.
+func (m *multiple) add(p *proj, i int) {
+	var e proj
+	m.t1.lookup(&e, m.d1[i], m.n1)
+	p.add(p, &e)
+	m.t2.lookup(&e, m.d2[i], m.n2)
+	p.add(p, &e)
+}
+
+// ScalarMult sets p = k*q in constant time.
+func (p *Point) ScalarMult(k *Scalar, q *Point) *Point {
+	var m multiple
+	var acc proj
+	v := q.load()
+	m.init(k, &v)
+	m.top(&acc)
 	for i := varDigits - 2; i >= 0; i-- {
 		for range varWindow {
 			acc.double(&acc)
 		}
-		t1.lookup(&e, d1[i], k1.neg)
-		acc.add(&acc, &e)
-		t2.lookup(&e, d2[i], k2.neg)
+		m.add(&acc, i)
+	}
+	p.v = acc
+	return p
+}
+
+// MultiScalarMult sets p to the sum of ks[i]*qs[i] in constant time: only their
+// number shows. It is ScalarMult with doublings that all share. The slices must
+// have the same length: anything else is a programmer's error, and panics.
+func (p *Point) MultiScalarMult(ks []*Scalar, qs []*Point) *Point {
+	if len(ks) != len(qs) {
+		panic("secp256k1: as many scalars as points are needed")
+	}
+	ms := make([]multiple, len(ks))
+	acc := proj{y: feOne}
+	var e proj
+	for j := range ms {
+		v := qs[j].load()
+		ms[j].init(ks[j], &v)
+		ms[j].top(&e)
 		acc.add(&acc, &e)
 	}
+	for i := varDigits - 2; i >= 0; i-- {
+		for range varWindow {
+			acc.double(&acc)
+		}
+		for j := range ms {
+			ms[j].add(&acc, i)
+		}
+	}
+	// The digits are on the heap, where they would stay for long.
+	clear(ms)
 	p.v = acc
 	return p
 }

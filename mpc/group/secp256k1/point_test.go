@@ -103,6 +103,8 @@ func TestPointLaws(t *testing.T) {
 		same("select 0", pt().Select(p, q, 0), q)
 		same("multi", pt().MultiScalarMultVartime([]*Scalar{k, l}, []*Point{p, q}),
 			pt().Add(pt().ScalarMult(k, p), pt().ScalarMult(l, q)))
+		same("multi, constant time", pt().MultiScalarMult([]*Scalar{k, l}, []*Point{p, q}),
+			pt().Add(pt().ScalarMult(k, p), pt().ScalarMult(l, q)))
 
 		// The receiver may be an operand.
 		for name, f := range map[string]func(z, a, b *Point) *Point{
@@ -114,6 +116,9 @@ func TestPointLaws(t *testing.T) {
 			"mult":   func(z, a, _ *Point) *Point { return z.ScalarMult(k, a) },
 			"multi": func(z, a, b *Point) *Point {
 				return z.MultiScalarMultVartime([]*Scalar{k, l}, []*Point{a, b})
+			},
+			"multi, constant time": func(z, a, b *Point) *Point {
+				return z.MultiScalarMult([]*Scalar{k, l}, []*Point{a, b})
 			},
 		} {
 			want := f(pt(), p, q)
@@ -172,7 +177,8 @@ func TestPointIdentity(t *testing.T) {
 		"0G": NewPoint().ScalarBaseMult(NewScalar()), "0P": NewPoint().ScalarMult(NewScalar(), Generator()),
 		"kO": NewPoint().ScalarMult(scalarOf(big.NewInt(5)), NewPoint()), "k zero value": NewPoint().ScalarMult(scalarOf(big.NewInt(5)), new(Point)),
 		"2O": NewPoint().Double(new(Point)), "-O": NewPoint().Negate(new(Point)),
-		"empty sum": Generator().MultiScalarMultVartime(nil, nil), "destroyed": func() *Point { p := Generator(); p.Destroy(); return p }(),
+		"empty sum": Generator().MultiScalarMultVartime(nil, nil), "empty sum, constant time": Generator().MultiScalarMult(nil, nil),
+		"destroyed": func() *Point { p := Generator(); p.Destroy(); return p }(),
 	} {
 		if p.IsIdentity() != 1 || p.Equal(NewPoint()) != 1 || NewPoint().Equal(p) != 1 || p.Equal(Generator()) != 0 {
 			t.Errorf("%s is not the identity", name)
@@ -212,6 +218,9 @@ func TestVarMultAgainstDecred(t *testing.T) {
 		if vt.Equal(got) != 1 {
 			t.Fatalf("%x*(%x*G): MultiScalarMultVartime differs from ScalarMult", v, w)
 		}
+		if NewPoint().MultiScalarMult([]*Scalar{scalarOf(v)}, []*Point{p}).Equal(got) != 1 {
+			t.Fatalf("%x*(%x*G): MultiScalarMult differs from ScalarMult", v, w)
+		}
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		check(t, genWord().Draw(t, "k"), genWord().Draw(t, "p"))
@@ -244,7 +253,7 @@ func TestTableMult(t *testing.T) {
 	}
 }
 
-func TestMultiScalarMultVartime(t *testing.T) {
+func TestMultiScalarMult(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n := rapid.IntRange(0, 9).Draw(t, "n")
 		ks, ps := make([]*Scalar, n), make([]*Point, n)
@@ -262,13 +271,22 @@ func TestMultiScalarMultVartime(t *testing.T) {
 		if got := NewPoint().MultiScalarMultVartime(ks, ps); got.Equal(want) != 1 {
 			t.Fatalf("sum = %x, want %x", got.Bytes(), want.Bytes())
 		}
-	})
-	defer func() {
-		if msg, ok := recover().(string); !ok || !strings.HasPrefix(msg, "secp256k1: ") {
-			t.Error("more scalars than points accepted")
+		if got := NewPoint().MultiScalarMult(ks, ps); got.Equal(want) != 1 {
+			t.Fatalf("sum in constant time = %x, want %x", got.Bytes(), want.Bytes())
 		}
-	}()
-	NewPoint().MultiScalarMultVartime([]*Scalar{NewScalar()}, nil)
+	})
+	for name, f := range map[string]func(*Point, []*Scalar, []*Point) *Point{
+		"vartime": (*Point).MultiScalarMultVartime, "constant time": (*Point).MultiScalarMult,
+	} {
+		func() {
+			defer func() {
+				if msg, ok := recover().(string); !ok || !strings.HasPrefix(msg, "secp256k1: ") {
+					t.Errorf("%s: more scalars than points accepted", name)
+				}
+			}()
+			f(NewPoint(), []*Scalar{NewScalar()}, nil)
+		}()
+	}
 }
 
 // k = k1 + k2 lambda, and both halves are as short as the digits need.
