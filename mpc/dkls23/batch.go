@@ -36,8 +36,9 @@ type BatchConfig struct {
 }
 
 // Batch is one signer's run of a session that makes a signature of every item:
-// one R0, one echo and one OT extension a pair; each signature has its own β, χ,
-// φ, r, ζ, commitments and checks. Its rounds are called once, in order.
+// one R0, one echo, one sk and, of each pair, one OT extension and one check of the
+// products; each signature has its own β, χ, φ, r and commitments. Its rounds are
+// called once, in order.
 //
 // Up to the final share the session is all or nothing: a check that fails in one
 // item ends it for all. After that it is not, see CombineBatch.

@@ -45,6 +45,21 @@ func (r *run) CheatRound2(r1, private map[mpc.ID][]byte, change func(slot int, s
 // DSID shows the directional ids.
 func (r *run) DSID(bob, alice mpc.ID, slot uint64) [32]byte { return r.dsid(bob, alice, slot) }
 
+// SlotID shows what a slot's commitments are to.
+func (r *run) SlotID(slot int) [32]byte { return r.slots[slot].sid }
+
+// Weights shows ρ of what alice sends, from a broadcast of some R and a pk.
+func (r *run) Weights(bob, alice mpc.ID, mu [32]byte, points [][33]byte, pk [33]byte) (out [][32]byte) {
+	b := body2{pk: pk}
+	for _, p := range points {
+		b.slots = append(b.slots, opening{r: p})
+	}
+	for _, rho := range r.weights(bob, alice, mu, &b) {
+		out = append(out, rho.Bytes())
+	}
+	return out
+}
+
 // ZeroShare shows ζᵢ.
 func (r *run) ZeroShare() *secp256k1.Scalar {
 	z, err := r.zeroShare()

@@ -80,6 +80,9 @@ func TestPitfall26_BatchSlotsAreDistinct(t *testing.T) {
 	c := shared(t, 3, 2)
 	m := c.start(t, "batch", mpctest.IDs(2), 1)
 	b := m.Batch[1]
+	if b.SlotID(0) == b.SlotID(1) {
+		t.Error("two slots have the same id")
+	}
 	if b.Chi(2, 0).Equal(b.Chi(2, 1)) == 1 {
 		t.Error("two slots have the same χ")
 	}

@@ -75,37 +75,6 @@ func last(change func(*dkls23.Secrets)) func(int, *dkls23.Secrets) {
 	}
 }
 
-// Errors of two slots that cancel in the plain sum of the products: δ₀χ₀ + δ₁χ₁ = 0.
-// It takes a cheat who knows a relation of the χ, which nobody does; the weights ρ
-// come after the errors, and so catch this one too.
-func TestPitfall20_ManyErrorsThatCancel(t *testing.T) {
-	errorsThatCancel(t, []string{"batch", "V2"}, func(s *dkls23.Secrets) *secp256k1.Scalar { return s.R })
-}
-
-func TestPitfall21_ManyErrorsThatCancel(t *testing.T) {
-	errorsThatCancel(t, flavours, func(s *dkls23.Secrets) *secp256k1.Scalar { return s.SK })
-}
-
-func errorsThatCancel(t *testing.T, flavours []string, input func(*dkls23.Secrets) *secp256k1.Scalar) {
-	c := shared(t, 3, 2)
-	for _, flavour := range flavours {
-		var delta [2]*secp256k1.Scalar
-		_, err := c.cheatMany(t, flavour, func(m *mpctest.Many) {
-			bob := m.Sessions[1].(interface {
-				Chi(j mpc.ID, slot int) *secp256k1.Scalar
-			})
-			delta[0] = secp256k1.NewScalar().Set(bob.Chi(2, 1))
-			delta[1] = secp256k1.NewScalar().Negate(bob.Chi(2, 0))
-			sum := secp256k1.NewScalar().Mul(delta[0], bob.Chi(2, 0))
-			if sum.MulAdd(delta[1], bob.Chi(2, 1), sum).IsZero() != 1 {
-				t.Fatal("the errors do not cancel: the test proves nothing")
-			}
-		}, func(slot int, s *dkls23.Secrets) { input(s).Add(input(s), delta[slot]) })
-		mpctest.WantAbort(t, err, mpc.Quarantine, 2)
-		mpctest.WantStep(t, err, dkls23.Step3Gamma)
-	}
-}
-
 // A check that fails in the last slot only ends the session, with the class that
 // it has in a single signature.
 func TestManyCheatsInOneSlot(t *testing.T) {
