@@ -25,45 +25,74 @@ func (s *Signer) Round2(r1, p1 map[int][]byte) ([]byte, map[int][]byte, error) {
 		}
 	}
 	s.echo[1] = echoHash(s.session, 1, s.all(1, r1))
+	s.sk = add(mul(lagrange(s.self, s.S), s.Key.Share), s.zeta())
+	pk := Base(s.sk)
 	var a [][2]*big.Int
+	var points []Point
 	for _, x := range s.slots {
-		x.sk = add(mul(lagrange(s.self, s.S), s.Key.Share), s.zeta(x.id))
 		x.c = map[int][2]*big.Int{}
-		a = append(a, [2]*big.Int{x.r, x.sk})
+		a = append(a, [2]*big.Int{x.r, s.sk})
+		points = append(points, Base(x.r))
 	}
 	private := map[int][]byte{}
 	for _, j := range s.peers {
-		c, m2, err := VOLESend(s.Setups[j].Alice, s.dsid(j, s.self), m1[j], a, s.Rand)
+		dsid := s.dsid(j, s.self)
+		c, m2, err := VOLESend(s.Setups[j].Alice, dsid, m1[j], a, s.Rand)
 		if errors.Is(err, errCheck) {
 			return nil, nil, quarantine(j, "TH")
 		} else if err != nil {
 			return nil, nil, blame(j, err.Error())
 		}
-		items := s.list(func(k int, x *slot) []byte {
+		rho := s.weights(dsid, m2, points, pk)
+		sums := two()
+		psi := s.list(func(k int, x *slot) []byte {
 			x.c[j] = c[k]
-			rest := cat(Base(c[k][1]).Bytes(), enc(sub(x.phi, s.bob[j].Chi[k])))
-			if s.Protocol == protocolV1 { // Γ^u is withheld
-				return rest
+			for w := range sums {
+				sums[w] = add(sums[w], mul(rho[k], c[k][w]))
 			}
-			return cat(Base(c[k][0]).Bytes(), rest)
+			return enc(sub(x.phi, s.bob[j].Chi[k]))
 		})
-		private[j] = cat(s.message(2, j), items, vary(m2))
-	}
-	items := s.list(func(_ int, x *slot) []byte {
-		if s.Protocol == protocolV1 { // so are R and its salt
-			return Base(x.sk).Bytes()
+		var gamma []byte
+		for w := range sums {
+			if s.checksProduct(w) {
+				gamma = cat(gamma, Base(sums[w]).Bytes())
+			}
 		}
-		return cat(Base(x.r).Bytes(), x.salt, Base(x.sk).Bytes())
-	})
-	s.sent[2] = cat(s.message(2, 0), s.echo[1], items, vary(s.Attachments[2]))
+		private[j] = cat(s.message(2, j), gamma, psi, vary(m2))
+	}
+	var openings []byte
+	if s.Protocol != protocolV1 {
+		openings = s.list(func(k int, x *slot) []byte { return cat(points[k].Bytes(), x.salt) })
+	}
+	s.sent[2] = cat(s.message(2, 0), s.echo[1], openings, pk.Bytes(), vary(s.Attachments[2]))
 	return s.sent[2], private, nil
 }
 
-// zeta is ζ, the share of zero of a slot.
-func (s *Signer) zeta(id []byte) *big.Int {
+// checksProduct says that Γ^u (0) or Γ^v (1) is checked in round 3: V1 puts Γ^u off.
+func (s *Signer) checksProduct(w int) bool { return w == 1 || s.Protocol != protocolV1 }
+
+// weights are ρ of a sender with these points, who sent m2 under the dsid.
+func (s *Signer) weights(dsid, m2 []byte, points []Point, pk Point) []*big.Int {
+	rho := []*big.Int{big.NewInt(1)}
+	if s.N == 1 {
+		return rho
+	}
+	var r []byte
+	if s.Protocol != protocolV1 {
+		r = cat(encodeAll(points)...)
+	}
+	b := RO("rho", 16*(s.N-1), dsid, m2[len(m2)-32:], r, pk.Bytes())
+	for ; len(b) > 0; b = b[16:] {
+		rho = append(rho, new(big.Int).SetBytes(b[:16]))
+	}
+	return rho
+}
+
+// zeta is ζ, the share of zero.
+func (s *Signer) zeta() *big.Int {
 	sum := new(big.Int)
 	for _, j := range s.peers {
-		f := ROScalar("zero-share", s.Key.Zero[j], id)
+		f := ROScalar("zero-share", s.Key.Zero[j], s.session)
 		if j > s.self {
 			sum = add(sum, f)
 		} else {
@@ -73,56 +102,56 @@ func (s *Signer) zeta(id []byte) *big.Int {
 	return sum
 }
 
-// opened is what a peer sends in R2 of a slot.
+// opened is what a peer sends in R2.
 type opened struct {
-	r, pk Point
-	salt  []byte
+	r     []Point // by slot; none in V1
+	salt  [][]byte
+	pk    Point
 	gamma [2]Point
-	psi   *big.Int
+	psi   []*big.Int
+	m2    []byte
 }
 
-// readR2 gives what the peers opened, by slot, and their VOLE messages.
-func (s *Signer) readR2(r2, p2 map[int][]byte) (map[int][]opened, map[int][]byte, error) {
+// readR2 gives what the peers sent.
+func (s *Signer) readR2(r2, p2 map[int][]byte) (map[int]opened, error) {
 	if err := s.check(2, incoming{r2, 0, s.echo[1]}, incoming{p2, s.self, nil}); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	peers, m2 := map[int][]opened{}, map[int][]byte{}
+	peers := map[int]opened{}
 	for _, j := range s.peers {
 		b, pr := &parser{b: r2[j][headerLen+32:]}, &parser{b: p2[j][headerLen:]}
-		o := make([]opened, s.N)
-		s.bySlot(b, func(k int) {
-			if s.Protocol != protocolV1 {
-				o[k].r, o[k].salt = b.point(), b.take(32)
-			}
-			o[k].pk = b.point()
-		})
+		var o opened
+		if s.Protocol != protocolV1 {
+			s.bySlot(b, func(int) { o.r, o.salt = append(o.r, b.point()), append(o.salt, b.take(32)) })
+		}
+		o.pk = b.point()
 		b.vary(0, 1<<20)
-		s.bySlot(pr, func(k int) {
-			if s.Protocol != protocolV1 {
-				o[k].gamma[0] = pr.point()
+		for w := range o.gamma {
+			if s.checksProduct(w) {
+				o.gamma[w] = pr.point()
 			}
-			o[k].gamma[1], o[k].psi = pr.point(), pr.scalar()
-		})
-		m2[j] = pr.vary(voleMessage2Len(s.N), voleMessage2Len(s.N))
+		}
+		s.bySlot(pr, func(int) { o.psi = append(o.psi, pr.scalar()) })
+		o.m2 = pr.vary(voleMessage2Len(s.N), voleMessage2Len(s.N))
 		if err := cmpOr(b.end(), pr.end()); err != nil {
-			return nil, nil, blame(j, err.Error())
+			return nil, blame(j, err.Error())
 		}
 		peers[j] = o
 	}
 	s.echo[2] = echoHash(s.session, 2, s.all(2, r2))
-	return peers, m2, nil
+	return peers, nil
 }
 
 // takeR2 is all of round 3 up to u and v of every slot.
 func (s *Signer) takeR2(r2, p2 map[int][]byte) error {
-	peers, m2, err := s.readR2(r2, p2)
+	peers, err := s.readR2(r2, p2)
 	if err != nil {
 		return err
 	}
 	for _, j := range s.peers {
-		for k, x := range s.slots {
-			o := peers[j][k]
-			if s.Protocol != protocolV1 && !bytes.Equal(x.commitments[j], x.commitment(j, o.r, o.salt)) {
+		for k, r := range peers[j].r {
+			x := s.slots[k]
+			if !bytes.Equal(x.commitments[j], x.commitment(j, r, peers[j].salt[k])) {
 				return blame(j, "the opening is not that of the commitment")
 			}
 		}
@@ -130,27 +159,28 @@ func (s *Signer) takeR2(r2, p2 map[int][]byte) error {
 	for _, x := range s.slots {
 		x.d = map[int][2]*big.Int{}
 	}
+	pk := Base(s.sk)
 	for _, j := range s.peers {
-		if err := s.finishVOLE(j, peers[j], m2[j]); err != nil {
+		if err := s.finishVOLE(j, peers[j]); err != nil {
 			return err
 		}
+		pk = pk.Add(peers[j].pk)
+	}
+	if !pk.Equal(s.Key.PublicKey) {
+		return unattributed("Σpk is not the public key")
 	}
 	for k, x := range s.slots {
 		x.bigR, x.psi = Base(x.r), x.phi
-		pk := Base(x.sk)
 		for _, j := range s.peers {
-			o := peers[j][k]
-			x.bigR, pk, x.psi = x.bigR.Add(o.r), pk.Add(o.pk), add(x.psi, o.psi)
-		}
-		if !pk.Equal(s.Key.PublicKey) {
-			return unattributed("Σpk is not the public key")
+			x.psi = add(x.psi, peers[j].psi[k])
+			if s.Protocol != protocolV1 {
+				x.bigR = x.bigR.Add(peers[j].r[k])
+			}
 		}
 		if s.Protocol != protocolV1 && noNonce(x.bigR) {
 			return unattributed("R is no nonce")
 		}
-	}
-	for _, x := range s.slots {
-		x.u, x.v = mul(x.r, x.psi), mul(x.sk, x.psi)
+		x.u, x.v = mul(x.r, x.psi), mul(s.sk, x.psi)
 		for _, j := range s.peers {
 			x.u = add(x.u, x.c[j][0], x.d[j][0])
 			x.v = add(x.v, x.c[j][1], x.d[j][1])
@@ -167,23 +197,33 @@ func gammaHolds(chi *big.Int, pt, gamma Point, d *big.Int) bool {
 	return pt.Mul(chi).Sub(gamma).Equal(Base(d))
 }
 
-// finishVOLE is the check of μ, and then of all Γ, of one peer.
-func (s *Signer) finishVOLE(j int, o []opened, m2 []byte) error {
-	d, err := s.bob[j].Finish(m2)
+// finishVOLE is the check of μ, and then of both Γ, of one peer.
+func (s *Signer) finishVOLE(j int, o opened) error {
+	d, err := s.bob[j].Finish(o.m2)
 	if errors.Is(err, errCheck) {
 		return quarantine(j, "μ")
 	} else if err != nil {
 		return blame(j, err.Error())
 	}
+	rho := s.weights(s.dsid(s.self, j), o.m2, o.r, o.pk)
+	var sumR Point // Σ ρχ·R
+	sumChi, sumD := new(big.Int), two()
 	for k, x := range s.slots {
-		chi := s.bob[j].Chi[k]
-		if s.Protocol != protocolV1 && !gammaHolds(chi, o[k].r, o[k].gamma[0], d[k][0]) {
-			return quarantine(j, "Γ^u")
+		weighted := mul(rho[k], s.bob[j].Chi[k])
+		sumChi = add(sumChi, weighted)
+		if s.Protocol != protocolV1 {
+			sumR = sumR.Add(o.r[k].Mul(weighted))
 		}
-		if !gammaHolds(chi, o[k].pk, o[k].gamma[1], d[k][1]) {
-			return quarantine(j, "Γ^v")
+		for w := range sumD {
+			sumD[w] = add(sumD[w], mul(rho[k], d[k][w]))
 		}
 		x.d[j] = d[k]
+	}
+	if s.checksProduct(0) && !sumR.Sub(o.gamma[0]).Equal(Base(sumD[0])) {
+		return quarantine(j, "Γ^u")
+	}
+	if !gammaHolds(sumChi, o.pk, o.gamma[1], sumD[1]) {
+		return quarantine(j, "Γ^v")
 	}
 	return nil
 }

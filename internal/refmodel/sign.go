@@ -63,13 +63,14 @@ type Signer struct {
 	echo            [3][]byte
 	setupHash       map[[2]int][]byte // by pair, as stated
 	bob             map[int]*VOLEBob
+	sk              *big.Int
 	slots           []*slot
 }
 
 // slot is what a signature has of its own.
 type slot struct {
 	id          []byte // sid, for a single signature
-	r, phi, sk  *big.Int
+	r, phi      *big.Int
 	salt        []byte
 	commitments map[int][]byte
 	c, d        map[int][2]*big.Int

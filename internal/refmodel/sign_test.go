@@ -192,10 +192,10 @@ func (v signVector) algebra(t *testing.T, ss map[int]*Signer, child Point) {
 	for _, i := range v.Signers {
 		s := ss[i]
 		x := s.slots[0]
-		r, phi, sk, u, vv = add(r, x.r), add(phi, x.phi), add(sk, x.sk), add(u, x.u), add(vv, x.v)
-		zero = add(zero, s.zeta(s.session))
+		r, phi, sk, u, vv = add(r, x.r), add(phi, x.phi), add(sk, s.sk), add(u, x.u), add(vv, x.v)
+		zero = add(zero, s.zeta())
 		for _, j := range s.peers {
-			for w, a := range [2]*big.Int{x.r, x.sk} {
+			for w, a := range [2]*big.Int{x.r, s.sk} {
 				if add(x.c[j][w], ss[j].slots[0].d[i][w]).Cmp(mul(a, ss[j].bob[i].Chi[0])) != 0 {
 					t.Errorf("c_%d + d_%d of %d→%d is not a·χ", w, w, i, j)
 				}
