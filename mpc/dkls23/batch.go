@@ -196,32 +196,47 @@ func CombineBatch(publicKey *secp256k1.Point, signers []mpc.ID, items []Item, sh
 	if err != nil {
 		return nil, fmt.Errorf("dkls23: %w", err)
 	}
+	return releaseAll(parts, keys, items)
+}
+
+// releaseAll is release for all items. They are checked together; if that fails,
+// one after another.
+func releaseAll(parts [][]part, keys []*ecdsa.Key, items []Item) ([]*ecdsa.Signature, error) {
 	out := make([]*ecdsa.Signature, len(items))
+	checks := make([]ecdsa.BatchItem, len(items))
 	var errs []error
-	for k, it := range items {
-		if out[k], err = release(parts[k], keys[k].check(it.MessageHash, &parts[k][0].point)); err != nil {
+	for k := range items {
+		_, err := release(parts[k], func(sig *ecdsa.Signature) error {
+			out[k] = sig
+			return nil
+		})
+		if err != nil {
+			errs = append(errs, fmt.Errorf("item %d: %w", k, err))
+		}
+		checks[k] = ecdsa.BatchItem{Key: keys[k], Hash: items[k].MessageHash, Sig: out[k], Point: parts[k][0].point}
+	}
+	if errs == nil && ecdsa.CheckBatch(checks) == nil {
+		return out, nil
+	}
+	for k := range items {
+		if out[k] == nil {
+			continue
+		}
+		if err := ecdsa.Check(keys[k].Bytes(), items[k].MessageHash, out[k]); err != nil {
+			out[k] = nil
 			errs = append(errs, fmt.Errorf("item %d: %w", k, err))
 		}
 	}
-	if errs != nil {
-		return out, session.Unattributed(stepCombine, errors.Join(errs...))
+	if errs == nil {
+		return out, nil // each verifies, though the sum did not: not to be expected
 	}
-	return out, nil
+	return out, session.Unattributed(stepCombine, errors.Join(errs...))
 }
 
-// batchKey is the key of an item, with a table if many items have it.
-type batchKey struct {
-	encoded [33]byte
-	items   int
-	table   *ecdsa.Key
-}
-
-const tablePays = 4 // from so many signatures on, see ecdsa.Key.Precompute
-
-// batchKeys are the items' keys.
-func batchKeys(publicKey *secp256k1.Point, items []Item) ([]*batchKey, error) {
-	out := make([]*batchKey, len(items))
-	seen := make(map[[33]byte]*batchKey)
+// batchKeys are the items' keys, one for all that have the same tweak.
+func batchKeys(publicKey *secp256k1.Point, items []Item) ([]*ecdsa.Key, error) {
+	out := make([]*ecdsa.Key, len(items))
+	seen := make(map[[33]byte]*ecdsa.Key)
 	for k, it := range items {
 		child, err := childKey(publicKey, it.Tweak)
 		if err != nil {
@@ -229,35 +244,11 @@ func batchKeys(publicKey *secp256k1.Point, items []Item) ([]*batchKey, error) {
 		}
 		encoded := child.Bytes()
 		if seen[encoded] == nil {
-			seen[encoded] = &batchKey{encoded: encoded}
+			if seen[encoded], err = ecdsa.NewKey(encoded[:]); err != nil {
+				return nil, fmt.Errorf("item %d: %w", k, err)
+			}
 		}
 		out[k] = seen[encoded]
-		out[k].items++
-	}
-	for _, b := range seen {
-		if b.items < tablePays {
-			continue
-		}
-		key, err := ecdsa.NewKey(b.encoded[:])
-		if err != nil {
-			return nil, err
-		}
-		b.table = key.Precompute()
 	}
 	return out, nil
-}
-
-// check is for release.
-func (b *batchKey) check(hash [32]byte, point *[33]byte) func(*ecdsa.Signature) error {
-	return func(sig *ecdsa.Signature) error {
-		if b.table == nil {
-			return ecdsa.Check(b.encoded, hash, sig)
-		}
-		r := secp256k1.NewPoint()
-		if err := r.SetBytes(point[:]); err != nil {
-			return fmt.Errorf("point R: %w", err)
-		}
-		full := r.BytesUncompressed()
-		return ecdsa.CheckAt(b.table, hash, sig, &full)
-	}
 }

@@ -34,6 +34,11 @@ func NewKey(publicKey []byte) (*Key, error) {
 	return k, decode(&k.point, publicKey)
 }
 
+// Bytes returns the key in SEC1, compressed.
+func (k *Key) Bytes() [33]byte {
+	return [33]byte(secp256k1.NewPublicKey(&k.point.X, &k.point.Y).SerializeCompressed())
+}
+
 // Precompute makes a table that more than halves the work of CheckAt, for a key
 // that serves many times: comb[b] is the sum of 2^{64i}·Q over the bits i of b.
 // It takes about the time of two checks. It returns the key.
@@ -99,15 +104,10 @@ func CheckAt(key *Key, hash [32]byte, sig *Signature, point *[65]byte) error {
 	if err := decode(&want, point[:]); err != nil {
 		return err
 	}
-	var x, h secp256k1.ModNScalar
-	overflow := x.SetByteSlice(point[1:33])
-	if !x.Equals(&r) || overflow != (sig.RecoveryID&2 != 0) {
-		return fmt.Errorf("r or bit 1 of the recovery id is not that of R: %w", ErrInvalid)
+	if err := named(&want, (*[32]byte)(point[1:33]), &r, sig.RecoveryID); err != nil {
+		return err
 	}
-	// The id names R as it is after s was lowered.
-	if want.Y.IsOdd() != (sig.RecoveryID&1 != 0) {
-		want.Y.Negate(1).Normalize()
-	}
+	var h secp256k1.ModNScalar
 	h.SetByteSlice(hash[:])
 	s.InverseNonConst()
 	secp256k1.ScalarBaseMultNonConst(h.Mul(&s), &p)
@@ -115,6 +115,21 @@ func CheckAt(key *Key, hash [32]byte, sig *Signature, point *[65]byte) error {
 	secp256k1.AddNonConst(&p, &q, &p)
 	if !p.EquivalentNonConst(&want) {
 		return ErrInvalid
+	}
+	return nil
+}
+
+// named checks that r and bit 1 of the recovery id are those of R, whose x is
+// given, and takes for R the point that bit 0 names: R as it is after s was
+// lowered.
+func named(point *secp256k1.JacobianPoint, x *[32]byte, r *secp256k1.ModNScalar, id byte) error {
+	var v secp256k1.ModNScalar
+	overflow := v.SetBytes(x) != 0
+	if !v.Equals(r) || overflow != (id&2 != 0) {
+		return fmt.Errorf("r or bit 1 of the recovery id is not that of R: %w", ErrInvalid)
+	}
+	if point.Y.IsOdd() != (id&1 != 0) {
+		point.Y.Negate(1).Normalize()
 	}
 	return nil
 }
