@@ -2,6 +2,7 @@ package dkg_test
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 
 	"github.com/cofferhq/coffer/mpc"
@@ -125,11 +126,15 @@ func TestAssembleChecksItsParts(t *testing.T) {
 		} else {
 			cases["a seed"] = func(p *dkg.Parts, _ *sharing.Polynomial) { p.ZeroSeeds = map[mpc.ID][32]byte{9: {1}} }
 		}
+		// What the certificate's own checks would refuse too, in other words.
+		says := map[string]string{"another key id": "after a certificate of key", "another purpose": "a key keeps both", "another public key": "a key keeps it"}
 		for name, edit := range cases {
 			parts, p := second(t, l)
 			edit(&parts, p)
 			if k, cert, err := dkg.Assemble(parts); err == nil || k != nil || cert != nil {
 				t.Errorf("%s: assembled", name)
+			} else if say := says[name]; !strings.Contains(err.Error(), say) {
+				t.Errorf("%s: %v, want %q in it", name, err, say)
 			}
 		}
 	})
