@@ -49,9 +49,7 @@ type Session struct {
 	peers  []mpc.ID
 	roster [32]byte
 	ctx    [32]byte
-	next   uint8 // the round to be called
-	abort  error // set once; then every call returns it
-	ended  bool
+	order  session.Order
 
 	nonce [32]byte
 	sid   [32]byte
@@ -86,7 +84,7 @@ func New(cfg Config, rand io.Reader) (*Session, error) {
 		return nil, errors.New("dkg: no source of randomness")
 	}
 	cfg.Parties = slices.Clone(cfg.Parties)
-	s := &Session{cfg: cfg, curve: curve, rand: rand, roster: roster, chainCode: new([32]byte)}
+	s := &Session{cfg: cfg, order: session.NewOrder("dkg"), curve: curve, rand: rand, roster: roster, chainCode: new([32]byte)}
 	for _, id := range cfg.Parties {
 		if id != cfg.Self {
 			s.peers = append(s.peers, id)
@@ -130,7 +128,7 @@ func (s *Session) SID() [32]byte { return s.sid }
 
 // Destroy ends the session and wipes its secrets. It may be called at any time.
 func (s *Session) Destroy() {
-	s.ended = true
+	s.order.Close()
 	if s.polynomial != nil {
 		s.polynomial.Destroy()
 	}
@@ -154,29 +152,6 @@ func (s Session) Format(f fmt.State, _ rune) {
 	_, _ = fmt.Fprintf(f, "dkg.Session(%d of %v)", s.cfg.Self, s.cfg.Parties)
 }
 
-// begin guards the order of the rounds.
-func (s *Session) begin(round uint8) error {
-	switch {
-	case s.abort != nil:
-		return s.abort
-	case s.ended:
-		return errors.New("dkg: the session has ended")
-	case s.next != round:
-		return fmt.Errorf("dkg: round %d called, the next is %d", round, s.next)
-	}
-	return nil
-}
-
-// end records the outcome of a round.
-func (s *Session) end(err error) {
-	if err != nil {
-		s.abort = err
-		s.Destroy()
-		return
-	}
-	s.next++
-}
-
 // header is of a message of this party.
 func (s *Session) header(round uint8, to mpc.ID) *session.Header {
 	h := s.want(round)
@@ -195,12 +170,5 @@ func (s *Session) want(round uint8) session.Header {
 
 // hear computes h_r when all broadcasts of round r are there.
 func (s *Session) hear(round uint8, messages map[mpc.ID][]byte) {
-	all := make([][]byte, len(s.cfg.Parties))
-	for i, id := range s.cfg.Parties {
-		all[i] = messages[id]
-		if id == s.cfg.Self {
-			all[i] = s.sent[round]
-		}
-	}
-	s.echo[round] = session.Echo(s.sid, round, all)
+	s.echo[round] = session.EchoOf(s.sid, round, s.cfg.Parties, s.cfg.Self, s.sent[round], messages)
 }

@@ -3,7 +3,6 @@ package dkg
 import (
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 
 	"github.com/cofferhq/coffer/mpc"
@@ -23,11 +22,11 @@ const (
 
 // Round0 returns D0.
 func (s *Session) Round0() (broadcast []byte, err error) {
-	if err := s.begin(0); err != nil {
+	if err := s.order.Begin(0); err != nil {
 		return nil, err
 	}
-	defer func() { s.end(err) }()
-	if err := s.draw("dkg round 0", s.nonce[:]); err != nil {
+	defer func() { s.order.End(err, s.Destroy) }()
+	if err := session.Draw(s.rand, "dkg round 0", s.nonce[:]); err != nil {
 		return nil, err
 	}
 	s.sent[0] = s.header(0, session.Broadcast).Writer().Fixed(s.ctx[:]).Fixed(s.nonce[:]).Bytes()
@@ -36,10 +35,10 @@ func (s *Session) Round0() (broadcast []byte, err error) {
 
 // Round1 takes the peers' D0 and returns D1.
 func (s *Session) Round1(d0 map[mpc.ID][]byte) (broadcast []byte, err error) {
-	if err := s.begin(1); err != nil {
+	if err := s.order.Begin(1); err != nil {
 		return nil, err
 	}
-	defer func() { s.end(err) }()
+	defer func() { s.order.End(err, s.Destroy) }()
 	in, err := session.Open(step1, s.peers, session.Box{Messages: d0, Want: s.want(0)})
 	if err != nil {
 		return nil, err
@@ -91,14 +90,14 @@ func (s *Session) choose() error {
 	}
 	o := &opening{vector: s.polynomial.Commit(), proofNonce: s.curve.NewPoint().ScalarBaseMult(k)}
 	o.encode()
-	if err := s.draw(step1, o.chain[:], o.salt[:]); err != nil {
+	if err := session.Draw(s.rand, step1, o.chain[:], o.salt[:]); err != nil {
 		return err
 	}
 	s.halves = make(map[mpc.ID]*seedHalf, len(s.peers))
 	for _, j := range s.zeroPeers() {
 		h := new(seedHalf)
 		s.halves[j] = h
-		if err := s.draw(step1, h.seed[:], h.salt[:]); err != nil {
+		if err := session.Draw(s.rand, step1, h.seed[:], h.salt[:]); err != nil {
 			return err
 		}
 		o.seeds = append(o.seeds, h.commitment(s.sid, s.cfg.Self, j))
@@ -122,10 +121,10 @@ func (s *Session) zeroPeers() []mpc.ID {
 
 // Round2 takes the peers' D1 and returns D2. The caller encrypts D2 to the peers.
 func (s *Session) Round2(d1 map[mpc.ID][]byte) (broadcast []byte, err error) {
-	if err := s.begin(2); err != nil {
+	if err := s.order.Begin(2); err != nil {
 		return nil, err
 	}
-	defer func() { s.end(err) }()
+	defer func() { s.order.End(err, s.Destroy) }()
 	in, err := session.Open(step2, s.peers, session.Box{Messages: d1, Want: s.want(1), Echo: &s.echo[0]})
 	if err != nil {
 		return nil, err
@@ -151,10 +150,10 @@ func (s *Session) Round2(d1 map[mpc.ID][]byte) (broadcast []byte, err error) {
 // Round3 takes the peers' D2 and returns D3, for each peer its own. The caller
 // encrypts each to its recipient.
 func (s *Session) Round3(d2 map[mpc.ID][]byte) (private map[mpc.ID][]byte, err error) {
-	if err := s.begin(3); err != nil {
+	if err := s.order.Begin(3); err != nil {
 		return nil, err
 	}
-	defer func() { s.end(err) }()
+	defer func() { s.order.End(err, s.Destroy) }()
 	in, err := session.Open(step3, s.peers, session.Box{Messages: d2, Want: s.want(2), Echo: &s.echo[1]})
 	if err != nil {
 		return nil, err
@@ -245,10 +244,10 @@ func (s *Session) deal() (map[mpc.ID][]byte, error) {
 
 // Finish takes the peers' D3. Whatever it returns, the session has ended.
 func (s *Session) Finish(d3 map[mpc.ID][]byte) (out *Output, err error) {
-	if err := s.begin(4); err != nil {
+	if err := s.order.Begin(4); err != nil {
 		return nil, err
 	}
-	defer func() { s.end(err); s.Destroy() }()
+	defer func() { s.order.End(err, s.Destroy); s.Destroy() }()
 	want := s.want(3)
 	want.To = s.cfg.Self
 	in, err := session.Open(stepFinish, s.peers, session.Box{Messages: d3, Want: want, Echo: &s.echo[2]})
@@ -331,14 +330,4 @@ func (s *Session) output(deals map[mpc.ID]*deal) (*Output, error) {
 		return nil, session.Unattributed(stepFinish, err)
 	}
 	return &Output{Share: k, Certificate: cert}, nil
-}
-
-// draw fills the slices in order. A source that fails is nobody's fault.
-func (s *Session) draw(step string, dst ...[]byte) error {
-	for _, b := range dst {
-		if _, err := io.ReadFull(s.rand, b); err != nil {
-			return session.Benign(step, fmt.Errorf("couldn't read randomness: %w", err))
-		}
-	}
-	return nil
 }

@@ -89,10 +89,10 @@ func NewBatch(cfg BatchConfig, rand io.Reader) (*Batch, error) {
 // Round3 takes the peers' R2 and returns the final share, of all items. It is as
 // Session.Round3.
 func (b *Batch) Round3(r2, private map[mpc.ID][]byte) (out *BatchShare, err error) {
-	if err := b.begin(3); err != nil {
+	if err := b.order.Begin(3); err != nil {
 		return nil, err
 	}
-	defer func() { b.end(err); b.Destroy() }()
+	defer func() { b.order.End(err, b.Destroy); b.Destroy() }()
 	if err := b.finish(r2, private); err != nil {
 		return nil, err
 	}
@@ -206,11 +206,8 @@ func releaseAll(parts [][]part, keys []*ecdsa.Key, items []Item) ([]*ecdsa.Signa
 	checks := make([]ecdsa.BatchItem, len(items))
 	var errs []error
 	for k := range items {
-		_, err := release(parts[k], func(sig *ecdsa.Signature) error {
-			out[k] = sig
-			return nil
-		})
-		if err != nil {
+		var err error
+		if out[k], err = sum(parts[k]); err != nil {
 			errs = append(errs, fmt.Errorf("item %d: %w", k, err))
 		}
 		checks[k] = ecdsa.BatchItem{Key: keys[k], Hash: items[k].MessageHash, Sig: out[k], Point: parts[k][0].point}

@@ -81,12 +81,7 @@ func belong(signers []mpc.ID, parts []part) error {
 // only when it verifies, by a verifier that is not ours: check is one of package
 // ecdsa.
 func release(parts []part, check func(*ecdsa.Signature) error) (*ecdsa.Signature, error) {
-	w, u := secp256k1.NewScalar(), secp256k1.NewScalar()
-	for i := range parts {
-		w.Add(w, parts[i].w)
-		u.Add(u, parts[i].u)
-	}
-	sig, err := assemble(&parts[0].point, w, u)
+	sig, err := sum(parts)
 	if err != nil {
 		return nil, err
 	}
@@ -94,6 +89,17 @@ func release(parts []part, check func(*ecdsa.Signature) error) (*ecdsa.Signature
 		return nil, err
 	}
 	return sig, nil
+}
+
+// sum makes the signature w/u, with w = Σwᵢ and u = Σuᵢ. Nobody has verified it
+// yet.
+func sum(parts []part) (*ecdsa.Signature, error) {
+	w, u := secp256k1.NewScalar(), secp256k1.NewScalar()
+	for i := range parts {
+		w.Add(w, parts[i].w)
+		u.Add(u, parts[i].u)
+	}
+	return assemble(&parts[0].point, w, u)
 }
 
 // assemble is s = w/u with r, s ≤ q/2 and the recovery id. That R is on the curve

@@ -38,7 +38,9 @@ func (r *run) CheatRound2(r1, private map[mpc.ID][]byte, change func(slot int, s
 		s.encoded = s.point.Bytes()
 	}
 	r.mine.encoded = r.mine.public.Bytes()
-	r.next = 3
+	for r.order.Next() < 3 {
+		r.order.End(nil, nil)
+	}
 	return r.multiply(messages, inputs, nil)
 }
 

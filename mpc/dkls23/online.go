@@ -46,7 +46,7 @@ type OnlineConfig struct {
 // opened after the request is fixed, with V2 δ is always applied. Not safe for
 // concurrent use.
 type Online struct {
-	order
+	order    session.Order
 	protocol session.Protocol
 	m        *material
 	peers    []mpc.ID
@@ -100,6 +100,7 @@ func Open(p *Presignature, cfg OnlineConfig, now time.Time, rand io.Reader) (*On
 		return nil, fmt.Errorf("dkls23: %w", err)
 	}
 	return &Online{
+		order:    session.NewOrder("dkls23"),
 		protocol: protocol,
 		m:        p.m.take(),
 		peers:    without(p.m.signers, p.m.self),
@@ -130,17 +131,8 @@ func (o *Online) R() [33]byte { return o.point }
 
 // Destroy ends the session and wipes its secrets. It may be called at any time.
 func (o *Online) Destroy() {
-	o.ended = true
+	o.order.Close()
 	o.m.destroy()
-}
-
-func (o *Online) end(err error) {
-	if err != nil {
-		o.abort = err
-		o.Destroy()
-		return
-	}
-	o.next++
 }
 
 func (o *Online) want(round uint8, to mpc.ID) session.Header {
@@ -160,13 +152,13 @@ func (o *Online) header(round uint8, to mpc.ID) *session.Header {
 // Round0 returns A. From here on the presignature is for this request only; the
 // caller that may have to send A again keeps these bytes.
 func (o *Online) Round0(attachment []byte) (broadcast []byte, private map[mpc.ID][]byte, err error) {
-	if err := o.begin(0); err != nil {
+	if err := o.order.Begin(0); err != nil {
 		return nil, nil, err
 	}
 	if err := checkAttachment(attachment); err != nil {
 		return nil, nil, err
 	}
-	defer func() { o.end(err) }()
+	defer func() { o.order.End(err, o.Destroy) }()
 	b := bodyA{job: o.item.job, attachment: attachment}
 	if d := o.m.delayed; d != nil {
 		b.r, b.salt = d.encoded, d.salt
@@ -176,7 +168,7 @@ func (o *Online) Round0(attachment []byte) (broadcast []byte, private map[mpc.ID
 			private[j] = o.header(0, j).Writer().Fixed(gamma[:]).Bytes()
 		}
 	} else {
-		if err := draw(o.rand, stepA, o.nonce[:]); err != nil {
+		if err := session.Draw(o.rand, stepA, o.nonce[:]); err != nil {
 			return nil, nil, err
 		}
 		b.nonce = o.nonce
@@ -191,10 +183,10 @@ func (o *Online) Round0(attachment []byte) (broadcast []byte, private map[mpc.ID
 // benign. It returns the echo, which says which A this signer saw, or nil when
 // there are two signers: then there is nobody who could have been shown another.
 func (o *Online) Round1(a, private map[mpc.ID][]byte) (echo []byte, err error) {
-	if err := o.begin(1); err != nil {
+	if err := o.order.Begin(1); err != nil {
 		return nil, err
 	}
-	defer func() { o.end(err) }()
+	defer func() { o.order.End(err, o.Destroy) }()
 	boxes := []session.Box{{Messages: a, Want: o.want(0, session.Broadcast)}}
 	if o.m.kind == Delayed {
 		boxes = append(boxes, session.Box{Messages: private, Want: o.want(0, o.m.self)})
@@ -221,7 +213,7 @@ func (o *Online) Round1(a, private map[mpc.ID][]byte) (echo []byte, err error) {
 	if err := session.Blame(stepA, o.peers, faults); err != nil {
 		return nil, err
 	}
-	items := append([][]byte{o.m.id[:]}, inOrder(o.m.signers, o.m.self, o.a, a)...)
+	items := append([][]byte{o.m.id[:]}, session.Broadcasts(o.m.signers, o.m.self, o.a, a)...)
 	o.id = transcript.Sum(transcript.TagOnline, items...)
 	if len(o.peers) == 1 {
 		return nil, nil
@@ -234,10 +226,10 @@ func (o *Online) Round1(a, private map[mpc.ID][]byte) (echo []byte, err error) {
 // it, and sends those very bytes if it must send it again. A quarantine abort is
 // as in Session.Round2. Whatever Round2 returns, the session has ended.
 func (o *Online) Round2(echoes map[mpc.ID][]byte) (out *OnlineShare, err error) {
-	if err := o.begin(2); err != nil {
+	if err := o.order.Begin(2); err != nil {
 		return nil, err
 	}
-	defer func() { o.end(err); o.Destroy() }()
+	defer func() { o.order.End(err, o.Destroy); o.Destroy() }()
 	if err := o.heard(echoes); err != nil {
 		return nil, err
 	}

@@ -107,10 +107,10 @@ func NewPresigning(cfg PresignConfig, rand io.Reader) (*Presigning, error) {
 // be made before a request is known has been made then; a quarantine abort is as
 // in Round2. Nothing is sent. Whatever Round3 returns, the session has ended.
 func (p *Presigning) Round3(r2, private map[mpc.ID][]byte) (out []*Presignature, err error) {
-	if err := p.begin(3); err != nil {
+	if err := p.order.Begin(3); err != nil {
 		return nil, err
 	}
-	defer func() { p.end(err); p.Destroy() }()
+	defer func() { p.order.End(err, p.Destroy); p.Destroy() }()
 	if err := p.finish(r2, private); err != nil {
 		return nil, err
 	}

@@ -3,7 +3,6 @@ package dkls23
 import (
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 
 	"github.com/cofferhq/coffer/mpc"
@@ -29,14 +28,14 @@ const (
 
 // Round0 returns R0. What is signed and by whom is fixed from here on.
 func (r *run) Round0(attachment []byte) (broadcast []byte, err error) {
-	if err := r.begin(0); err != nil {
+	if err := r.order.Begin(0); err != nil {
 		return nil, err
 	}
 	if err := checkAttachment(attachment); err != nil {
 		return nil, err
 	}
-	defer func() { r.end(err) }()
-	if err := r.draw(step0, r.nonce[:]); err != nil {
+	defer func() { r.order.End(err, r.Destroy) }()
+	if err := session.Draw(r.rand, step0, r.nonce[:]); err != nil {
 		return nil, err
 	}
 	b := body0{ctx: r.ctx, request: r.request, job: r.job, nonce: r.nonce, attachment: attachment}
@@ -52,13 +51,13 @@ func (r *run) Round0(attachment []byte) (broadcast []byte, err error) {
 // Round1 takes the peers' R0 and returns R1: the broadcast, and for each peer a
 // private message.
 func (r *run) Round1(r0 map[mpc.ID][]byte, attachment []byte) (broadcast []byte, private map[mpc.ID][]byte, err error) {
-	if err := r.begin(1); err != nil {
+	if err := r.order.Begin(1); err != nil {
 		return nil, nil, err
 	}
 	if err := checkAttachment(attachment); err != nil {
 		return nil, nil, err
 	}
-	defer func() { r.end(err) }()
+	defer func() { r.order.End(err, r.Destroy) }()
 	in, err := session.Open(step1, r.peers, session.Box{Messages: r0, Want: r.want(0, session.Broadcast)})
 	if err != nil {
 		return nil, nil, err
@@ -174,7 +173,7 @@ func (r *run) commit(attachment []byte) ([]byte, map[mpc.ID][]byte, error) {
 		if err := errors.Join(s.secret.r.SetRandom(r.rand), s.secret.phi.SetRandom(r.rand)); err != nil {
 			return nil, nil, session.Benign(step1, err)
 		}
-		if err := r.draw(step1, s.secret.salt[:]); err != nil {
+		if err := session.Draw(r.rand, step1, s.secret.salt[:]); err != nil {
 			return nil, nil, err
 		}
 		s.point = secp256k1.NewPoint().ScalarBaseMult(&s.secret.r)
@@ -210,13 +209,13 @@ func (r *run) commit(attachment []byte) ([]byte, map[mpc.ID][]byte, error) {
 // that its OT extension failed the check: nothing may be sent to anyone before
 // the quarantine is durable.
 func (r *run) Round2(r1, private map[mpc.ID][]byte, attachment []byte) (broadcast []byte, out map[mpc.ID][]byte, err error) {
-	if err := r.begin(2); err != nil {
+	if err := r.order.Begin(2); err != nil {
 		return nil, nil, err
 	}
 	if err := checkAttachment(attachment); err != nil {
 		return nil, nil, err
 	}
-	defer func() { r.end(err) }()
+	defer func() { r.order.End(err, r.Destroy) }()
 	messages, err := r.receive1(r1, private)
 	if err != nil {
 		return nil, nil, err
@@ -353,16 +352,6 @@ func (r *run) gammas(answers [][]byte, b *body2) [][][33]byte {
 func checkAttachment(b []byte) error {
 	if len(b) > MaxAttachment {
 		return fmt.Errorf("dkls23: attachment of %d bytes, at most %d", len(b), MaxAttachment)
-	}
-	return nil
-}
-
-func (r *run) draw(step string, dst []byte) error { return draw(r.rand, step, dst) }
-
-// draw fills dst. A source that fails is nobody's fault.
-func draw(rand io.Reader, step string, dst []byte) error {
-	if _, err := io.ReadFull(rand, dst); err != nil {
-		return session.Benign(step, fmt.Errorf("couldn't read randomness: %w", err))
 	}
 	return nil
 }

@@ -31,7 +31,7 @@ type run struct {
 	self  mpc.ID
 	peers []mpc.ID // signers without self
 	rand  io.Reader
-	order
+	order session.Order
 
 	ctx   [32]byte
 	sid   [32]byte
@@ -108,6 +108,7 @@ func newRun(f frame, rand io.Reader) (*run, error) {
 		return nil, errors.New("no source of randomness")
 	}
 	r := &run{
+		order:    session.NewOrder("dkls23"),
 		protocol: f.protocol,
 		layout:   layoutOf(f.protocol),
 		key:      f.key,
@@ -214,7 +215,7 @@ func (r *run) Echo(round int) [32]byte { return r.echo[round] }
 
 // Destroy ends the session and wipes its secrets. It may be called at any time.
 func (r *run) Destroy() {
-	r.ended = true
+	r.order.Close()
 	*r.mine = multiplicand{}
 	for _, s := range r.slots {
 		*s.secret = secrets{}
@@ -223,36 +224,6 @@ func (r *run) Destroy() {
 		l.destroy()
 	}
 	clear(r.links)
-}
-
-// order is where a session stands.
-type order struct {
-	next  uint8 // the round to be called
-	abort error // set once; then every call returns it
-	ended bool
-}
-
-// begin guards the order of the rounds.
-func (o *order) begin(round uint8) error {
-	switch {
-	case o.abort != nil:
-		return o.abort
-	case o.ended:
-		return errors.New("dkls23: the session has ended")
-	case o.next != round:
-		return fmt.Errorf("dkls23: round %d called, the next is %d", round, o.next)
-	}
-	return nil
-}
-
-// end records the outcome of a round.
-func (r *run) end(err error) {
-	if err != nil {
-		r.abort = err
-		r.Destroy()
-		return
-	}
-	r.next++
 }
 
 // want is the header of a message of another signer; to is 0 for a broadcast.
@@ -273,19 +244,7 @@ func (r *run) header(round uint8, to mpc.ID) *session.Header {
 
 // hear computes h_k when all broadcasts of round k are there.
 func (r *run) hear(round uint8, messages map[mpc.ID][]byte) {
-	r.echo[round] = session.Echo(r.sid, round, inOrder(r.signers, r.self, r.sent[round], messages))
-}
-
-// inOrder lists the broadcasts of all signers, one's own included.
-func inOrder(signers []mpc.ID, self mpc.ID, own []byte, messages map[mpc.ID][]byte) [][]byte {
-	all := make([][]byte, len(signers))
-	for i, id := range signers {
-		all[i] = messages[id]
-		if id == self {
-			all[i] = own
-		}
-	}
-	return all
+	r.echo[round] = session.EchoOf(r.sid, round, r.signers, r.self, r.sent[round], messages)
 }
 
 // dsid names the VOLE in which bob sends the extension's message to alice.

@@ -120,10 +120,10 @@ func New(cfg Config, rand io.Reader) (*Session, error) {
 // "final share authorised" durable before it sends it. A quarantine abort is as
 // in Round2. Whatever Round3 returns, the session has ended.
 func (s *Session) Round3(r2, private map[mpc.ID][]byte) (out *FinalShare, err error) {
-	if err := s.begin(3); err != nil {
+	if err := s.order.Begin(3); err != nil {
 		return nil, err
 	}
-	defer func() { s.end(err); s.Destroy() }()
+	defer func() { s.order.End(err, s.Destroy); s.Destroy() }()
 	if err := s.finish(r2, private); err != nil {
 		return nil, err
 	}

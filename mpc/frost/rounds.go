@@ -21,13 +21,13 @@ const (
 // Round0 returns R0, with this signer's nonce commitments. What is signed and by
 // whom is fixed from here on.
 func (s *Session) Round0(attachment []byte) (broadcast []byte, err error) {
-	if err := s.begin(0); err != nil {
+	if err := s.order.Begin(0); err != nil {
 		return nil, err
 	}
 	if err := checkAttachment(attachment); err != nil {
 		return nil, err
 	}
-	defer func() { s.end(err) }()
+	defer func() { s.order.End(err, s.Destroy) }()
 	if err := s.draw(); err != nil {
 		return nil, err
 	}
@@ -72,17 +72,17 @@ func (s *Session) draw() error {
 // round's, which carries the attachment only. It is called as often as the
 // terms say, between Round0 and Share.
 func (s *Session) Exchange(before map[mpc.ID][]byte, attachment []byte) (broadcast []byte, err error) {
-	round := max(s.next, 1)
+	round := max(s.order.Next(), 1)
 	if int(round) > s.terms.Exchanges {
 		return nil, fmt.Errorf("frost: the session has %d exchanges", s.terms.Exchanges)
 	}
-	if err := s.begin(round); err != nil {
+	if err := s.order.Begin(round); err != nil {
 		return nil, err
 	}
 	if err := checkAttachment(attachment); err != nil {
 		return nil, err
 	}
-	defer func() { s.end(err) }()
+	defer func() { s.order.End(err, s.Destroy) }()
 	if err := s.take(before); err != nil {
 		return nil, err
 	}
@@ -93,7 +93,7 @@ func (s *Session) Exchange(before map[mpc.ID][]byte, attachment []byte) (broadca
 // take works on the peers' broadcasts of the round before the one that is
 // called.
 func (s *Session) take(before map[mpc.ID][]byte) error {
-	round := s.next - 1
+	round := s.order.Next() - 1
 	if round == 0 {
 		if err := s.commitments(before); err != nil {
 			return err
@@ -161,10 +161,10 @@ func (v *view) readList(step string, ids []mpc.ID, in session.Readers, points ma
 // shares. The nonces are consumed before the shares exist: whatever happens
 // then, they answer no second time.
 func (s *Session) Share(before map[mpc.ID][]byte) (share []byte, err error) {
-	if err := s.begin(s.last()); err != nil {
+	if err := s.order.Begin(s.last()); err != nil {
 		return nil, err
 	}
-	defer func() { s.end(err) }()
+	defer func() { s.order.End(err, s.Destroy) }()
 	if err := s.take(before); err != nil {
 		return nil, err
 	}
@@ -202,10 +202,10 @@ func (s *Session) Share(before map[mpc.ID][]byte) (share []byte, err error) {
 // share is wrong is blamed. A signer that saw other broadcasts than this one is
 // blamed for nothing: the abort is benign.
 func (s *Session) Combine(shares map[mpc.ID][]byte) (signatures [][]byte, err error) {
-	if err := s.begin(s.last() + 1); err != nil {
+	if err := s.order.Begin(s.last() + 1); err != nil {
 		return nil, err
 	}
-	defer func() { s.end(err) }()
+	defer func() { s.order.End(err, s.Destroy) }()
 	in, err := session.Open(stepCombine, s.peers, session.Box{Messages: shares, Want: s.want(s.last()), Echo: &s.echo})
 	if err != nil {
 		return nil, err

@@ -192,9 +192,7 @@ type Session struct {
 	self  mpc.ID
 	peers []mpc.ID // S without self
 	rand  io.Reader
-	next  uint8 // the round to be called
-	abort error // set once; then every call returns it
-	ended bool
+	order session.Order
 
 	nonces *[]*Nonce // one a job; behind a pointer: see Format
 	own    []byte    // own D ‖ E of all jobs, as published
@@ -252,7 +250,7 @@ func newSession(cfg Config, rand io.Reader) (*Session, error) {
 		return nil, err
 	}
 	nonces := slices.Clone(cfg.Nonces)
-	s := &Session{view: v, key: k, self: k.ID, rand: rand, nonces: &nonces}
+	s := &Session{view: v, order: session.NewOrder("frost"), key: k, self: k.ID, rand: rand, nonces: &nonces}
 	for _, id := range v.terms.Signers {
 		if id != s.self {
 			s.peers = append(s.peers, id)
@@ -290,34 +288,11 @@ func (s *Session) SID() [32]byte { return s.sid }
 
 // Destroy ends the session and wipes its nonces. It may be called at any time.
 func (s *Session) Destroy() {
-	s.ended = true
+	s.order.Close()
 	for _, n := range *s.nonces {
 		n.Destroy()
 	}
 	*s.nonces = nil
-}
-
-// begin guards the order of the rounds.
-func (s *Session) begin(round uint8) error {
-	switch {
-	case s.abort != nil:
-		return s.abort
-	case s.ended:
-		return errors.New("frost: the session has ended")
-	case s.next != round:
-		return fmt.Errorf("frost: round %d called, the next is %d", round, s.next)
-	}
-	return nil
-}
-
-// end records the outcome of a round.
-func (s *Session) end(err error) {
-	if err != nil {
-		s.abort = err
-		s.Destroy()
-		return
-	}
-	s.next++
 }
 
 // header is of a broadcast of this signer.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/cofferhq/coffer/internal/wire"
 	"github.com/cofferhq/coffer/mpc"
+	"github.com/cofferhq/coffer/mpc/internal/session"
 	"github.com/cofferhq/coffer/mpc/sharing"
 	"github.com/cofferhq/coffer/mpc/transcript"
 )
@@ -73,10 +74,10 @@ func (p *Plan) ID() [32]byte { return transcript.Sum(transcript.TagHandoverPlan,
 // Encode is the canonical encoding.
 func (p *Plan) Encode() []byte {
 	w := wire.NewWriter(planVersion).Fixed(p.Key[:]).Uint64(p.From).Fixed(p.Previous[:])
-	writeIDs(w, p.Old)
+	session.WriteIDs(w, p.Old)
 	w.Uint16(uint16(p.OldThreshold))
-	writeIDs(w, p.Dealers)
-	writeIDs(w, p.New)
+	session.WriteIDs(w, p.Dealers)
+	session.WriteIDs(w, p.New)
 	return w.Uint16(uint16(p.NewThreshold)).Fixed(p.Order[:]).Fixed(p.Attempt[:]).Bytes()
 }
 
@@ -87,9 +88,9 @@ func DecodePlan(b []byte) (*Plan, error) {
 	r.Into("key", p.Key[:])
 	p.From = r.Uint64("epoch")
 	r.Into("previous certificate", p.Previous[:])
-	p.Old, p.OldThreshold = readIDs(r, "old parties"), int(r.Uint16("old threshold"))
-	p.Dealers = readIDs(r, "dealers")
-	p.New, p.NewThreshold = readIDs(r, "new parties"), int(r.Uint16("new threshold"))
+	p.Old, p.OldThreshold = session.ReadIDs(r, "old parties"), int(r.Uint16("old threshold"))
+	p.Dealers = session.ReadIDs(r, "dealers")
+	p.New, p.NewThreshold = session.ReadIDs(r, "new parties"), int(r.Uint16("new threshold"))
 	r.Into("order", p.Order[:])
 	r.Into("attempt", p.Attempt[:])
 	err := r.Done()
@@ -100,19 +101,4 @@ func DecodePlan(b []byte) (*Plan, error) {
 		return nil, fmt.Errorf("couldn't decode handover plan: %w", err)
 	}
 	return p, nil
-}
-
-func writeIDs(w *wire.Writer, ids []mpc.ID) {
-	w.Count(len(ids))
-	for _, id := range ids {
-		w.Uint16(uint16(id))
-	}
-}
-
-func readIDs(r *wire.Reader, field string) []mpc.ID {
-	ids := make([]mpc.ID, r.Count(field, mpc.MaxParties, 2))
-	for i := range ids {
-		ids[i] = mpc.ID(r.Uint16(field))
-	}
-	return ids
 }

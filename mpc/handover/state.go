@@ -6,6 +6,7 @@ import (
 
 	"github.com/cofferhq/coffer/internal/wire"
 	"github.com/cofferhq/coffer/mpc"
+	"github.com/cofferhq/coffer/mpc/internal/session"
 )
 
 const stateVersion = 1
@@ -18,7 +19,7 @@ func (m *Machine) Encode() []byte {
 	w := wire.NewWriter(stateVersion).Uint16(uint16(m.self)).Fixed(m.key[:]).Bool(m.epoch != nil)
 	if e := m.epoch; e != nil {
 		w.Uint64(e.Number).Fixed(e.Certificate[:])
-		writeIDs(w, e.Parties)
+		session.WriteIDs(w, e.Parties)
 		w.Uint16(uint16(e.Threshold))
 	}
 	w.Count(len(m.shares))
@@ -48,7 +49,7 @@ func Load(b []byte, v Verifier) (*Machine, error) {
 	if r.Bool("epoch known") {
 		e := &Epoch{Number: r.Uint64("epoch")}
 		r.Into("certificate", e.Certificate[:])
-		e.Parties, e.Threshold = readIDs(r, "parties"), int(r.Uint16("threshold"))
+		e.Parties, e.Threshold = session.ReadIDs(r, "parties"), int(r.Uint16("threshold"))
 		m.epoch = e
 	}
 	for range r.Count("shares", maxPlans+2, 8) {

@@ -9,6 +9,7 @@ import (
 	"github.com/cofferhq/coffer/mpc"
 	"github.com/cofferhq/coffer/mpc/dkg"
 	"github.com/cofferhq/coffer/mpc/group"
+	"github.com/cofferhq/coffer/mpc/internal/session"
 	"github.com/cofferhq/coffer/mpc/sharing"
 	"github.com/cofferhq/coffer/mpc/transcript"
 )
@@ -87,9 +88,9 @@ func (j *job) check() error {
 // write is the part of the job that its certificate does not say.
 func (j *job) write(w *wire.Writer) *wire.Writer {
 	w.Uint8(uint8(j.kind))
-	writeIDs(w, j.dealers)
+	session.WriteIDs(w, j.dealers)
 	w.Uint16(uint16(j.threshold))
-	writeIDs(w, j.parties)
+	session.WriteIDs(w, j.parties)
 	return w
 }
 
@@ -97,9 +98,9 @@ func (j *job) write(w *wire.Writer) *wire.Writer {
 func readJob(r *wire.Reader, old *dkg.Certificate) *job {
 	j := &job{old: old}
 	j.kind = Kind(r.Uint8("kind"))
-	j.dealers = readIDs(r, "dealers")
+	j.dealers = session.ReadIDs(r, "dealers")
 	j.threshold = int(r.Uint16("threshold"))
-	j.parties = readIDs(r, "parties")
+	j.parties = session.ReadIDs(r, "parties")
 	if r.Err() == nil {
 		if err := j.check(); err != nil {
 			r.Fail(err)
@@ -173,21 +174,6 @@ func (j *job) sum(vectors []sharing.Commitment) (sharing.Commitment, error) {
 		}
 	}
 	return sum, nil
-}
-
-func writeIDs(w *wire.Writer, ids []mpc.ID) {
-	w.Count(len(ids))
-	for _, id := range ids {
-		w.Uint16(uint16(id))
-	}
-}
-
-func readIDs(r *wire.Reader, field string) []mpc.ID {
-	ids := make([]mpc.ID, r.Count(field, mpc.MaxParties, 2))
-	for i := range ids {
-		ids[i] = mpc.ID(r.Uint16(field))
-	}
-	return ids
 }
 
 // union is the ascending union of two ascending lists.

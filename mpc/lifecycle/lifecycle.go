@@ -66,9 +66,7 @@ type Session struct {
 	rand         io.Reader
 	roster       [32]byte // of the new parties
 	ctx          [32]byte
-	next         uint8 // the round to be called
-	abort        error // set once; then every call returns it
-	ended        bool
+	order        session.Order
 
 	nonce [32]byte
 	sid   [32]byte
@@ -94,7 +92,7 @@ func New(cfg Config, rand io.Reader) (*Session, error) {
 		cfg.Dealers, cfg.Parties, cfg.Threshold = cfg.Certificate.Parties, cfg.Certificate.Parties, cfg.Certificate.Threshold
 	}
 	cfg.Dealers, cfg.Parties = slices.Clone(cfg.Dealers), slices.Clone(cfg.Parties)
-	s := &Session{cfg: cfg, rand: rand, chainCode: new([32]byte)}
+	s := &Session{cfg: cfg, order: session.NewOrder("lifecycle"), rand: rand, chainCode: new([32]byte)}
 	s.job = &job{kind: cfg.Kind, old: cfg.Certificate, dealers: cfg.Dealers, threshold: cfg.Threshold, parties: cfg.Parties}
 	if err := s.job.check(); err != nil {
 		return nil, fmt.Errorf("lifecycle: %w", err)
@@ -194,7 +192,7 @@ func (s *Session) SID() [32]byte { return s.sid }
 // Destroy ends the session and wipes its secrets; the old share stays as it is.
 // It may be called at any time.
 func (s *Session) Destroy() {
-	s.ended = true
+	s.order.Close()
 	if s.polynomial != nil {
 		s.polynomial.Destroy()
 	}
@@ -207,29 +205,6 @@ func (s *Session) Destroy() {
 // Format writes the participant only, whatever the verb.
 func (s Session) Format(f fmt.State, _ rune) {
 	_, _ = fmt.Fprintf(f, "lifecycle.Session(%d of %v)", s.cfg.Self, s.participants)
-}
-
-// begin guards the order of the rounds.
-func (s *Session) begin(round uint8) error {
-	switch {
-	case s.abort != nil:
-		return s.abort
-	case s.ended:
-		return errors.New("lifecycle: the session has ended")
-	case s.next != round:
-		return fmt.Errorf("lifecycle: round %d called, the next is %d", round, s.next)
-	}
-	return nil
-}
-
-// end records the outcome of a round.
-func (s *Session) end(err error) {
-	if err != nil {
-		s.abort = err
-		s.Destroy()
-		return
-	}
-	s.next++
 }
 
 // header is of a message of this participant.
@@ -250,28 +225,7 @@ func (s *Session) want(round uint8) session.Header {
 
 // hear computes h_r when all broadcasts of round r are there.
 func (s *Session) hear(round uint8, messages map[mpc.ID][]byte) {
-	s.echo[round] = echo(s.sid, round, s.participants, s.cfg.Self, s.sent[round], messages)
-}
-
-func echo(sid [32]byte, round uint8, all []mpc.ID, self mpc.ID, own []byte, messages map[mpc.ID][]byte) [32]byte {
-	broadcasts := make([][]byte, len(all))
-	for i, id := range all {
-		broadcasts[i] = messages[id]
-		if id == self {
-			broadcasts[i] = own
-		}
-	}
-	return session.Echo(sid, round, broadcasts)
-}
-
-// draw fills the slices in order. A source that fails is nobody's fault.
-func draw(rand io.Reader, step string, dst ...[]byte) error {
-	for _, b := range dst {
-		if _, err := io.ReadFull(rand, b); err != nil {
-			return session.Benign(step, fmt.Errorf("couldn't read randomness: %w", err))
-		}
-	}
-	return nil
+	s.echo[round] = session.EchoOf(s.sid, round, s.participants, s.cfg.Self, s.sent[round], messages)
 }
 
 func without(ids []mpc.ID, id mpc.ID) []mpc.ID {

@@ -65,7 +65,7 @@ func (j *repairJob) check() error {
 
 func (j *repairJob) write(w *wire.Writer) *wire.Writer {
 	w.Uint16(uint16(j.lost))
-	writeIDs(w, j.helpers)
+	session.WriteIDs(w, j.helpers)
 	return w
 }
 
@@ -110,9 +110,7 @@ type Repair struct {
 	helps   bool
 	rand    io.Reader
 	ctx     [32]byte
-	next    uint8
-	abort   error
-	ended   bool
+	order   session.Order
 
 	nonce [32]byte
 	sid   [32]byte
@@ -149,7 +147,7 @@ func NewRepair(cfg RepairConfig, rand io.Reader) (*Repair, error) {
 		return nil, errors.New("repair: no certificate")
 	}
 	cfg.Helpers = slices.Clone(cfg.Helpers)
-	s := &Repair{cfg: cfg, rand: rand}
+	s := &Repair{cfg: cfg, order: session.NewOrder("repair"), rand: rand}
 	s.job = &repairJob{cert: cfg.Certificate, lost: cfg.Lost, helpers: cfg.Helpers}
 	if err := s.job.check(); err != nil {
 		return nil, fmt.Errorf("repair: %w", err)
@@ -214,7 +212,7 @@ func (s *Repair) Participants() []mpc.ID { return slices.Clone(s.all) }
 
 // Destroy ends the session and wipes its secrets. It may be called at any time.
 func (s *Repair) Destroy() {
-	s.ended = true
+	s.order.Close()
 	for _, d := range s.split {
 		d.Destroy()
 	}
@@ -223,27 +221,6 @@ func (s *Repair) Destroy() {
 // Format writes the participant only, whatever the verb.
 func (s Repair) Format(f fmt.State, _ rune) {
 	_, _ = fmt.Fprintf(f, "lifecycle.Repair(%d of %v)", s.cfg.Self, s.all)
-}
-
-func (s *Repair) begin(round uint8) error {
-	switch {
-	case s.abort != nil:
-		return s.abort
-	case s.ended:
-		return errors.New("repair: the session has ended")
-	case s.next != round:
-		return fmt.Errorf("repair: round %d called, the next is %d", round, s.next)
-	}
-	return nil
-}
-
-func (s *Repair) end(err error) {
-	if err != nil {
-		s.abort = err
-		s.Destroy()
-		return
-	}
-	s.next++
 }
 
 // want is the header that a message of this round must have.

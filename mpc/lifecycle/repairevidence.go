@@ -74,7 +74,7 @@ func VerifyRepairEvidence(evidence []byte, cert *dkg.Certificate, verify func(id
 	a := &repairAccusation{job: &repairJob{cert: cert}}
 	r.Into("sid", a.sid[:])
 	a.job.lost = mpc.ID(r.Uint16("lost"))
-	a.job.helpers = readIDs(r, "helpers")
+	a.job.helpers = session.ReadIDs(r, "helpers")
 	a.from = mpc.ID(r.Uint16("from"))
 	if r.Err() == nil {
 		if err := a.job.check(); err != nil {

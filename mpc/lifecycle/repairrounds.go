@@ -24,11 +24,11 @@ const (
 
 // Round0 returns P0.
 func (s *Repair) Round0() (broadcast []byte, err error) {
-	if err := s.begin(0); err != nil {
+	if err := s.order.Begin(0); err != nil {
 		return nil, err
 	}
-	defer func() { s.end(err) }()
-	if err := draw(s.rand, repair0, s.nonce[:]); err != nil {
+	defer func() { s.order.End(err, s.Destroy) }()
+	if err := session.Draw(s.rand, repair0, s.nonce[:]); err != nil {
 		return nil, err
 	}
 	s.sent[0] = s.header(0, session.Broadcast).Writer().Fixed(s.ctx[:]).Fixed(s.jobHash[:]).Fixed(s.nonce[:]).Bytes()
@@ -37,10 +37,10 @@ func (s *Repair) Round0() (broadcast []byte, err error) {
 
 // Round1 takes the peers' P0 and returns P1.
 func (s *Repair) Round1(p0 map[mpc.ID][]byte) (broadcast []byte, err error) {
-	if err := s.begin(1); err != nil {
+	if err := s.order.Begin(1); err != nil {
 		return nil, err
 	}
-	defer func() { s.end(err) }()
+	defer func() { s.order.End(err, s.Destroy) }()
 	in, err := session.Open(repair1, s.peers, session.Box{Messages: p0, Want: s.want(0, session.Broadcast)})
 	if err != nil {
 		return nil, err
@@ -50,7 +50,7 @@ func (s *Repair) Round1(p0 map[mpc.ID][]byte) (broadcast []byte, err error) {
 		return nil, err
 	}
 	s.sid = session.SID(s.ctx, s.cfg.AttemptID, s.jobHash[:], nonces)
-	s.echo[0] = echo(s.sid, 0, s.all, s.cfg.Self, s.sent[0], p0)
+	s.echo[0] = session.EchoOf(s.sid, 0, s.all, s.cfg.Self, s.sent[0], p0)
 	w := s.header(1, session.Broadcast).Writer().Fixed(s.echo[0][:])
 	if s.helps {
 		if err := s.divide(); err != nil {
@@ -101,10 +101,10 @@ func partsDigest(sid, job [32]byte, id mpc.ID, parts []group.Point) [32]byte {
 // Round2 takes the peers' P1 and returns P2, for each peer its own. The caller
 // encrypts each to its recipient.
 func (s *Repair) Round2(p1 map[mpc.ID][]byte) (private map[mpc.ID][]byte, err error) {
-	if err := s.begin(2); err != nil {
+	if err := s.order.Begin(2); err != nil {
 		return nil, err
 	}
-	defer func() { s.end(err) }()
+	defer func() { s.order.End(err, s.Destroy) }()
 	in, err := session.Open(repair2, s.peers, session.Box{Messages: p1, Want: s.want(1, session.Broadcast), Echo: &s.echo[0]})
 	if err != nil {
 		return nil, err
@@ -135,7 +135,7 @@ func (s *Repair) Round2(p1 map[mpc.ID][]byte) (private map[mpc.ID][]byte, err er
 		s.first[id] = slices.Clone(p1[id])
 	}
 	s.first[s.cfg.Self] = s.sent[1]
-	s.echo[1] = echo(s.sid, 1, s.all, s.cfg.Self, s.sent[1], p1)
+	s.echo[1] = session.EchoOf(s.sid, 1, s.all, s.cfg.Self, s.sent[1], p1)
 	return s.deal()
 }
 
@@ -181,11 +181,11 @@ func partDigest(sid, job [32]byte, from, to mpc.ID, part group.Scalar, committed
 // Round3 takes the peers' P2. A helper returns P3, which it encrypts to the party
 // that lost its share, and has done its part; that party returns nothing.
 func (s *Repair) Round3(p2 map[mpc.ID][]byte) (private map[mpc.ID][]byte, err error) {
-	if err := s.begin(3); err != nil {
+	if err := s.order.Begin(3); err != nil {
 		return nil, err
 	}
 	defer func() {
-		s.end(err)
+		s.order.End(err, s.Destroy)
 		if s.helps {
 			s.Destroy()
 		}
@@ -300,10 +300,10 @@ func (s *Repair) sumStatement(from mpc.ID, a *answer) *sumStatement {
 // it returns is the one that was lost, and does not sign before the next refresh:
 // dkg.KeyShare.Dormant. Whatever it returns, the session has ended.
 func (s *Repair) Finish(p3 map[mpc.ID][]byte) (share *dkg.KeyShare, err error) {
-	if err := s.begin(4); err != nil {
+	if err := s.order.Begin(4); err != nil {
 		return nil, err
 	}
-	defer func() { s.end(err); s.Destroy() }()
+	defer func() { s.order.End(err, s.Destroy); s.Destroy() }()
 	in, err := session.Open(repairFinish, s.peers, session.Box{Messages: p3, Want: s.want(3, s.cfg.Self)})
 	if err != nil {
 		return nil, err

@@ -23,11 +23,11 @@ const (
 
 // Round0 returns R0.
 func (s *Session) Round0() (broadcast []byte, err error) {
-	if err := s.begin(0); err != nil {
+	if err := s.order.Begin(0); err != nil {
 		return nil, err
 	}
-	defer func() { s.end(err) }()
-	if err := draw(s.rand, step0, s.nonce[:]); err != nil {
+	defer func() { s.order.End(err, s.Destroy) }()
+	if err := session.Draw(s.rand, step0, s.nonce[:]); err != nil {
 		return nil, err
 	}
 	s.sent[0] = s.header(0, session.Broadcast).Writer().Fixed(s.ctx[:]).Fixed(s.jobHash[:]).Fixed(s.nonce[:]).Bytes()
@@ -36,10 +36,10 @@ func (s *Session) Round0() (broadcast []byte, err error) {
 
 // Round1 takes the peers' R0 and returns R1.
 func (s *Session) Round1(r0 map[mpc.ID][]byte) (broadcast []byte, err error) {
-	if err := s.begin(1); err != nil {
+	if err := s.order.Begin(1); err != nil {
 		return nil, err
 	}
-	defer func() { s.end(err) }()
+	defer func() { s.order.End(err, s.Destroy) }()
 	in, err := session.Open(step1, s.peers, session.Box{Messages: r0, Want: s.want(0)})
 	if err != nil {
 		return nil, err
@@ -101,7 +101,7 @@ func (s *Session) choose() error {
 		if err := s.choosePolynomial(); err != nil {
 			return err
 		}
-		if err := draw(s.rand, step1, s.own.salt[:]); err != nil {
+		if err := session.Draw(s.rand, step1, s.own.salt[:]); err != nil {
 			return err
 		}
 		sig, err := sign(step1, s.cfg.Sign, vectorDigest(s.sid, s.jobHash, s.cfg.Self, s.own.vector))
@@ -118,7 +118,7 @@ func (s *Session) choose() error {
 	for _, j := range without(s.cfg.Parties, s.cfg.Self) {
 		h := new(seedHalf)
 		s.halves[j] = h
-		if err := draw(s.rand, step1, h.seed[:], h.salt[:]); err != nil {
+		if err := session.Draw(s.rand, step1, h.seed[:], h.salt[:]); err != nil {
 			return err
 		}
 		s.own.seeds = append(s.own.seeds, h.commitment(s.sid, s.cfg.Self, j))
@@ -151,10 +151,10 @@ func (s *Session) choosePolynomial() (err error) {
 
 // Round2 takes the peers' R1 and returns R2.
 func (s *Session) Round2(r1 map[mpc.ID][]byte) (broadcast []byte, err error) {
-	if err := s.begin(2); err != nil {
+	if err := s.order.Begin(2); err != nil {
 		return nil, err
 	}
-	defer func() { s.end(err) }()
+	defer func() { s.order.End(err, s.Destroy) }()
 	in, err := session.Open(step2, s.peers, session.Box{Messages: r1, Want: s.want(1), Echo: &s.echo[0]})
 	if err != nil {
 		return nil, err
@@ -195,10 +195,10 @@ func (s *Session) sends(from, to mpc.ID) parts {
 // Round3 takes the peers' R2 and returns R3, for each peer its own. The caller
 // encrypts each to its recipient.
 func (s *Session) Round3(r2 map[mpc.ID][]byte) (private map[mpc.ID][]byte, err error) {
-	if err := s.begin(3); err != nil {
+	if err := s.order.Begin(3); err != nil {
 		return nil, err
 	}
-	defer func() { s.end(err) }()
+	defer func() { s.order.End(err, s.Destroy) }()
 	in, err := session.Open(step3, s.peers, session.Box{Messages: r2, Want: s.want(2), Echo: &s.echo[1]})
 	if err != nil {
 		return nil, err
@@ -284,10 +284,10 @@ func (s *Session) statement(from, to mpc.ID, d *deal, o *opening) *statement {
 
 // Finish takes the peers' R3. Whatever it returns, the session has ended.
 func (s *Session) Finish(r3 map[mpc.ID][]byte) (out *Output, err error) {
-	if err := s.begin(4); err != nil {
+	if err := s.order.Begin(4); err != nil {
 		return nil, err
 	}
-	defer func() { s.end(err); s.Destroy() }()
+	defer func() { s.order.End(err, s.Destroy); s.Destroy() }()
 	want := s.want(3)
 	want.To = s.cfg.Self
 	in, err := session.Open(stepFinish, s.peers, session.Box{Messages: r3, Want: want, Echo: &s.echo[2]})
