@@ -130,7 +130,7 @@ func codecs(t testing.TB) []codec {
 		{"checkpoint", c.Checkpoint.Checkpoint.Encode(), recode(DecodeCheckpoint)},
 		{"signed checkpoint", c.Checkpoint.Encode(), recode(DecodeSignedCheckpoint)},
 		{"certificate", c.Encode(), recode(DecodeCertificate)},
-		{"boot", (&Boot{1, 2, "coffer 1", "SoftHSM"}).Encode(), recode(DecodeBoot)},
+		{"boot", (&Boot{Vault: 1, Counter: 2, Software: "coffer 1", Device: "SoftHSM", Hash: [32]byte{9}, Isolation: "seccomp: on"}).Encode(), recode(DecodeBoot)},
 		{"key", (&KeyEntry{fill(1), "main", []byte("cert"), []byte("order")}).Encode(), recode(DecodeKeyEntry)},
 		{"receipt", (&Receipt{[16]byte{1}, fill(1), fill(2), []byte("tx"), []chain.Signature{{R: fill(3), S: fill(4), RecoveryID: 1}}, append([]byte{2}, make([]byte, 32)...), "0xab"}).Encode(), recode(DecodeReceipt)},
 		{"receipt of Ed25519", (&Receipt{[16]byte{1}, fill(1), fill(2), []byte("tx"), []chain.Signature{{R: fill(3), S: fill(4)}}, make([]byte, 32), "5K"}).Encode(), recode(DecodeReceipt)},

@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	bootVersion     = 1
+	bootVersion     = 2
 	keyVersion      = 1
 	receiptECDSA    = 1
 	receiptEd25519  = 2
@@ -33,18 +33,25 @@ type Boot struct {
 	Counter  uint64 // as in Checkpoint.Boot; grows by every start
 	Software string // version of the vault's program
 	Device   string // vendor and model of the HSM, as it named itself
+	// Hash is the SHA-256 of that program, zeros when it wasn't known.
+	Hash [32]byte
+	// Isolation says what held the vault's process: "name: state; name: state".
+	Isolation string
 }
 
 // Encode is the canonical encoding (docs/spec/log.md).
 func (b *Boot) Encode() []byte {
 	return wire.NewWriter(bootVersion).Uint16(b.Vault).Uint64(b.Counter).
-		String(wire.CleanText(b.Software, maxName)).String(wire.CleanText(b.Device, maxName)).Bytes()
+		String(wire.CleanText(b.Software, maxName)).String(wire.CleanText(b.Device, maxName)).
+		Fixed(b.Hash[:]).String(Clip(b.Isolation)).Bytes()
 }
 
 // DecodeBoot is the inverse of Encode.
 func DecodeBoot(b []byte) (*Boot, error) {
 	r := wire.NewReader(b, bootVersion)
-	x := &Boot{r.Uint16("vault"), r.Uint64("counter"), r.Text("software", maxName), r.Text("device", maxName)}
+	x := &Boot{Vault: r.Uint16("vault"), Counter: r.Uint64("counter"), Software: r.Text("software", maxName), Device: r.Text("device", maxName)}
+	r.Into("software hash", x.Hash[:])
+	x.Isolation = r.Text("isolation", maxText)
 	if err := r.Done(); err != nil {
 		return nil, fmt.Errorf("couldn't decode boot: %w", err)
 	}

@@ -318,7 +318,8 @@ func (v *Vault) run(m *manifest) error {
 		}
 		v.appendLog(audit.KindGenesis, v.cfg.Genesis.Encode())
 	}
-	b := audit.Boot{Vault: uint16(v.cfg.ID), Counter: v.boot, Software: Version, Device: v.cfg.Info.Vendor + " " + v.cfg.Info.Model}
+	b := audit.Boot{Vault: uint16(v.cfg.ID), Counter: v.boot, Software: Version, Device: v.cfg.Info.Vendor + " " + v.cfg.Info.Model,
+		Hash: v.cfg.Software, Isolation: strings.Join(v.cfg.Isolation, "; ")}
 	v.appendLog(audit.KindBoot, b.Encode())
 	v.releaseAbandoned()
 	v.resumeHandovers()

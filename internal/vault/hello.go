@@ -20,19 +20,22 @@ type hello struct {
 	Session signature.PublicKey
 	Channel [32]byte // X25519
 	Time    uint64
+	// Software is the SHA-256 of the program that the sender says it runs; zeros:
+	// it doesn't know. It is the sender's own word: shown, not relied upon.
+	Software [32]byte
 
 	Signature signature.Signature // by the HSM identity, over all of the above
 }
 
-const helloVersion = 1
+const helloVersion = 2
 
 func (h *hello) body() []byte {
 	return wire.NewWriter(helloVersion).Fixed(h.Cluster[:]).Uint16(uint16(h.Vault)).Uint64(h.Boot).Fixed(h.Nonce[:]).
-		Var(h.Session.Bytes()).Fixed(h.Channel[:]).Uint64(h.Time).Bytes()
+		Var(h.Session.Bytes()).Fixed(h.Channel[:]).Uint64(h.Time).Fixed(h.Software[:]).Bytes()
 }
 
 func (h *hello) statement() signature.Statement {
-	return signature.Statement{Domain: "coffer/hello/v1", Body: h.body()}
+	return signature.Statement{Domain: "coffer/hello/v2", Body: h.body()}
 }
 
 func (h *hello) encode() []byte {
@@ -53,6 +56,7 @@ func decodeHello(b []byte) (*hello, error) {
 	session := r.Var("session key", 128)
 	r.Into("channel key", h.Channel[:])
 	h.Time = r.Uint64("time")
+	r.Into("software", h.Software[:])
 	if err := r.Done(); err != nil {
 		return nil, fmt.Errorf("couldn't decode hello: %w", err)
 	}
@@ -83,7 +87,7 @@ func (v *Vault) makeHello() error {
 	}
 	v.channelKey = newSecret(seed[64:])
 	clear(seed[:])
-	h := &hello{Cluster: v.clusterID(), Vault: v.cfg.ID, Boot: v.boot, Nonce: v.bootNonce, Time: v.now}
+	h := &hello{Cluster: v.clusterID(), Vault: v.cfg.ID, Boot: v.boot, Nonce: v.bootNonce, Time: v.now, Software: v.cfg.Software}
 	h.Session = signature.PublicKey{Algorithm: signature.Ed25519, Key: string(v.session.Public().(ed25519.PublicKey))}
 	copy(h.Channel[:], priv.PublicKey().Bytes())
 	v.askIdentity(h.statement(), func(sig signature.Signature) {

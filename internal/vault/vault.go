@@ -32,6 +32,12 @@ type Config struct {
 	Genesis *governance.Genesis
 
 	Codecs []chain.Codec
+
+	// Software is the SHA-256 of the program that runs this vault, zeros when it is
+	// not known, and Isolation what holds its process, each "name: state". Both are
+	// for people: peers and log readers see them, nothing rests on them.
+	Software  [32]byte
+	Isolation []string
 }
 
 // Time bounds, in milliseconds.
