@@ -54,13 +54,7 @@ func walletCommand() *cobra.Command {
 				fmt.Fprintln(out, "no wallet yet: coffer wallet create NAME --as ADMIN")
 				return
 			}
-			rows := [][]string{{"NAME", "SIGNS", "EPOCH", "ADDRESS"}}
-			for _, w := range ws {
-				for _, chain := range sortedKeys(w.Addresses) {
-					rows = append(rows, []string{w.Name, fmt.Sprintf("%d of %d", w.Threshold, len(w.Parties)), fmt.Sprint(w.Epoch), w.Addresses[chain] + " on " + chain})
-				}
-			}
-			table(out, rows...)
+			printWallets(out, ws)
 		})
 	}), verb("show [WALLET]", "Show a wallet: who signs, its addresses, its key's epoch", cobra.MaximumNArgs(1), false, func(ctx context.Context, s *session, args []string) error {
 		if err := s.connect(ctx); err != nil {
@@ -73,6 +67,23 @@ func walletCommand() *cobra.Command {
 		return s.print(w, func(out io.Writer) { printWallet(out, w) })
 	}))
 	return cmd
+}
+
+// printWallets gives every address a line; a wallet without one shows its key.
+func printWallets(out io.Writer, ws []client.Wallet) {
+	rows := [][]string{{"NAME", "SIGNS", "EPOCH", "ADDRESS"}}
+	for _, w := range ws {
+		row := func(last string) {
+			rows = append(rows, []string{w.Name, fmt.Sprintf("%d of %d", w.Threshold, len(w.Parties)), fmt.Sprint(w.Epoch), last})
+		}
+		for _, chain := range sortedKeys(w.Addresses) {
+			row(w.Addresses[chain] + " on " + chain)
+		}
+		if len(w.Addresses) == 0 {
+			row(fmt.Sprintf("on no chain yet; %s key %s", w.Purpose, w.PublicKey))
+		}
+	}
+	table(out, rows...)
 }
 
 func nonNil[T any](s []T) []T {
@@ -95,8 +106,12 @@ func printWallet(out io.Writer, w *client.Wallet) {
 	fmt.Fprintf(out, "wallet %s: any %d of vaults %s sign\n", w.Name, w.Threshold, joinInts(w.Parties))
 	fmt.Fprintf(out, "key id      %s\npublic key  %s\n", w.ID, w.PublicKey)
 	fmt.Fprintf(out, "epoch       %d\n", w.Epoch)
+	fmt.Fprintf(out, "suite       %s\n", w.Purpose)
 	for _, chain := range sortedKeys(w.Addresses) {
 		fmt.Fprintf(out, "address     %s on %s\n", w.Addresses[chain], chain)
+	}
+	if len(w.Addresses) == 0 {
+		fmt.Fprintln(out, "address     none: the wallet is on no chain yet")
 	}
 }
 
@@ -160,6 +175,9 @@ func (s *session) wallet(ctx context.Context, name, family string) (*client.Wall
 // chain is the chain that was named, or the wallet's only one.
 func (s *session) chain(id string, w *client.Wallet) (string, error) {
 	ids := sortedKeys(w.Addresses)
+	if len(ids) == 0 {
+		return "", fmt.Errorf("wallet %s is on no chain yet: this coordinator serves none for %s keys", w.Name, w.Purpose)
+	}
 	for _, c := range ids {
 		if c == id || id == "" && len(ids) == 1 {
 			return c, nil

@@ -71,7 +71,7 @@ func New(o Options) http.Handler {
 	s.registerCluster(a)
 	s.registerRequests(a)
 	s.registerGovernance(a)
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { unknown(w, r) })
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { unknown(w, r, allowed(mux, r)) })
 	return headers(mux)
 }
 

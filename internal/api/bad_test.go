@@ -258,8 +258,19 @@ func TestReads(t *testing.T) {
 			t.Errorf("%s: it may be cached", name)
 		}
 	}
-	if status, _, _ := f.send(http.MethodDelete, "/v1/requests/"+r.ID, ""); status != 404 && status != 405 {
-		t.Errorf("DELETE: %d", status)
+	for _, c := range []struct{ method, path, allow string }{
+		{http.MethodDelete, "/v1/requests/" + r.ID, "GET, HEAD"},
+		{http.MethodPut, "/v1/requests", "GET, HEAD, POST"},
+		{http.MethodGet, "/v1/requests/" + r.ID + "/approvals", "POST"},
+		{"BREW", "/v1/cluster", "GET, HEAD"},
+	} {
+		status, e, h := f.send(c.method, c.path, "")
+		if status != http.StatusMethodNotAllowed || e.Code != "method" || h.Get("Allow") != c.allow || e.Fix != c.allow {
+			t.Errorf("%s %s: %d %+v, Allow %q, want 405 and %q", c.method, c.path, status, *e, h.Get("Allow"), c.allow)
+		}
+	}
+	if status, e, h := f.send(http.MethodDelete, "/v1/nonsense", ""); status != http.StatusNotFound || e.Code != "not-found" || h.Get("Allow") != "" {
+		t.Errorf("DELETE of nothing: %d %+v", status, *e)
 	}
 	// A write asks for no token: its signatures say who wants it.
 	p := mustJSON(t, f.proposal(f.draft(sim.Known, "0.1 ETH")))
