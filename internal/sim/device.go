@@ -22,6 +22,8 @@ type Device struct {
 	seq  uint64
 	// Down makes every operation fail.
 	Down bool
+	// Took is how long it says that an operation took, in microseconds.
+	Took uint64
 }
 
 func newDevice(seed [32]byte) (*Device, error) {
@@ -59,7 +61,7 @@ func (d *Device) Sign(role hsm.Role, st signature.Statement) (signature.Signatur
 
 // Do runs one command.
 func (d *Device) Do(c vault.DeviceCommand) vault.DeviceResult {
-	res := vault.DeviceResult{ID: c.ID}
+	res := vault.DeviceResult{ID: c.ID, Took: d.Took}
 	if d.Down {
 		res.Err = "the device was removed"
 		return res

@@ -88,6 +88,11 @@ func (v *Vault) frame(b []byte) {
 
 func (v *Vault) send(to mpc.ID, kind uint8, body []byte) {
 	w := wire.NewWriter(frameVersion).Uint8(kind).Uint16(uint16(v.cfg.ID)).Uint16(uint16(to)).Var(body)
+	if n := len(w.Bytes()); n > MaxFrame {
+		// Its receiver would drop it, and a session wait for it in vain.
+		v.notePeer(v.peers[to], "a frame is too large to send; what it belongs to will not finish", "bytes", n, "most", MaxFrame, "kind", kind)
+		return
+	}
 	v.out.Messages = append(v.out.Messages, Message{uint16(to), w.Bytes()})
 }
 

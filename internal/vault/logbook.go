@@ -38,12 +38,51 @@ type checkpointWaiter struct {
 }
 
 // covered runs then once the HSM has signed a checkpoint over all that is in the
-// log now. One signature serves everything that was appended before it.
+// log now. One signature serves everything that was appended before it; tick asks
+// for it.
 func (v *Vault) covered(then func(*audit.SignedCheckpoint, error)) {
 	v.waiters = append(v.waiters, checkpointWaiter{v.log.Size(), then})
-	if !v.signing {
-		v.signCheckpoint()
+}
+
+// The hold (docs/spec/checkpoint.md).
+const (
+	// maxHold bounds how long a checkpoint waits for decisions that are about to
+	// fall, in milliseconds.
+	maxHold = 25
+	// comingFor: a session of this age whose peers have not all spoken waits for a
+	// silent one, and nobody waits for it.
+	comingFor = 1_000
+)
+
+// checkpointDue says whether the device is to sign a checkpoint now. While other
+// sessions are about to decide it waits for them, at most the time that the device
+// would take to sign for each of them alone.
+func (v *Vault) checkpointDue() bool {
+	switch {
+	case v.signing:
+		return false
+	case len(v.waiters) == 0:
+		// What nobody waits for is covered too, a little later.
+		return v.log.Size() > v.checkpointSize() && v.now-v.signedAt >= checkpointEvery
+	case !v.holding:
+		v.holding, v.heldFrom = true, v.now
 	}
+	until := v.heldFrom + min(maxHold, v.coming()*v.deviceTook/1000)
+	if v.now >= until {
+		return true
+	}
+	v.out.Wake = until
+	return false
+}
+
+// coming is how many sessions have not decided yet and soon will.
+func (v *Vault) coming() (n uint64) {
+	for _, s := range v.signs {
+		if s.round < 2 && v.now-s.started < comingFor {
+			n++
+		}
+	}
+	return n
 }
 
 func (v *Vault) checkpointSize() uint64 {
@@ -54,13 +93,13 @@ func (v *Vault) checkpointSize() uint64 {
 }
 
 func (v *Vault) signCheckpoint() {
-	v.signing, v.signedAt = true, v.now
+	v.signing, v.signedAt, v.holding = true, v.now, false
 	cp := audit.Checkpoint{
 		Cluster: v.clusterID(), Vault: uint16(v.cfg.ID), Size: v.log.Size(), Root: v.log.Root(),
 		Ledger: v.ledgers[v.cfg.ID].head().Hash, Quarantine: v.quarantineHead(), Boot: v.boot, Time: v.now,
 	}
 	v.ask(DeviceCommand{Kind: DeviceSign, Role: hsm.RoleDecision, Statement: cp.Statement()}, func(res DeviceResult) error {
-		v.signing = false
+		v.signing, v.deviceTook = false, res.Took
 		if res.Err != "" {
 			v.checkpointFailed(errors.New("the device does not sign the checkpoint: " + res.Err))
 			return nil
@@ -84,9 +123,6 @@ func (v *Vault) checkpointSigned(cp *audit.SignedCheckpoint) {
 		} else {
 			v.waiters = append(v.waiters, w)
 		}
-	}
-	if len(v.waiters) > 0 && !v.signing {
-		v.signCheckpoint()
 	}
 }
 

@@ -545,3 +545,19 @@ func TestLateMessages(t *testing.T) {
 		t.Errorf("%d frames of ended sessions wait", n)
 	}
 }
+
+// A frame that its receiver would drop is not sent, and the operator hears of it.
+func TestFrameTooLarge(t *testing.T) {
+	f := startQuick(t)
+	f.Parties[1].Vault.SendPrivate(2, vault.MaxFrame-100)
+	f.ok(f.Tick(1))
+	if len(f.Frames) != 1 || len(f.Parties[1].Notes) > 0 && strings.Contains(f.Parties[1].Notes[len(f.Parties[1].Notes)-1], "too large") {
+		t.Fatalf("%d frames on their way, notes %q", len(f.Frames), f.Parties[1].Notes)
+	}
+	f.ok(f.Settle())
+	f.Parties[1].Vault.SendPrivate(2, vault.MaxFrame)
+	f.ok(f.Tick(1))
+	if n := f.Parties[1].Notes; len(f.Frames) != 0 || len(n) == 0 || !strings.Contains(n[len(n)-1], "too large") {
+		t.Errorf("%d frames on their way, notes %q", len(f.Frames), n)
+	}
+}

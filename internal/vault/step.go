@@ -39,6 +39,11 @@ type Ready struct {
 	Messages []Message
 	Replies  []Reply
 	Notes    []Note
+
+	// Wake asks for a tick at this time (unix milliseconds), sooner than the usual
+	// one; zero asks for none. It replaces the wish of the Ready before. A shell that
+	// ignores it is slower, nothing else.
+	Wake uint64
 }
 
 // Record is a named value on the node's disk. Values are sealed. A nil Value
@@ -90,6 +95,7 @@ type DeviceResult struct {
 	ID        uint64
 	Signature signature.Signature // sign
 	Data      []byte              // seal, unseal
+	Took      uint64              // microseconds that the device took; zero: not measured
 	Err       string
 }
 

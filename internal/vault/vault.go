@@ -84,6 +84,9 @@ type Vault struct {
 	checkpoint *audit.SignedCheckpoint // newest
 	signing    bool                    // a checkpoint is at the device
 	signedAt   uint64                  // when the newest was asked for
+	holding    bool                    // decisions wait for others, to share a signature
+	heldFrom   uint64
+	deviceTook uint64 // microseconds, for the newest
 	waiters    []checkpointWaiter
 
 	keys    map[[32]byte]*key
@@ -237,9 +240,7 @@ func (v *Vault) tick() {
 		}
 	}
 	v.early = kept
-	// What nobody waits for is covered too, a little later.
-	idle := v.log.Size() > v.checkpointSize() && v.now-v.signedAt >= checkpointEvery
-	if !v.signing && (len(v.waiters) > 0 || idle) {
+	if v.checkpointDue() {
 		v.signCheckpoint()
 	}
 }

@@ -46,6 +46,7 @@ type site struct {
 	wallet  *sim.Wallet
 	nonce   uint64
 	log     *slog.Logger
+	wrap    func(remote.Device) remote.Device // a device of another kind; nil: none
 }
 
 type party struct {
@@ -63,7 +64,13 @@ const seed = 42
 // between the broker and the nodes.
 func startSite(t testing.TB, n int, filter transporttest.Filter) *site {
 	t.Helper()
-	s := &site{t: t, dir: shortDir(t), scfg: transport.ServerConfig{Listen: "127.0.0.1:0", Nodes: map[string]string{}}, log: slog.New(slog.DiscardHandler)}
+	return startSiteOn(t, n, filter, nil)
+}
+
+// startSiteOn lets a test stand between the helpers and their devices.
+func startSiteOn(t testing.TB, n int, filter transporttest.Filter, wrap func(remote.Device) remote.Device) *site {
+	t.Helper()
+	s := &site{t: t, wrap: wrap, dir: shortDir(t), scfg: transport.ServerConfig{Listen: "127.0.0.1:0", Nodes: map[string]string{}}, log: slog.New(slog.DiscardHandler)}
 	if os.Getenv("COFFER_TEST_LOG") != "" {
 		s.log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
@@ -177,6 +184,10 @@ func (p *party) startHSM() {
 	if err != nil {
 		p.t.Fatal(err)
 	}
+	var served remote.Device = dev
+	if p.wrap != nil {
+		served = p.wrap(dev)
+	}
 	ln, err := remote.Listen(p.vcfg.HSM.Socket)
 	if err != nil {
 		p.t.Fatal(err)
@@ -185,7 +196,7 @@ func (p *party) startHSM() {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_ = (&remote.Server{Device: dev, Log: p.log}).Serve(ctx, ln)
+		_ = (&remote.Server{Device: served, Log: p.log}).Serve(ctx, ln)
 	}()
 	p.t.Cleanup(func() { cancel(); <-done; _ = dev.Close() })
 }

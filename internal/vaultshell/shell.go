@@ -68,6 +68,7 @@ type shell struct {
 	slots   chan struct{}
 	ops     sync.WaitGroup
 	due     []vault.Input // device results whose turn it is
+	alarm   *time.Timer   // the tick that the vault has asked for
 }
 
 // errEnrolled ends run when the card is written.
@@ -97,11 +98,13 @@ func (s *shell) run(ctx context.Context, first vault.Ready, index uint64) (err e
 		reader.Wait()
 		s.ops.Wait()
 	}()
+	s.alarm = time.NewTimer(tickEvery)
 	if err := s.take(ctx, first); err != nil {
 		return err
 	}
 	tick := time.NewTicker(tickEvery)
 	defer tick.Stop()
+	defer s.alarm.Stop()
 	for {
 		if err := s.settle(ctx); err != nil {
 			return err
@@ -127,6 +130,10 @@ func (s *shell) run(ctx context.Context, first vault.Ready, index uint64) (err e
 				return err
 			}
 		case <-tick.C:
+			if err := s.step(ctx, vault.Input{}); err != nil {
+				return err
+			}
+		case <-s.alarm.C:
 			if err := s.step(ctx, vault.Input{}); err != nil {
 				return err
 			}
@@ -197,7 +204,17 @@ func (s *shell) step(ctx context.Context, in vault.Input) error {
 	if err != nil {
 		return fmt.Errorf("the vault cannot go on: %w", err)
 	}
+	s.setAlarm(in.Now, ready.Wake)
 	return s.take(ctx, ready)
+}
+
+// setAlarm wakes the vault when it asks to be, or leaves it to the usual tick.
+func (s *shell) setAlarm(now, wake uint64) {
+	if wake <= now || wake-now >= uint64(tickEvery.Milliseconds()) {
+		s.alarm.Stop()
+		return
+	}
+	s.alarm.Reset(time.Duration(wake-now) * time.Millisecond)
 }
 
 // take queues the work of a step and starts its device operations.
@@ -324,6 +341,7 @@ func (s *shell) operate(ctx context.Context, st *step, cmd vault.DeviceCommand) 
 	opCtx, cancel := context.WithTimeout(ctx, deviceTimeout)
 	defer cancel()
 	res := vault.DeviceResult{ID: cmd.ID}
+	began := time.Now()
 	var err error
 	switch cmd.Kind {
 	case vault.DeviceSign:
@@ -338,6 +356,7 @@ func (s *shell) operate(ctx context.Context, st *step, cmd vault.DeviceCommand) 
 	if err != nil {
 		res.Err = err.Error()
 	}
+	res.Took = uint64(time.Since(began).Microseconds())
 	select {
 	case s.answers <- deviceAnswer{st, res}:
 	case <-ctx.Done():

@@ -31,6 +31,7 @@ import (
 //	        reply once it is there
 //	twice   ask the device; when the answer is there, ask again; then reply
 //	big N   write N bytes, reply
+//	wake N  ask for a tick in N milliseconds, reply when it comes
 //	fail    cannot go on
 //
 // A frame is sent back to vault 3.
@@ -40,6 +41,8 @@ type counter struct {
 	asked  map[uint64]uint64 // device command → command
 	again  map[uint64]bool   // commands that ask twice
 	ticks  int
+	wakes  uint64 // when it wants to wake
+	waits  uint64 // the command that waits for it
 	card   []byte
 	device int // device results seen
 }
@@ -102,12 +105,21 @@ func (c *counter) Step(in vault.Input) (vault.Ready, error) {
 			_, _ = fmt.Sscan(arg, &n)
 			r.Writes = []vault.Record{{Name: "big", Value: make([]byte, n)}}
 			reply("big")
+		case "wake":
+			var n uint64
+			_, _ = fmt.Sscan(arg, &n)
+			c.wakes, c.waits = in.Now+n, in.Command.ID
 		case "fail":
 			return r, errors.New("the disk was changed")
 		}
 	default:
 		c.ticks++
+		if c.wakes > 0 && in.Now >= c.wakes {
+			r.Replies = []vault.Reply{{ID: c.waits, Body: fmt.Appendf(nil, "%d ms late", in.Now-c.wakes)}}
+			c.wakes = 0
+		}
 	}
+	r.Wake = c.wakes
 	return r, nil
 }
 
@@ -494,6 +506,29 @@ func TestFirstReadyAndTicks(t *testing.T) {
 	if most := 20 + int(time.Since(start)/tickEvery); h.vm.ticks < 2 || h.vm.ticks > most {
 		t.Fatalf("%d ticks, want one every %v, at most %d", h.vm.ticks, tickEvery, most)
 	}
+}
+
+// A vault that asks for a tick gets it then, not with the next usual one.
+func TestWake(t *testing.T) {
+	h := connect(t, nil)
+	late := 0
+	const rounds = 9
+	for i := range rounds {
+		h.command(uint64(i+1), "wake 5")
+		var ms int
+		if _, err := fmt.Sscanf(string(next[*vaultlink.Reply](h).Body), "%d ms late", &ms); err != nil {
+			t.Fatal(err)
+		}
+		if ms > 50 {
+			late++ // as every one would be that waits for the usual tick
+		}
+	}
+	if late > rounds/2 {
+		t.Errorf("%d of %d ticks came more than 50 ms late", late, rounds)
+	}
+	// What lies beyond the next usual tick needs no alarm.
+	h.command(rounds+1, "wake 130")
+	next[*vaultlink.Reply](h)
 }
 
 // Whatever the node does wrong ends the shell with the reason, which the node is
