@@ -28,7 +28,25 @@ const (
 	// ErrConfig: the URI, the PIN file, the module or the token is not usable
 	// as configured.
 	ErrConfig Kind = 8
+	// ErrUnsupported: this device does not do that.
+	ErrUnsupported Kind = 9
+	// ErrApproval: the device wants authorisation for the use of a key, and it was
+	// not given, or not by enough people. A PIN that was given and refused is ErrPIN.
+	ErrApproval Kind = 10
+	// ErrFull: the device has no room for another key.
+	ErrFull Kind = 11
 )
+
+// lastKind is the highest number in use.
+const lastKind = ErrFull
+
+// Check refuses a number that is no kind.
+func (k Kind) Check() error {
+	if k == 0 || k > lastKind {
+		return fmt.Errorf("error kind %d, want 1 to %d", uint8(k), uint8(lastKind))
+	}
+	return nil
+}
 
 func (k Kind) Error() string {
 	switch k {
@@ -48,6 +66,12 @@ func (k Kind) Error() string {
 		return "device failed"
 	case ErrConfig:
 		return "bad HSM configuration"
+	case ErrUnsupported:
+		return "not supported by this device"
+	case ErrApproval:
+		return "authorisation missing"
+	case ErrFull:
+		return "device full"
 	}
 	return fmt.Sprintf("HSM error %d", uint8(k))
 }
@@ -78,4 +102,13 @@ func (e *Error) Unwrap() []error {
 		return []error{e.Kind}
 	}
 	return []error{e.Kind, e.cause}
+}
+
+// kindOf returns the Kind of an Error inside err, or zero.
+func kindOf(err error) Kind {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Kind
+	}
+	return 0
 }

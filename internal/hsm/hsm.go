@@ -2,7 +2,6 @@ package hsm
 
 import (
 	"context"
-	"crypto/ecdh"
 	"fmt"
 	"strings"
 
@@ -14,29 +13,80 @@ import (
 type HSM interface {
 	// Info says what the device is. It does not talk to it.
 	Info() Info
-	// Public returns the verification key of a role.
+	// Public returns the verification key of a role, or ErrUnsupported where the
+	// device has no key for it.
 	Public(ctx context.Context, role Role) (signature.PublicKey, error)
 	// Sign signs the statement's digest, which is computed on this side of the
-	// port: there is no way to have a digest signed.
-	Sign(ctx context.Context, role Role, st signature.Statement) (signature.Signature, error)
-	// Seal returns a blob that only this device opens, and only with the same
-	// aad. The epoch is written into the blob and bound to it.
-	Seal(ctx context.Context, epoch uint64, plaintext, aad []byte) ([]byte, error)
+	// port: there is no way to have a digest signed. ap answers what the device asks
+	// for before it uses the key; nil: nobody is at hand.
+	Sign(ctx context.Context, role Role, st signature.Statement, ap Approver) (signature.Signature, error)
+	// Seal returns a blob that only this device opens, with the seal key of this
+	// class and epoch, and only with the same aad. A device that is no Ratchet has
+	// epoch 1.
+	Seal(ctx context.Context, class Class, epoch uint64, plaintext, aad []byte) ([]byte, error)
 	// Unseal opens a blob. The caller owns the plaintext and wipes it.
-	Unseal(ctx context.Context, blob, aad []byte) ([]byte, error)
+	Unseal(ctx context.Context, blob, aad []byte, ap Approver) ([]byte, error)
 	// Close ends the use of the device. Later calls fail with ErrUnavailable.
 	Close() error
 }
 
-// Exchanger is a device whose seal key is an elliptic-curve key that does
-// Diffie-Hellman inside. Every HSM of this module is one; Seal and Unseal are
-// made of it by SealTo and OpenWith.
-type Exchanger interface {
-	// SealKey returns the public half of the seal key.
-	SealKey(ctx context.Context) (*ecdh.PublicKey, error)
-	// Exchange returns the 32-byte x-coordinate of the product of the private
-	// half and peer. The caller wipes it.
-	Exchange(ctx context.Context, peer *ecdh.PublicKey) ([]byte, error)
+// Ratchet is a device whose seal keys go by epochs, of which the first is 1. A
+// device behind a helper has the methods of all optional interfaces; those that the
+// device has not answer ErrUnsupported.
+type Ratchet interface {
+	// SealEpoch returns the newest epoch.
+	SealEpoch(ctx context.Context) (uint64, error)
+	// Advance makes the seal keys of the next epoch, one of each class, and returns
+	// it. The older ones still open.
+	Advance(ctx context.Context) (uint64, error)
+	// Erase destroys the seal keys of the epochs below this one, which is at most the
+	// newest. What is gone already is no error.
+	Erase(ctx context.Context, below uint64) error
+}
+
+// Counter is a device with a counter that never goes back.
+type Counter interface {
+	Counter(ctx context.Context) (uint64, error)
+	// Increment adds one and returns the new value.
+	Increment(ctx context.Context) (uint64, error)
+}
+
+// Attester is a device that gives evidence of what it is. nonce is the verifier's;
+// bind is what the prover ties to it.
+type Attester interface {
+	Attest(ctx context.Context, nonce, bind [32]byte) (Evidence, error)
+}
+
+// Class says which seal key is meant. Numbers are never reused.
+type Class uint8
+
+const (
+	// ClassState opens for the running vault.
+	ClassState Class = 1
+	// ClassCold is the key for whose every use the device asks for authorisation, as
+	// far as Info.PerUse says that it does.
+	ClassCold Class = 2
+)
+
+// Classes are all classes, each of which a provisioned device has a key for.
+func Classes() []Class { return []Class{ClassState, ClassCold} }
+
+func (c Class) String() string {
+	switch c {
+	case ClassState:
+		return "state"
+	case ClassCold:
+		return "cold"
+	}
+	return fmt.Sprintf("class-%d", uint8(c))
+}
+
+// Check refuses a number that is no class.
+func (c Class) Check() error {
+	if c != ClassState && c != ClassCold {
+		return Errorf(ErrInput, "", "unknown class %d of seal keys, want 1 (state) or 2 (cold)", uint8(c))
+	}
+	return nil
 }
 
 // Role says which of the device's signing keys is meant. Numbers are never
@@ -48,9 +98,12 @@ const (
 	RoleIdentity Role = 1
 	// RoleDecision signs log checkpoints, and thereby the decisions under them.
 	RoleDecision Role = 2
+	// RoleApproval signs only with the signatures of people who approve. Few devices
+	// have it: the others answer ErrUnsupported.
+	RoleApproval Role = 3
 )
 
-// Roles are all roles, each of which a provisioned device has a key for.
+// Roles are the roles that every provisioned device has a key for.
 func Roles() []Role { return []Role{RoleIdentity, RoleDecision} }
 
 func (r Role) String() string {
@@ -59,16 +112,26 @@ func (r Role) String() string {
 		return "identity"
 	case RoleDecision:
 		return "decision"
+	case RoleApproval:
+		return "approval"
 	}
 	return fmt.Sprintf("role-%d", uint8(r))
 }
 
 // Check refuses a number that is no role.
 func (r Role) Check() error {
-	if r != RoleIdentity && r != RoleDecision {
-		return Errorf(ErrInput, "", "unknown role %d, want 1 (identity) or 2 (decision)", uint8(r))
+	if r < RoleIdentity || r > RoleApproval {
+		return Errorf(ErrInput, "", "unknown role %d, want 1 (identity), 2 (decision) or 3 (approval)", uint8(r))
 	}
 	return nil
+}
+
+// CheckPlain is Check for devices that have no approval key.
+func (r Role) CheckPlain() error {
+	if r == RoleApproval {
+		return Errorf(ErrUnsupported, "use a TPM for keys that people approve", "this device has no key for role %v", r)
+	}
+	return r.Check()
 }
 
 // Grade says how well a property is kept. The zero value claims nothing.
@@ -101,18 +164,26 @@ type Info struct {
 
 	Boundary Grade    // who keeps the keys from leaving
 	Rollback Grade    // who keeps an old state from coming back
-	PerUse   Grade    // who asks before the single use of a key
-	Suites   []string // algorithms in use, such as "sign:p256"
+	PerUse   Grade    // who asks before the single use of a cold key
+	Suites   []string // what was negotiated, such as "sign:p256" or "ratchet"
 }
 
 // String is one line for people.
 func (i Info) String() string {
-	return fmt.Sprintf("%s %s %s serial %s label %q (boundary %v, rollback %v; %s)",
-		i.Vendor, i.Model, i.Firmware, i.Serial, i.Label, i.Boundary, i.Rollback, strings.Join(i.Suites, ", "))
+	return fmt.Sprintf("%s %s %s serial %s label %q (boundary %v, rollback %v, per use %v; %s)",
+		i.Vendor, i.Model, i.Firmware, i.Serial, i.Label, i.Boundary, i.Rollback, i.PerUse, strings.Join(i.Suites, ", "))
 }
 
-// SignP256 is the name of the signing algorithm in Info.Suites.
-const SignP256 = "sign:p256"
+// What stands in Info.Suites beside the sealing suites: the signing algorithm, and
+// the optional interfaces.
+const (
+	SignP256    = "sign:p256"
+	SignRSA3072 = "sign:rsa3072"
+	HasRatchet  = "ratchet"
+	HasCounter  = "counter"
+	HasAttest   = "attest"
+	HasPerUse   = "per-use"
+)
 
 // MaxStatement bounds a statement's body. What is longer is hashed first.
 const MaxStatement = 256 << 10

@@ -181,13 +181,21 @@ func Decode(b []byte) (Signature, error) {
 // Verify checks s over st under k. The algorithms of key and signature must
 // agree.
 func Verify(k PublicKey, st Statement, s Signature) error {
+	if err := VerifyDigest(k, st.Digest(), s); err != nil {
+		return fmt.Errorf("%w: over %q", err, st.Domain)
+	}
+	return nil
+}
+
+// VerifyDigest checks s over 32 bytes that are no Statement's digest: what another
+// standard has its keys sign.
+func VerifyDigest(k PublicKey, digest [32]byte, s Signature) error {
 	if k.Algorithm != s.Algorithm {
 		return fmt.Errorf("%w: key is %v, signature is %v", ErrInvalid, k.Algorithm, s.Algorithm)
 	}
 	if len(s.Bytes) != 64 {
 		return fmt.Errorf("%w: %d bytes, want 64", ErrInvalid, len(s.Bytes))
 	}
-	digest := st.Digest()
 	switch k.Algorithm {
 	case Ed25519:
 		if len(k.Key) == ed25519.PublicKeySize && ed25519.Verify(ed25519.PublicKey(k.Key), digest[:], s.Bytes) {
@@ -205,7 +213,7 @@ func Verify(k PublicKey, st Statement, s Signature) error {
 	default:
 		return fmt.Errorf("%w: unknown algorithm %d", ErrInvalid, uint16(k.Algorithm))
 	}
-	return fmt.Errorf("%w: %q under %v", ErrInvalid, st.Domain, k)
+	return fmt.Errorf("%w under %v", ErrInvalid, k)
 }
 
 var p256HalfOrder = new(big.Int).Rsh(elliptic.P256().Params().N, 1)

@@ -345,11 +345,11 @@ func (s *shell) operate(ctx context.Context, st *step, cmd vault.DeviceCommand) 
 	var err error
 	switch cmd.Kind {
 	case vault.DeviceSign:
-		res.Signature, err = s.device.Sign(opCtx, cmd.Role, cmd.Statement)
+		res.Signature, err = s.device.Sign(opCtx, cmd.Role, cmd.Statement, nil)
 	case vault.DeviceSeal:
-		res.Data, err = s.device.Seal(opCtx, sealEpoch, cmd.Data, cmd.AAD)
+		res.Data, err = s.device.Seal(opCtx, hsm.ClassState, sealEpoch, cmd.Data, cmd.AAD)
 	case vault.DeviceUnseal:
-		res.Data, err = s.device.Unseal(opCtx, cmd.Data, cmd.AAD)
+		res.Data, err = s.device.Unseal(opCtx, cmd.Data, cmd.AAD, nil)
 	default:
 		err = fmt.Errorf("unknown device operation %d", cmd.Kind)
 	}

@@ -132,7 +132,7 @@ type gate struct {
 	pass    chan struct{} // nil: no wait
 }
 
-func (g *gate) Sign(ctx context.Context, role hsm.Role, st signature.Statement) (signature.Signature, error) {
+func (g *gate) Sign(ctx context.Context, role hsm.Role, st signature.Statement, ap hsm.Approver) (signature.Signature, error) {
 	select {
 	case g.started <- struct{}{}:
 	default:
@@ -150,7 +150,7 @@ func (g *gate) Sign(ctx context.Context, role hsm.Role, st signature.Statement) 
 	if err != nil {
 		return signature.Signature{}, err
 	}
-	return g.HSM.Sign(ctx, role, st)
+	return g.HSM.Sign(ctx, role, st, ap)
 }
 
 func softDevice(t testing.TB) hsm.HSM {

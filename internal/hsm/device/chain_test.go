@@ -83,14 +83,14 @@ func TestChain(t *testing.T) {
 		t.Errorf("info is %v", i)
 	}
 	// The token is taken out: the vault's copy of the disk does not open.
-	blob, err := c.Seal(t.Context(), 1, []byte("share"), nil)
+	blob, err := c.Seal(t.Context(), hsm.ClassState, 1, []byte("share"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Rename(tok.Tokens, tok.Tokens+".away"); err != nil {
 		t.Fatal(err)
 	}
-	_, err = c.Unseal(t.Context(), blob, nil)
+	_, err = c.Unseal(t.Context(), blob, nil, nil)
 	var e *hsm.Error
 	if !errors.As(err, &e) || e.Kind != hsm.ErrUnavailable || e.Hint() == "" {
 		t.Fatalf("without the token: got %v, want ErrUnavailable with a hint", err)
@@ -98,7 +98,7 @@ func TestChain(t *testing.T) {
 	if err := os.Rename(tok.Tokens+".away", tok.Tokens); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := c.Unseal(t.Context(), blob, nil); err != nil || string(got) != "share" {
+	if got, err := c.Unseal(t.Context(), blob, nil, nil); err != nil || string(got) != "share" {
 		t.Fatalf("the token is back: %q, %v", got, err)
 	}
 }

@@ -19,7 +19,7 @@ import (
 // Device is an open HSM of any kind, fit to be served by package remote.
 type Device interface {
 	hsm.HSM
-	hsm.Exchanger
+	hsm.Sealer
 }
 
 // Open opens a provisioned device.

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"math/big"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -74,11 +75,11 @@ func usable(t testing.TB, d hsm.HSM) {
 	t.Helper()
 	signChecked(t, d, hsm.RoleIdentity, []byte("still there?"))
 	want := []byte("a share")
-	blob, err := d.Seal(t.Context(), 7, want, []byte("aad"))
+	blob, err := d.Seal(t.Context(), hsm.ClassState, epochOf(t, d), want, []byte("aad"))
 	if err != nil {
 		t.Fatalf("device is no longer usable: %v", err)
 	}
-	got, err := d.Unseal(t.Context(), blob, []byte("aad"))
+	got, err := d.Unseal(t.Context(), blob, []byte("aad"), nil)
 	if err != nil || !bytes.Equal(got, want) {
 		t.Fatalf("device is no longer usable: unsealed %q, %v", got, err)
 	}
@@ -92,7 +93,7 @@ func signChecked(t testing.TB, d hsm.HSM, role hsm.Role, body []byte) signature.
 	if err != nil {
 		t.Fatalf("public key: %v", err)
 	}
-	sig, err := d.Sign(t.Context(), role, st)
+	sig, err := d.Sign(t.Context(), role, st, nil)
 	if err != nil {
 		t.Fatalf("sign: %v", err)
 	}
@@ -126,12 +127,15 @@ func testInfo(t *testing.T, b Backend) {
 	if i.Vendor == "" || i.Model == "" || i.Serial == "" {
 		t.Errorf("device does not say what it is: %+v", i)
 	}
-	if i.Boundary > hsm.GradeHardware || i.Rollback != hsm.GradeNone || i.PerUse != hsm.GradeNone {
-		t.Errorf("grades %v, %v, %v: nothing in this module keeps rollback or per-use yet", i.Boundary, i.Rollback, i.PerUse)
+	if max(i.Boundary, i.Rollback, i.PerUse) > hsm.GradeHardware {
+		t.Errorf("grades %v, %v, %v are above the highest", i.Boundary, i.Rollback, i.PerUse)
 	}
-	got := strings.Join(i.Suites, " ")
-	if want := hsm.SignP256 + " " + hsm.SuiteHPKE.String(); got != want {
-		t.Errorf("suites %q, want %q", got, want)
+	if (i.PerUse != hsm.GradeNone) != slices.Contains(i.Suites, hsm.HasPerUse) {
+		t.Errorf("per-use is graded %v, suites are %q", i.PerUse, i.Suites)
+	}
+	if !slices.ContainsFunc(i.Suites, func(s string) bool { return strings.HasPrefix(s, "sign:") }) ||
+		!slices.ContainsFunc(i.Suites, func(s string) bool { return strings.HasPrefix(s, "seal:") }) {
+		t.Errorf("suites %q do not say how it signs and seals", i.Suites)
 	}
 	for _, s := range []string{i.Vendor, i.Model, i.Firmware, i.Serial, i.Label} {
 		if strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }) {
@@ -217,7 +221,7 @@ func testSignRefusals(t *testing.T, b Backend) {
 		{"domain with a line break", hsm.RoleIdentity, signature.Statement{Domain: "coffer\n"}},
 		{"long body", hsm.RoleIdentity, signature.Statement{Domain: domain, Body: make([]byte, hsm.MaxStatement+1)}},
 	} {
-		if _, err := d.Sign(t.Context(), tc.role, tc.st); !errors.Is(err, hsm.ErrInput) {
+		if _, err := d.Sign(t.Context(), tc.role, tc.st, nil); !errors.Is(err, hsm.ErrInput) {
 			t.Errorf("%s: got %v, want ErrInput", tc.name, err)
 		}
 	}
@@ -232,33 +236,42 @@ func testSealSizes(t *testing.T, b Backend) {
 	for _, size := range []int{0, 1, 15, 16, 17, 31, 32, 33, 255, 256, 4096, 65535, 65536, hsm.MaxPlaintext} {
 		want := make([]byte, size)
 		rand.Read(want)
-		blob, err := d.Seal(t.Context(), uint64(size), want, []byte("aad"))
+		blob, err := d.Seal(t.Context(), hsm.ClassState, epochOf(t, d), want, []byte("aad"))
 		if err != nil {
 			t.Fatalf("seal %d bytes: %v", size, err)
 		}
 		if size >= 16 && bytes.Contains(blob, want[:16]) {
 			t.Fatalf("blob of %d bytes shows its plaintext", size)
 		}
-		got, err := d.Unseal(t.Context(), blob, []byte("aad"))
+		got, err := d.Unseal(t.Context(), blob, []byte("aad"), nil)
 		if err != nil || !bytes.Equal(got, want) {
 			t.Fatalf("%d bytes: unsealed %d bytes, %v", size, len(got), err)
 		}
 	}
-	if _, err := d.Seal(t.Context(), 0, make([]byte, hsm.MaxPlaintext+1), nil); !errors.Is(err, hsm.ErrInput) {
+	if _, err := d.Seal(t.Context(), hsm.ClassState, epochOf(t, d), make([]byte, hsm.MaxPlaintext+1), nil); !errors.Is(err, hsm.ErrInput) {
 		t.Errorf("plaintext above the bound: got %v, want ErrInput", err)
 	}
-	if _, err := d.Seal(t.Context(), 0, nil, make([]byte, hsm.MaxAAD+1)); !errors.Is(err, hsm.ErrInput) {
+	if _, err := d.Seal(t.Context(), hsm.ClassState, epochOf(t, d), nil, make([]byte, hsm.MaxAAD+1)); !errors.Is(err, hsm.ErrInput) {
 		t.Errorf("aad above the bound: got %v, want ErrInput", err)
 	}
-	if _, err := d.Unseal(t.Context(), nil, make([]byte, hsm.MaxAAD+1)); !errors.Is(err, hsm.ErrInput) {
+	if _, err := d.Unseal(t.Context(), nil, make([]byte, hsm.MaxAAD+1), nil); !errors.Is(err, hsm.ErrInput) {
 		t.Errorf("aad above the bound: got %v, want ErrInput", err)
 	}
 	usable(t, d)
 }
 
-func seal(t *testing.T, d hsm.HSM, epoch uint64, plaintext, aad string) []byte {
+func epochOf(t testing.TB, d hsm.HSM) uint64 {
 	t.Helper()
-	blob, err := d.Seal(t.Context(), epoch, []byte(plaintext), []byte(aad))
+	epoch, err := newestEpoch(t.Context(), d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return epoch
+}
+
+func seal(t *testing.T, d hsm.HSM, plaintext, aad string) []byte {
+	t.Helper()
+	blob, err := d.Seal(t.Context(), hsm.ClassState, epochOf(t, d), []byte(plaintext), []byte(aad))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -267,23 +280,23 @@ func seal(t *testing.T, d hsm.HSM, epoch uint64, plaintext, aad string) []byte {
 
 func refused(t *testing.T, d hsm.HSM, what string, blob, aad []byte) {
 	t.Helper()
-	if got, err := d.Unseal(t.Context(), blob, aad); !errors.Is(err, hsm.ErrUnseal) || got != nil {
+	if got, err := d.Unseal(t.Context(), blob, aad, nil); !errors.Is(err, hsm.ErrUnseal) || got != nil {
 		t.Errorf("%s: got %q, %v; want ErrUnseal", what, got, err)
 	}
 }
 
 func testSealBinding(t *testing.T, b Backend) {
 	d := open(t, b.Open)
-	one, two := seal(t, d, 1, "share", "one"), seal(t, d, 1, "share", "two")
-	if bytes.Equal(one, seal(t, d, 1, "share", "one")) {
+	one, two := seal(t, d, "share", "one"), seal(t, d, "share", "two")
+	if bytes.Equal(one, seal(t, d, "share", "one")) {
 		t.Error("sealing twice gives the same blob")
 	}
 	refused(t, d, "another blob's aad", one, []byte("two"))
 	refused(t, d, "another blob's aad", two, []byte("one"))
 	refused(t, d, "no aad", one, nil)
-	empty := seal(t, d, 1, "share", "")
+	empty := seal(t, d, "share", "")
 	refused(t, d, "aad that was not there", empty, []byte("x"))
-	if _, err := d.Unseal(t.Context(), empty, []byte{}); err != nil {
+	if _, err := d.Unseal(t.Context(), empty, []byte{}, nil); err != nil {
 		t.Errorf("empty and nil aad differ: %v", err)
 	}
 
@@ -291,27 +304,30 @@ func testSealBinding(t *testing.T, b Backend) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if parts.Epoch != 1 || parts.Suite != hsm.SuiteHPKE {
-		t.Errorf("blob says epoch %d, suite %v", parts.Epoch, parts.Suite)
+	if parts.Epoch != epochOf(t, d) || parts.Class != hsm.ClassState || !slices.Contains(d.Info().Suites, parts.Suite.String()) {
+		t.Errorf("blob says %v, epoch %d, suite %v", parts.Class, parts.Epoch, parts.Suite)
 	}
 	relabelled := parts
-	relabelled.Epoch = 2
+	relabelled.Epoch++
 	refused(t, d, "relabelled epoch", relabelled.Encode(), []byte("one"))
+	relabelled = parts
+	relabelled.Class = hsm.ClassCold
+	refused(t, d, "relabelled class", relabelled.Encode(), []byte("one"))
 	other, err := hsm.DecodeBlob(two)
 	if err != nil {
 		t.Fatal(err)
 	}
 	mixed := parts
-	mixed.Enc = other.Enc
+	mixed.Enc = bytes.Clone(other.Enc)
 	refused(t, d, "another blob's encapsulated key", mixed.Encode(), []byte("one"))
-	clear(mixed.Enc[:])
-	refused(t, d, "encapsulated key that is no point", mixed.Encode(), []byte("one"))
+	clear(mixed.Enc)
+	refused(t, d, "encapsulated key of zeros", mixed.Encode(), []byte("one"))
 	usable(t, d)
 }
 
 func testSealDamage(t *testing.T, b Backend) {
 	d := open(t, b.Open)
-	blob, aad := seal(t, d, 3, "a share of the key", "aad"), []byte("aad")
+	blob, aad := seal(t, d, "a share of the key", "aad"), []byte("aad")
 	for i := range blob {
 		damaged := bytes.Clone(blob)
 		damaged[i] ^= 1 << (i % 8)
@@ -320,7 +336,7 @@ func testSealDamage(t *testing.T, b Backend) {
 	}
 	refused(t, d, "byte appended", append(bytes.Clone(blob), 0), aad)
 	refused(t, d, "garbage", bytes.Repeat([]byte{0xff}, 4096), aad)
-	if _, err := d.Unseal(t.Context(), blob, aad); err != nil {
+	if _, err := d.Unseal(t.Context(), blob, aad, nil); err != nil {
 		t.Errorf("the undamaged blob no longer opens: %v", err)
 	}
 	usable(t, d)
@@ -328,13 +344,13 @@ func testSealDamage(t *testing.T, b Backend) {
 
 func testOtherDevice(t *testing.T, b Backend) {
 	d, other := open(t, b.Open), open(t, b.Other)
-	blob := seal(t, d, 1, "share", "aad")
+	blob := seal(t, d, "share", "aad")
 	refused(t, other, "on another device", blob, []byte("aad"))
 	parts, err := hsm.DecodeBlob(blob)
 	if err != nil {
 		t.Fatal(err)
 	}
-	theirs, err := hsm.DecodeBlob(seal(t, other, 1, "share", "aad"))
+	theirs, err := hsm.DecodeBlob(seal(t, other, "share", "aad"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -347,11 +363,20 @@ func testOtherDevice(t *testing.T, b Backend) {
 // byte, which devices are known to drop: among 768, the chance of none is 5 %, and
 // the next run has another.
 func testExchange(t *testing.T, b Backend) {
-	x, ok := open(t, b.Open).(hsm.Exchanger)
+	d := open(t, b.Open)
+	s, ok := d.(hsm.Sealer)
 	if !ok {
-		t.Fatal("device is no hsm.Exchanger: what is sealed would reach the helper")
+		t.Fatal("device is no hsm.Sealer: what is sealed would reach the helper")
 	}
-	key, err := x.SealKey(t.Context())
+	epoch := epochOf(t, d)
+	seal, err := s.SealKey(t.Context(), hsm.ClassState, epoch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if seal.Suite != hsm.SuiteHPKE {
+		t.Skipf("the device seals by %v", seal.Suite)
+	}
+	key, err := ecdh.P256().NewPublicKey(seal.Public)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -364,7 +389,7 @@ func testExchange(t *testing.T, b Backend) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := x.Exchange(t.Context(), e.PublicKey())
+		got, err := s.Unwrap(t.Context(), hsm.ClassState, epoch, e.PublicKey().Bytes(), nil, nil)
 		if err != nil || !bytes.Equal(got, want) {
 			t.Fatalf("exchange gives %x, %v; want %x", got, err, want)
 		}
@@ -373,6 +398,7 @@ func testExchange(t *testing.T, b Backend) {
 
 func testConcurrency(t *testing.T, b Backend) {
 	d := open(t, b.Open)
+	epoch := epochOf(t, d)
 	var wg sync.WaitGroup
 	for worker := range 8 {
 		wg.Go(func() {
@@ -385,7 +411,7 @@ func testConcurrency(t *testing.T, b Backend) {
 					t.Error(err)
 					return
 				}
-				sig, err := d.Sign(t.Context(), role, st)
+				sig, err := d.Sign(t.Context(), role, st, nil)
 				if err == nil {
 					err = verify(key, st, sig)
 				}
@@ -393,15 +419,15 @@ func testConcurrency(t *testing.T, b Backend) {
 					t.Errorf("worker %d: %v", worker, err)
 					return
 				}
-				blob, err := d.Seal(t.Context(), uint64(i), body, body)
+				blob, err := d.Seal(t.Context(), hsm.ClassState, epoch, body, body)
 				if err != nil {
 					t.Errorf("worker %d: %v", worker, err)
 					return
 				}
-				if _, err := d.Unseal(t.Context(), blob, nil); !errors.Is(err, hsm.ErrUnseal) {
+				if _, err := d.Unseal(t.Context(), blob, nil, nil); !errors.Is(err, hsm.ErrUnseal) {
 					t.Errorf("worker %d: wrong aad: got %v, want ErrUnseal", worker, err)
 				}
-				if got, err := d.Unseal(t.Context(), blob, body); err != nil || !bytes.Equal(got, body) {
+				if got, err := d.Unseal(t.Context(), blob, body, nil); err != nil || !bytes.Equal(got, body) {
 					t.Errorf("worker %d: unsealed %q, %v", worker, got, err)
 				}
 			}
@@ -412,11 +438,11 @@ func testConcurrency(t *testing.T, b Backend) {
 
 func testCancelled(t *testing.T, b Backend) {
 	d := open(t, b.Open)
-	blob := seal(t, d, 1, "share", "")
+	blob := seal(t, d, "share", "")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, signErr := d.Sign(ctx, hsm.RoleIdentity, signature.Statement{Domain: domain})
-	_, unsealErr := d.Unseal(ctx, blob, nil)
+	_, signErr := d.Sign(ctx, hsm.RoleIdentity, signature.Statement{Domain: domain}, nil)
+	_, unsealErr := d.Unseal(ctx, blob, nil, nil)
 	for _, err := range []error{signErr, unsealErr} {
 		if !errors.Is(err, hsm.ErrUnavailable) || !errors.Is(err, context.Canceled) {
 			t.Errorf("cancelled: got %v, want ErrUnavailable and context.Canceled", err)
@@ -427,14 +453,14 @@ func testCancelled(t *testing.T, b Backend) {
 
 func testCloseAndReopen(t *testing.T, b Backend) {
 	d := open(t, b.Open)
-	blob := seal(t, d, 1, "share", "aad")
+	blob := seal(t, d, "share", "aad")
 	if err := d.Close(); err != nil {
 		t.Fatal(err)
 	}
 	_, publicErr := d.Public(t.Context(), hsm.RoleIdentity)
-	_, signErr := d.Sign(t.Context(), hsm.RoleIdentity, signature.Statement{Domain: domain})
-	_, sealErr := d.Seal(t.Context(), 1, nil, nil)
-	_, unsealErr := d.Unseal(t.Context(), blob, []byte("aad"))
+	_, signErr := d.Sign(t.Context(), hsm.RoleIdentity, signature.Statement{Domain: domain}, nil)
+	_, sealErr := d.Seal(t.Context(), hsm.ClassState, 1, nil, nil)
+	_, unsealErr := d.Unseal(t.Context(), blob, []byte("aad"), nil)
 	for i, err := range []error{publicErr, signErr, sealErr, unsealErr} {
 		if !errors.Is(err, hsm.ErrUnavailable) {
 			t.Errorf("call %d after Close: got %v, want ErrUnavailable", i, err)
@@ -444,7 +470,7 @@ func testCloseAndReopen(t *testing.T, b Backend) {
 		t.Errorf("second Close: %v", err)
 	}
 	again := open(t, b.Open)
-	if got, err := again.Unseal(t.Context(), blob, []byte("aad")); err != nil || string(got) != "share" {
+	if got, err := again.Unseal(t.Context(), blob, []byte("aad"), nil); err != nil || string(got) != "share" {
 		t.Errorf("after reopening: %q, %v", got, err)
 	}
 	usable(t, again)

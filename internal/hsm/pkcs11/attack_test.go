@@ -17,7 +17,7 @@ func TestAttacks(t *testing.T) {
 	if d.Info().Boundary != hsm.GradeSoftware {
 		t.Errorf("SoftHSM, which refused all this, is graded %v, want software", d.Info().Boundary)
 	}
-	if _, err := d.Sign(t.Context(), hsm.RoleIdentity, signature.Statement{Domain: "coffer/test"}); err != nil {
+	if _, err := d.Sign(t.Context(), hsm.RoleIdentity, signature.Statement{Domain: "coffer/test"}, nil); err != nil {
 		t.Errorf("after the attacks: %v", err)
 	}
 }

@@ -40,8 +40,8 @@ type Device struct {
 }
 
 var (
-	_ hsm.HSM       = (*Device)(nil)
-	_ hsm.Exchanger = (*Device)(nil)
+	_ hsm.HSM    = (*Device)(nil)
+	_ hsm.Sealer = (*Device)(nil)
 )
 
 // connect reads the PIN and loads the module. The caller calls Close.
@@ -189,15 +189,15 @@ func (d *Device) Public(ctx context.Context, role hsm.Role) (signature.PublicKey
 	if err := d.ready(ctx); err != nil {
 		return signature.PublicKey{}, err
 	}
-	if err := role.Check(); err != nil {
+	if err := role.CheckPlain(); err != nil {
 		return signature.PublicKey{}, err
 	}
 	return d.public[role], nil
 }
 
 // Sign signs a statement.
-func (d *Device) Sign(ctx context.Context, role hsm.Role, st signature.Statement) (signature.Signature, error) {
-	if err := role.Check(); err != nil {
+func (d *Device) Sign(ctx context.Context, role hsm.Role, st signature.Statement, _ hsm.Approver) (signature.Signature, error) {
+	if err := role.CheckPlain(); err != nil {
 		return signature.Signature{}, err
 	}
 	if err := hsm.CheckStatement(st); err != nil {
@@ -228,20 +228,38 @@ func (d *Device) signIn(s *session, role hsm.Role, st signature.Statement) (sign
 }
 
 // SealKey returns the public half of the seal key.
-func (d *Device) SealKey(ctx context.Context) (*ecdh.PublicKey, error) {
+func (d *Device) SealKey(ctx context.Context, class hsm.Class, epoch uint64) (hsm.SealKey, error) {
 	if err := d.ready(ctx); err != nil {
-		return nil, err
+		return hsm.SealKey{}, err
 	}
-	return d.seal, nil
+	if err := hsm.CheckSealKey(class, epoch); err != nil {
+		return hsm.SealKey{}, err
+	}
+	switch {
+	case class != hsm.ClassState:
+		return hsm.SealKey{}, hsm.Errorf(hsm.ErrUnsupported, "", "token %q has no %v seal key", d.info.Label, class)
+	case epoch != 1:
+		return hsm.SealKey{}, hsm.Errorf(hsm.ErrInput, "", "token %q has no seal key of epoch %d", d.info.Label, epoch)
+	}
+	return hsm.SealKey{Suite: hsm.SuiteHPKE, Class: class, Epoch: epoch, Public: d.seal.Bytes()}, nil
 }
 
-// Exchange does one Diffie-Hellman inside the token.
-func (d *Device) Exchange(ctx context.Context, peer *ecdh.PublicKey) ([]byte, error) {
-	if peer.Curve() != ecdh.P256() {
-		return nil, hsm.Errorf(hsm.ErrInput, "", "the peer's point is not on P-256")
+// Wrap is not for HPKE.
+func (d *Device) Wrap(context.Context, hsm.Class, uint64, []byte, []byte) ([]byte, error) {
+	return nil, hsm.Errorf(hsm.ErrUnsupported, "", "token %q wraps no keys: seal to its public key", d.info.Label)
+}
+
+// Unwrap does one Diffie-Hellman inside the token.
+func (d *Device) Unwrap(ctx context.Context, class hsm.Class, epoch uint64, enc, _ []byte, _ hsm.Approver) ([]byte, error) {
+	if _, err := d.SealKey(ctx, class, epoch); err != nil {
+		return nil, err
+	}
+	peer, err := ecdh.P256().NewPublicKey(enc)
+	if err != nil {
+		return nil, hsm.Errorf(hsm.ErrInput, "", "couldn't do the exchange: not a point on P-256: %w", err)
 	}
 	var shared []byte
-	err := d.do(ctx, "do the exchange", func(s *session) (err error) {
+	err = d.do(ctx, "do the exchange", func(s *session) (err error) {
 		shared, err = d.derive.exchange(d.mod, s, peer)
 		return err
 	})
@@ -249,16 +267,13 @@ func (d *Device) Exchange(ctx context.Context, peer *ecdh.PublicKey) ([]byte, er
 }
 
 // Seal seals to the seal key, without the token.
-func (d *Device) Seal(ctx context.Context, epoch uint64, plaintext, aad []byte) ([]byte, error) {
-	if err := d.ready(ctx); err != nil {
-		return nil, err
-	}
-	return hsm.SealTo(d.seal, epoch, plaintext, aad)
+func (d *Device) Seal(ctx context.Context, class hsm.Class, epoch uint64, plaintext, aad []byte) ([]byte, error) {
+	return hsm.SealWith(ctx, d, class, epoch, plaintext, aad)
 }
 
 // Unseal opens a blob with one exchange inside the token.
-func (d *Device) Unseal(ctx context.Context, blob, aad []byte) ([]byte, error) {
-	return hsm.OpenWith(ctx, d, blob, aad)
+func (d *Device) Unseal(ctx context.Context, blob, aad []byte, ap hsm.Approver) ([]byte, error) {
+	return hsm.OpenWith(ctx, d, blob, aad, ap)
 }
 
 // Close waits for the calls under way and ends the sessions.

@@ -93,7 +93,7 @@ func TestKeysGone(t *testing.T) {
 	d := openDevice(t, newProvisioned(t))
 	remove(t, d, p11.CKO_PRIVATE_KEY, "seal")
 	restart(t, d)
-	_, err := d.Sign(t.Context(), hsm.RoleIdentity, statement)
+	_, err := d.Sign(t.Context(), hsm.RoleIdentity, statement, nil)
 	want(t, err, hsm.ErrUnavailable, "no longer shows its keys")
 }
 
@@ -263,9 +263,9 @@ func TestWrongPINOnReconnect(t *testing.T) {
 		}
 	})
 	restart(t, d)
-	_, first := d.Sign(t.Context(), hsm.RoleIdentity, statement)
+	_, first := d.Sign(t.Context(), hsm.RoleIdentity, statement, nil)
 	want(t, first, hsm.ErrPIN, "tried once")
-	_, second := d.Sign(t.Context(), hsm.RoleIdentity, statement)
+	_, second := d.Sign(t.Context(), hsm.RoleIdentity, statement, nil)
 	if second != first {
 		t.Errorf("second call: %v, want what was remembered of the first: %v", second, first)
 	}
@@ -465,7 +465,7 @@ func TestTokenRemoved(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := openDevice(t, u)
-	blob, err := d.Seal(t.Context(), 1, []byte("share"), nil)
+	blob, err := d.Seal(t.Context(), hsm.ClassState, 1, []byte("share"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -478,11 +478,11 @@ func TestTokenRemoved(t *testing.T) {
 		errs := make(chan error, 8)
 		for range 8 {
 			wg.Go(func() {
-				_, err := d.Sign(ctx, hsm.RoleDecision, statement)
+				_, err := d.Sign(ctx, hsm.RoleDecision, statement, nil)
 				started <- struct{}{}
 				for err == nil && ctx.Err() == nil {
-					if _, err = d.Sign(ctx, hsm.RoleDecision, statement); err == nil {
-						_, err = d.Unseal(ctx, blob, nil)
+					if _, err = d.Sign(ctx, hsm.RoleDecision, statement, nil); err == nil {
+						_, err = d.Unseal(ctx, blob, nil, nil)
 					}
 				}
 				errs <- err
@@ -499,17 +499,17 @@ func TestTokenRemoved(t *testing.T) {
 		for range 8 {
 			want(t, <-errs, hsm.ErrUnavailable, removable)
 		}
-		if _, err := bystander.Sign(t.Context(), hsm.RoleIdentity, statement); err != nil {
+		if _, err := bystander.Sign(t.Context(), hsm.RoleIdentity, statement, nil); err != nil {
 			t.Fatalf("another token of the module: %v", err)
 		}
 		if err := os.Rename(away, inserted); err != nil {
 			t.Fatal(err)
 		}
-		got, err := d.Unseal(t.Context(), blob, nil)
+		got, err := d.Unseal(t.Context(), blob, nil, nil)
 		if err != nil || string(got) != "share" {
 			t.Fatalf("round %d, token is back: %q, %v", round, got, err)
 		}
-		if _, err := d.Sign(t.Context(), hsm.RoleIdentity, statement); err != nil {
+		if _, err := d.Sign(t.Context(), hsm.RoleIdentity, statement, nil); err != nil {
 			t.Fatalf("round %d, token is back: %v", round, err)
 		}
 	}
@@ -541,6 +541,6 @@ func TestSwappedToken(t *testing.T) {
 	if err := Provision(t.Context(), twin); err != nil {
 		t.Fatal(err)
 	}
-	_, err = d.Sign(t.Context(), hsm.RoleIdentity, statement)
+	_, err = d.Sign(t.Context(), hsm.RoleIdentity, statement, nil)
 	want(t, err, hsm.ErrUnavailable, "now holds another")
 }

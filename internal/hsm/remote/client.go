@@ -1,18 +1,14 @@
 package remote
 
 import (
-	"bytes"
 	"context"
-	"crypto/ecdh"
 	"errors"
 	"net"
-	"slices"
 	"sync"
 	"time"
 
 	"github.com/cofferhq/coffer/internal/hsm"
 	"github.com/cofferhq/coffer/internal/secret"
-	"github.com/cofferhq/coffer/internal/signature"
 )
 
 const (
@@ -21,6 +17,8 @@ const (
 	// callTimeout bounds one call. When it fires the call fails with
 	// ErrUnavailable: the device hangs, and a signing session would wait for ever.
 	callTimeout = 30 * time.Second
+	// coldTimeout is it for what may wait for the operator at the helper.
+	coldTimeout = MaxWait + callTimeout
 )
 
 // Client is the device behind a socket. When the helper goes away calls fail with
@@ -29,32 +27,36 @@ const (
 type Client struct {
 	path  string
 	id    identity
-	seal  *ecdh.PublicKey
 	slots chan struct{}
 
 	mu     sync.Mutex // guards what follows
 	idle   []net.Conn
+	seal   map[sealName]hsm.SealKey // what was asked for before
 	closed bool
 }
 
+type sealName struct {
+	class hsm.Class
+	epoch uint64
+}
+
 var (
-	_ hsm.HSM       = (*Client)(nil)
-	_ hsm.Exchanger = (*Client)(nil)
+	_ hsm.HSM      = (*Client)(nil)
+	_ hsm.Sealer   = (*Client)(nil)
+	_ hsm.Ratchet  = (*Client)(nil)
+	_ hsm.Counter  = (*Client)(nil)
+	_ hsm.Attester = (*Client)(nil)
 )
 
 // Dial connects to the helper and learns its device's keys, which the client then
 // holds it to.
 func Dial(ctx context.Context, path string) (*Client, error) {
-	c := &Client{path: path, slots: make(chan struct{}, maxCalls)}
+	c := &Client{path: path, slots: make(chan struct{}, maxCalls), seal: make(map[sealName]hsm.SealKey)}
 	conn, id, err := c.connect(ctx)
 	if err != nil {
 		return nil, err
 	}
 	c.id = id
-	if c.seal, err = ecdh.P256().NewPublicKey(id.seal); err != nil {
-		conn.Close()
-		return nil, hsm.Errorf(hsm.ErrDevice, "", "couldn't use the seal key: %w", err)
-	}
 	c.idle = []net.Conn{conn}
 	return c, nil
 }
@@ -89,7 +91,11 @@ func (c *Client) connect(ctx context.Context) (net.Conn, identity, error) {
 // roundTrip sends one request and reads its reply, which may be the device's
 // error. An error of its own means that the connection is of no further use.
 func (c *Client) roundTrip(ctx context.Context, conn net.Conn, q request) (reply, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	wait := callTimeout
+	if q.op == opSign || q.op == opUnwrap {
+		wait = coldTimeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	if err := conn.SetDeadline(time.Time{}); err != nil {
 		return reply{}, c.gone(err)
@@ -98,7 +104,10 @@ func (c *Client) roundTrip(ctx context.Context, conn net.Conn, q request) (reply
 	// is cancelled in mid-frame ends within frameTimeout.
 	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	if err := writeFrame(conn, q.encode()); err != nil {
+	body := q.encode()
+	err := writeFrame(conn, body)
+	secret.Wipe(body) // it may hold a data key
+	if err != nil {
 		return reply{}, c.gone(errors.Join(context.Cause(ctx), err))
 	}
 	frame, err := readFrame(conn, maxReply)
@@ -117,8 +126,8 @@ func (c *Client) roundTrip(ctx context.Context, conn net.Conn, q request) (reply
 }
 
 // call makes one request. A pooled connection may have died with an earlier
-// helper, so a failure on one is tried once more on a fresh connection: every
-// request may be repeated.
+// helper, so a failure on one is tried once more on a fresh connection. What may not
+// be repeated begins with a fresh one.
 func (c *Client) call(ctx context.Context, q request) (reply, error) {
 	select {
 	case c.slots <- struct{}{}:
@@ -126,11 +135,10 @@ func (c *Client) call(ctx context.Context, q request) (reply, error) {
 	case <-ctx.Done():
 		return reply{}, c.gone(ctx.Err())
 	}
-	conn, err := c.pooled()
-	if err != nil {
+	if err := c.ready(ctx); err != nil {
 		return reply{}, err
 	}
-	if conn != nil {
+	if conn := c.pooled(); conn != nil && q.op.repeatable() {
 		p, err := c.use(ctx, conn, q)
 		if err == nil {
 			return p, p.err()
@@ -138,12 +146,14 @@ func (c *Client) call(ctx context.Context, q request) (reply, error) {
 		if ctx.Err() != nil {
 			return reply{}, err
 		}
+	} else if conn != nil {
+		c.keep(conn)
 	}
 	conn, id, err := c.connect(ctx)
 	if err != nil {
 		return reply{}, err
 	}
-	if !bytes.Equal(id.seal, c.id.seal) || !slices.Equal(id.keys, c.id.keys) {
+	if id.keys != c.id.keys || id.approval != c.id.approval {
 		conn.Close()
 		return reply{}, hsm.Errorf(hsm.ErrUnavailable, "give the helper back its device, or restart the vault to take the new one",
 			"the HSM helper at %s now serves another device: serial %q, was %q", c.path, id.info.Serial, c.id.info.Serial)
@@ -158,30 +168,36 @@ func (c *Client) call(ctx context.Context, q request) (reply, error) {
 // use makes one request on a connection and keeps it if it is still good.
 func (c *Client) use(ctx context.Context, conn net.Conn, q request) (reply, error) {
 	p, err := c.roundTrip(ctx, conn, q)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if err != nil || c.closed {
+	if err != nil {
 		conn.Close()
 	} else {
-		c.idle = append(c.idle, conn)
+		c.keep(conn)
 	}
 	return p, err
 }
 
-// pooled takes an idle connection, or nil when there is none.
-func (c *Client) pooled() (net.Conn, error) {
+// keep gives a connection back.
+func (c *Client) keep(conn net.Conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
-		return nil, hsm.Errorf(hsm.ErrUnavailable, "", "the connection to the HSM helper at %s is closed", c.path)
+		conn.Close()
+		return
 	}
+	c.idle = append(c.idle, conn)
+}
+
+// pooled takes an idle connection, or nil when there is none.
+func (c *Client) pooled() net.Conn {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	n := len(c.idle)
 	if n == 0 {
-		return nil, nil
+		return nil
 	}
 	conn := c.idle[n-1]
 	c.idle = c.idle[:n-1]
-	return conn, nil
+	return conn
 }
 
 func (c *Client) ready(ctx context.Context) error {
@@ -194,69 +210,6 @@ func (c *Client) ready(ctx context.Context) error {
 		return c.gone(err)
 	}
 	return nil
-}
-
-// Info is what the helper said when it was dialed.
-func (c *Client) Info() hsm.Info { return c.id.info }
-
-// Public returns the key that the helper named when it was dialed.
-func (c *Client) Public(ctx context.Context, role hsm.Role) (signature.PublicKey, error) {
-	if err := c.ready(ctx); err != nil {
-		return signature.PublicKey{}, err
-	}
-	if err := role.Check(); err != nil {
-		return signature.PublicKey{}, err
-	}
-	return c.id.keys[slices.Index(hsm.Roles(), role)], nil
-}
-
-// Sign has the helper sign, and checks what it signed.
-func (c *Client) Sign(ctx context.Context, role hsm.Role, st signature.Statement) (signature.Signature, error) {
-	key, err := c.Public(ctx, role)
-	if err != nil {
-		return signature.Signature{}, err
-	}
-	if err := hsm.CheckStatement(st); err != nil {
-		return signature.Signature{}, err
-	}
-	p, err := c.call(ctx, request{op: opSign, role: role, st: st})
-	if err != nil {
-		return signature.Signature{}, err
-	}
-	if err := signature.Verify(key, st, p.sig); err != nil {
-		return signature.Signature{}, hsm.Errorf(hsm.ErrDevice, "", "the HSM's signature as %v is wrong: %w", role, err)
-	}
-	return p.sig, nil
-}
-
-// SealKey returns the public half of the seal key.
-func (c *Client) SealKey(ctx context.Context) (*ecdh.PublicKey, error) {
-	if err := c.ready(ctx); err != nil {
-		return nil, err
-	}
-	return c.seal, nil
-}
-
-// Exchange has the helper do one Diffie-Hellman.
-func (c *Client) Exchange(ctx context.Context, peer *ecdh.PublicKey) ([]byte, error) {
-	if err := c.ready(ctx); err != nil {
-		return nil, err
-	}
-	p, err := c.call(ctx, request{op: opExchange, peer: peer.Bytes()})
-	return p.shared, err
-}
-
-// Seal seals here: only unsealing takes the device.
-func (c *Client) Seal(ctx context.Context, epoch uint64, plaintext, aad []byte) ([]byte, error) {
-	if err := c.ready(ctx); err != nil {
-		return nil, err
-	}
-	return hsm.SealTo(c.seal, epoch, plaintext, aad)
-}
-
-// Unseal opens a blob with one exchange at the device.
-func (c *Client) Unseal(ctx context.Context, blob, aad []byte) ([]byte, error) {
-	return hsm.OpenWith(ctx, c, blob, aad)
 }
 
 // Close closes the connections. A call under way ends its own.

@@ -96,28 +96,28 @@ func TestClientSurvivesHelper(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	blob, err := c.Seal(t.Context(), 1, []byte("share"), nil)
+	blob, err := c.Seal(t.Context(), hsm.ClassState, 1, []byte("share"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.Unseal(t.Context(), blob, nil); err != nil {
+	if _, err := c.Unseal(t.Context(), blob, nil, nil); err != nil {
 		t.Fatal(err)
 	}
 
 	stop()
-	_, err = c.Unseal(t.Context(), blob, nil)
+	_, err = c.Unseal(t.Context(), blob, nil, nil)
 	if !errors.Is(err, hsm.ErrUnavailable) || !strings.Contains(err.Error(), path) {
 		t.Fatalf("without the helper: got %v, want ErrUnavailable that names the socket", err)
 	}
 
 	stop = serve(t, path, d)
-	if _, err := c.Unseal(t.Context(), blob, nil); err != nil {
+	if _, err := c.Unseal(t.Context(), blob, nil, nil); err != nil {
 		t.Fatalf("after the helper came back: %v", err)
 	}
 	stop()
 
 	serve(t, path, newDevice(t))
-	_, err = c.Sign(t.Context(), hsm.RoleIdentity, signature.Statement{Domain: "coffer/test", Body: nil})
+	_, err = c.Sign(t.Context(), hsm.RoleIdentity, signature.Statement{Domain: "coffer/test", Body: nil}, nil)
 	if !errors.Is(err, hsm.ErrUnavailable) || !strings.Contains(err.Error(), "another device") {
 		t.Fatalf("helper with another device: got %v, want a refusal that says so", err)
 	}
@@ -156,10 +156,10 @@ func TestHelperKilled(t *testing.T) {
 	begun, errs := make(chan struct{}, 8), make(chan error, 8)
 	for range 8 {
 		wg.Go(func() {
-			_, err := c.Sign(t.Context(), hsm.RoleDecision, st)
+			_, err := c.Sign(t.Context(), hsm.RoleDecision, st, nil)
 			begun <- struct{}{}
 			for err == nil {
-				_, err = c.Sign(t.Context(), hsm.RoleDecision, st)
+				_, err = c.Sign(t.Context(), hsm.RoleDecision, st, nil)
 			}
 			errs <- err
 		})
@@ -182,7 +182,7 @@ func TestHelperKilled(t *testing.T) {
 		second.Process.Kill()
 		second.Wait()
 	}()
-	if _, err := c.Sign(t.Context(), hsm.RoleDecision, st); err != nil {
+	if _, err := c.Sign(t.Context(), hsm.RoleDecision, st, nil); err != nil {
 		t.Fatalf("with the next helper: %v", err)
 	}
 }
@@ -243,7 +243,7 @@ func TestCallEndsWithContext(t *testing.T) {
 		<-stuck.entered
 		cancel()
 	}()
-	_, err = c.Sign(ctx, hsm.RoleIdentity, signature.Statement{Domain: "coffer/test"})
+	_, err = c.Sign(ctx, hsm.RoleIdentity, signature.Statement{Domain: "coffer/test"}, nil)
 	if !errors.Is(err, hsm.ErrUnavailable) || !errors.Is(err, context.Canceled) {
 		t.Fatalf("got %v, want ErrUnavailable and context.Canceled", err)
 	}
@@ -255,18 +255,18 @@ type stuckDevice struct {
 	entered, release chan struct{}
 }
 
-func (d *stuckDevice) Sign(ctx context.Context, role hsm.Role, st signature.Statement) (signature.Signature, error) {
+func (d *stuckDevice) Sign(ctx context.Context, role hsm.Role, st signature.Statement, ap hsm.Approver) (signature.Signature, error) {
 	d.entered <- struct{}{}
 	<-d.release
-	return d.Device.Sign(ctx, role, st)
+	return d.Device.Sign(ctx, role, st, ap)
 }
 
 // forger is a device that signs another statement than it is asked to.
 type forger struct{ Device }
 
-func (d forger) Sign(ctx context.Context, role hsm.Role, st signature.Statement) (signature.Signature, error) {
+func (d forger) Sign(ctx context.Context, role hsm.Role, st signature.Statement, ap hsm.Approver) (signature.Signature, error) {
 	st.Body = append(st.Body, 0)
-	return d.Device.Sign(ctx, role, st)
+	return d.Device.Sign(ctx, role, st, ap)
 }
 
 func TestClientChecksSignatures(t *testing.T) {
@@ -277,7 +277,7 @@ func TestClientChecksSignatures(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if _, err := c.Sign(t.Context(), hsm.RoleDecision, signature.Statement{Domain: "coffer/test"}); !errors.Is(err, hsm.ErrDevice) {
+	if _, err := c.Sign(t.Context(), hsm.RoleDecision, signature.Statement{Domain: "coffer/test"}, nil); !errors.Is(err, hsm.ErrDevice) {
 		t.Fatalf("wrong signature: got %v, want ErrDevice", err)
 	}
 }
@@ -347,15 +347,16 @@ func TestHostileSocket(t *testing.T) {
 		{"empty frame", header(0), "bytes announced"},
 		{"half header", []byte{0, 0}, ""},
 		{"half frame", append(header(100), 1, 2, 3), ""},
-		{"wrong version", frame([]byte{9, 1}), "version 9, want 1"},
-		{"unknown operation", frame([]byte{1, 77}), "operation 77"},
-		{"trailing byte", frame([]byte{1, 1, 0}), "bytes after the end"},
+		{"wrong version", frame([]byte{9, 1}), "version 9, want 2"},
+		{"unknown operation", frame([]byte{2, 77}), "operation 77"},
+		{"trailing byte", frame([]byte{2, 1, 0}), "bytes after the end"},
 		{"truncated", frame(long[:len(long)-2]), "ends early"},
 		{"huge body length", frame(append(long[:len(long)-4:len(long)-4], 0xff, 0xff, 0xff, 0xff)), "length above the bound"},
 		{"no such role", frame(badRole.encode()), "unknown role 9"},
 		{"empty domain", frame(request{op: opSign, role: 1}.encode()), "domain of 0 bytes"},
-		{"point off the curve", frame(append([]byte{1, 3, 4}, make([]byte, 64)...)), "point"},
-		{"compressed point", frame(append([]byte{1, 3, 2}, make([]byte, 32)...)), "ends early"},
+		{"the exchange of version 1", frame(append([]byte{2, 3, 4}, make([]byte, 64)...)), "operation 3"},
+		{"point off the curve", frame(request{op: opUnwrap, class: 1, epoch: 1, data: append([]byte{4}, make([]byte, 64)...)}.encode()), "not a point"},
+		{"compressed point", frame(request{op: opUnwrap, class: 1, epoch: 1, data: append([]byte{2}, make([]byte, 32)...)}.encode()), "not a point"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			c, err := net.Dial("unix", path)

@@ -2,7 +2,6 @@ package remote
 
 import (
 	"context"
-	"crypto/ecdh"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -25,17 +24,24 @@ const maxConns = 64
 // shorter would spin, longer delays the recovery.
 const acceptPause = 100 * time.Millisecond
 
-// Device is what a server serves.
+// Device is what a server serves. The optional interfaces of package hsm are served
+// too, where the device has them.
 type Device interface {
 	hsm.HSM
-	hsm.Exchanger
+	hsm.Sealer
 }
 
 // Server serves a device to the processes of its own user.
 type Server struct {
 	Device Device
 	Log    *slog.Logger
+	// Operator is asked when the device wants authorisation that a request does not
+	// carry. Nil: nobody is there.
+	Operator hsm.Approver
 }
+
+// MaxWait is the longest that a request may wait for the operator.
+const MaxWait = 120 * time.Second
 
 // Listener is a unix socket that only its owner can open, and the lock that
 // keeps a second server off it.
@@ -183,8 +189,10 @@ func (s *Server) serveConn(ctx context.Context, c net.Conn) {
 			return
 		}
 		p := s.answer(ctx, q)
+		secret.Wipe(frame) // it may hold a data key
 		body := p.encode()
-		secret.Wipe(p.shared)
+		secret.Wipe(q.data)
+		secret.Wipe(p.data)
 		err = writeFrame(c, body)
 		secret.Wipe(body)
 		if err != nil {
@@ -200,51 +208,4 @@ func (s *Server) refuse(c net.Conn, err error) {
 	if err := writeFrame(c, errorReply(opHello, bad).encode()); err != nil {
 		s.Log.Debug("connection ended", "err", err)
 	}
-}
-
-func (s *Server) answer(ctx context.Context, q request) reply {
-	p := reply{op: q.op}
-	var err error
-	switch q.op {
-	case opHello:
-		p.id, err = s.identity(ctx)
-	case opSign:
-		p.sig, err = s.Device.Sign(ctx, q.role, q.st)
-	case opExchange:
-		var peer *ecdh.PublicKey
-		if peer, err = ecdh.P256().NewPublicKey(q.peer); err != nil {
-			err = hsm.Errorf(hsm.ErrInput, "", "point: %w", err)
-			break
-		}
-		p.shared, err = s.Device.Exchange(ctx, peer)
-		if err == nil && len(p.shared) != secretSize {
-			err = hsm.Errorf(hsm.ErrDevice, "", "device returned a shared secret of %d bytes, want %d", len(p.shared), secretSize)
-		}
-	}
-	if err != nil {
-		s.Log.Warn("device refused", "operation", uint8(q.op), "err", err)
-		return errorReply(q.op, err)
-	}
-	return p
-}
-
-func (s *Server) identity(ctx context.Context) (identity, error) {
-	d := identity{info: s.Device.Info()}
-	i := &d.info
-	for _, text := range []*string{&i.Vendor, &i.Model, &i.Firmware, &i.Serial, &i.Label} {
-		*text = cut(*text, maxLabel)
-	}
-	seal, err := s.Device.SealKey(ctx)
-	if err != nil {
-		return identity{}, err
-	}
-	d.seal = seal.Bytes()
-	for _, role := range hsm.Roles() {
-		k, err := s.Device.Public(ctx, role)
-		if err != nil {
-			return identity{}, err
-		}
-		d.keys = append(d.keys, k)
-	}
-	return d, nil
 }

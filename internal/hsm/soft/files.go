@@ -16,7 +16,6 @@ import (
 )
 
 const (
-	sealName   = "seal"
 	pemType    = "PRIVATE KEY"
 	maxKeyFile = 4 << 10
 )
@@ -32,20 +31,20 @@ func Provision(ctx context.Context, dir string) error {
 	if err := checkDir(dir); err != nil {
 		return err
 	}
-	names := []string{sealName}
 	for _, role := range hsm.Roles() {
-		names = append(names, role.String())
-	}
-	for _, name := range names {
 		if err := ctx.Err(); err != nil {
 			return hsm.Errorf(hsm.ErrUnavailable, "run it again: it makes what is missing",
 				"couldn't make all keys in %s: %w", dir, err)
 		}
-		if err := provisionKey(dir, name); err != nil {
+		if err := provisionKey(dir, role.String()); err != nil {
 			return err
 		}
 	}
-	return nil
+	epoch, err := newest(dir)
+	if err != nil {
+		return err
+	}
+	return provisionEpoch(dir, max(epoch, 1))
 }
 
 func provisionKey(dir, name string) error {

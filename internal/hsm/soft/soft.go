@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 
 	"github.com/cofferhq/coffer/internal/hsm"
@@ -20,13 +21,17 @@ type Device struct {
 	dir    string
 	sign   map[hsm.Role]*ecdsa.PrivateKey
 	public map[hsm.Role]signature.PublicKey
-	seal   *ecdh.PrivateKey
+	serial string
 	closed atomic.Bool
+
+	mu   sync.Mutex // guards seal, and lets one change of epoch run at a time
+	seal map[sealName]*ecdh.PrivateKey
 }
 
 var (
-	_ hsm.HSM       = (*Device)(nil)
-	_ hsm.Exchanger = (*Device)(nil)
+	_ hsm.HSM     = (*Device)(nil)
+	_ hsm.Sealer  = (*Device)(nil)
+	_ hsm.Ratchet = (*Device)(nil)
 )
 
 // Open reads the keys that Provision made.
@@ -41,6 +46,7 @@ func Open(ctx context.Context, dir string) (*Device, error) {
 		dir:    dir,
 		sign:   make(map[hsm.Role]*ecdsa.PrivateKey),
 		public: make(map[hsm.Role]signature.PublicKey),
+		seal:   make(map[sealName]*ecdh.PrivateKey),
 	}
 	for _, role := range hsm.Roles() {
 		key, err := readKey(keyFile(dir, role.String()))
@@ -56,12 +62,18 @@ func Open(ctx context.Context, dir string) (*Device, error) {
 		}
 		d.sign[role] = key
 	}
-	key, err := readKey(keyFile(dir, sealName))
+	d.serial = d.public[hsm.RoleIdentity].Fingerprint()
+	epoch, err := newest(dir)
 	if err != nil {
 		return nil, err
 	}
-	if d.seal, err = key.ECDH(); err != nil {
-		return nil, hsm.Errorf(hsm.ErrDevice, "", "couldn't use the seal key: %w", err)
+	if epoch == 0 {
+		return nil, hsm.Errorf(hsm.ErrNotProvisioned, "provision the device", "key file %s is not there", keyFile(dir, sealName{hsm.ClassState, 1}.String()))
+	}
+	for _, class := range hsm.Classes() {
+		if _, err := d.sealKey(class, epoch); err != nil {
+			return nil, err
+		}
 	}
 	return d, nil
 }
@@ -71,10 +83,10 @@ func (d *Device) Info() hsm.Info {
 	return hsm.Info{
 		Vendor:   "Coffer",
 		Model:    "software HSM, development only",
-		Firmware: "1",
-		Serial:   fmt.Sprintf("%x", hsm.SealKeyID(d.seal.PublicKey())),
+		Firmware: "2",
+		Serial:   d.serial,
 		Label:    filepath.Base(d.dir),
-		Suites:   []string{hsm.SignP256, hsm.SuiteHPKE.String()},
+		Suites:   []string{hsm.SignP256, hsm.SuiteHPKE.Named(hsm.ClassState), hsm.SuiteHPKE.Named(hsm.ClassCold), hsm.HasRatchet},
 	}
 }
 
@@ -93,18 +105,18 @@ func (d *Device) Public(ctx context.Context, role hsm.Role) (signature.PublicKey
 	if err := d.ready(ctx); err != nil {
 		return signature.PublicKey{}, err
 	}
-	if err := role.Check(); err != nil {
+	if err := role.CheckPlain(); err != nil {
 		return signature.PublicKey{}, err
 	}
 	return d.public[role], nil
 }
 
-// Sign signs a statement.
-func (d *Device) Sign(ctx context.Context, role hsm.Role, st signature.Statement) (signature.Signature, error) {
+// Sign signs a statement. It asks nobody.
+func (d *Device) Sign(ctx context.Context, role hsm.Role, st signature.Statement, _ hsm.Approver) (signature.Signature, error) {
 	if err := d.ready(ctx); err != nil {
 		return signature.Signature{}, err
 	}
-	if err := role.Check(); err != nil {
+	if err := role.CheckPlain(); err != nil {
 		return signature.Signature{}, err
 	}
 	if err := hsm.CheckStatement(st); err != nil {
@@ -122,37 +134,51 @@ func (d *Device) Sign(ctx context.Context, role hsm.Role, st signature.Statement
 	return signature.NormalizeP256(raw[:])
 }
 
-// SealKey returns the public half of the seal key.
-func (d *Device) SealKey(ctx context.Context) (*ecdh.PublicKey, error) {
+// SealKey returns the public half of a seal key.
+func (d *Device) SealKey(ctx context.Context, class hsm.Class, epoch uint64) (hsm.SealKey, error) {
 	if err := d.ready(ctx); err != nil {
-		return nil, err
+		return hsm.SealKey{}, err
 	}
-	return d.seal.PublicKey(), nil
+	key, err := d.sealKey(class, epoch)
+	if err != nil {
+		return hsm.SealKey{}, err
+	}
+	return hsm.SealKey{Suite: hsm.SuiteHPKE, Class: class, Epoch: epoch, Public: key.PublicKey().Bytes()}, nil
 }
 
-// Exchange does one Diffie-Hellman with the seal key.
-func (d *Device) Exchange(ctx context.Context, peer *ecdh.PublicKey) ([]byte, error) {
+// Wrap is not for HPKE.
+func (d *Device) Wrap(context.Context, hsm.Class, uint64, []byte, []byte) ([]byte, error) {
+	return nil, hsm.Errorf(hsm.ErrUnsupported, "", "a software HSM wraps no keys: seal to its public key")
+}
+
+// Unwrap does one Diffie-Hellman with a seal key. A cold key asks nobody: Info says so.
+func (d *Device) Unwrap(ctx context.Context, class hsm.Class, epoch uint64, enc, _ []byte, _ hsm.Approver) ([]byte, error) {
 	if err := d.ready(ctx); err != nil {
 		return nil, err
 	}
-	shared, err := d.seal.ECDH(peer)
+	key, err := d.sealKey(class, epoch)
+	if err != nil {
+		return nil, err
+	}
+	peer, err := ecdh.P256().NewPublicKey(enc)
+	if err != nil {
+		return nil, hsm.Errorf(hsm.ErrInput, "", "couldn't do the exchange: not a point on P-256: %w", err)
+	}
+	shared, err := key.ECDH(peer)
 	if err != nil {
 		return nil, hsm.Errorf(hsm.ErrInput, "", "couldn't do the exchange: %w", err)
 	}
 	return shared, nil
 }
 
-// Seal seals to the seal key.
-func (d *Device) Seal(ctx context.Context, epoch uint64, plaintext, aad []byte) ([]byte, error) {
-	if err := d.ready(ctx); err != nil {
-		return nil, err
-	}
-	return hsm.SealTo(d.seal.PublicKey(), epoch, plaintext, aad)
+// Seal seals to a seal key.
+func (d *Device) Seal(ctx context.Context, class hsm.Class, epoch uint64, plaintext, aad []byte) ([]byte, error) {
+	return hsm.SealWith(ctx, d, class, epoch, plaintext, aad)
 }
 
 // Unseal opens a blob.
-func (d *Device) Unseal(ctx context.Context, blob, aad []byte) ([]byte, error) {
-	return hsm.OpenWith(ctx, d, blob, aad)
+func (d *Device) Unseal(ctx context.Context, blob, aad []byte, ap hsm.Approver) ([]byte, error) {
+	return hsm.OpenWith(ctx, d, blob, aad, ap)
 }
 
 // Close ends the use of the device.
@@ -169,4 +195,16 @@ func generate() (secret.Bytes, error) {
 		return secret.Bytes{}, hsm.Errorf(hsm.ErrDevice, "", "couldn't generate a key: %w", err)
 	}
 	return encodeKey(key)
+}
+
+// String names the file.
+func (n sealName) String() string {
+	name := "seal"
+	if n.class == hsm.ClassCold {
+		name = "cold"
+	}
+	if n.epoch == 1 {
+		return name
+	}
+	return fmt.Sprintf("%s-%d", name, n.epoch)
 }

@@ -72,8 +72,8 @@ func TestInfoClaimsNothing(t *testing.T) {
 func TestProvisionIsIdempotent(t *testing.T) {
 	dir := provision(t)
 	before := readAll(t, dir)
-	if len(before) != 3 {
-		t.Fatalf("%d files, want 3 keys: %v", len(before), before)
+	if len(before) != 4 {
+		t.Fatalf("%d files, want 4 keys: %v", len(before), before)
 	}
 	if err := os.Remove(keyFile(dir, "decision")); err != nil { // as if killed before it
 		t.Fatal(err)
@@ -91,7 +91,7 @@ func TestProvisionIsIdempotent(t *testing.T) {
 	}
 	wg.Wait()
 	after := readAll(t, dir)
-	if len(after) != 3 || after["identity.key"] != before["identity.key"] || after["seal.key"] != before["seal.key"] {
+	if len(after) != 4 || after["identity.key"] != before["identity.key"] || after["seal.key"] != before["seal.key"] {
 		t.Fatal("provisioning again changed keys or left files")
 	}
 	if _, err := Open(t.Context(), dir); err != nil {
