@@ -31,14 +31,14 @@ type slowDevice struct {
 	ops  *atomic.Int64 // signatures on checkpoints
 }
 
-func (d *slowDevice) Sign(ctx context.Context, role hsm.Role, st signature.Statement) (signature.Signature, error) {
+func (d *slowDevice) Sign(ctx context.Context, role hsm.Role, st signature.Statement, ap hsm.Approver) (signature.Signature, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	time.Sleep(d.each)
 	if role == hsm.RoleDecision {
 		d.ops.Add(1)
 	}
-	return d.Device.Sign(ctx, role, st)
+	return d.Device.Sign(ctx, role, st, ap)
 }
 
 // BenchmarkDecisionsPerOp is how many decisions one signature of a device covers:
