@@ -1,10 +1,12 @@
 package sim
 
 import (
+	"crypto/cipher"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math/big"
 
@@ -17,9 +19,11 @@ import (
 
 // Device is a deterministic HSM: RFC 6979 signatures under keys from the seed.
 type Device struct {
-	keys map[hsm.Role]*ecdsa.PrivateKey
-	seal [32]byte
-	seq  uint64
+	keys   map[hsm.Role]*ecdsa.PrivateKey
+	seal   [32]byte
+	seq    uint64
+	epoch  uint64 // newest of the seal keys
+	erased uint64 // those below are destroyed
 	// Down makes every operation fail.
 	Down bool
 	// Took is how long it says that an operation took, in microseconds.
@@ -27,7 +31,7 @@ type Device struct {
 }
 
 func newDevice(seed [32]byte) (*Device, error) {
-	d := &Device{keys: map[hsm.Role]*ecdsa.PrivateKey{}}
+	d := &Device{keys: map[hsm.Role]*ecdsa.PrivateKey{}, epoch: 1}
 	for _, role := range hsm.Roles() {
 		raw := sha256.Sum256(append(seed[:], byte(role)))
 		k, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), raw[:])
@@ -71,24 +75,61 @@ func (d *Device) Do(c vault.DeviceCommand) vault.DeviceResult {
 	case vault.DeviceSign:
 		res.Signature, err = d.Sign(c.Role, c.Statement)
 	case vault.DeviceSeal:
-		d.seq++
-		nonce := make([]byte, chacha20poly1305.NonceSizeX)
-		binary.BigEndian.PutUint64(nonce, d.seq)
-		aead, _ := chacha20poly1305.NewX(d.seal[:])
-		res.Data = aead.Seal(nonce, nonce, c.Data, c.AAD)
+		res.Data, err = d.sealed(c)
 	case vault.DeviceUnseal:
-		aead, _ := chacha20poly1305.NewX(d.seal[:])
-		if len(c.Data) < chacha20poly1305.NonceSizeX {
-			res.Err = "blob too short"
-			return res
+		res.Data, err = d.unsealed(c)
+	case vault.DeviceEpoch:
+		res.Epoch = d.epoch
+	case vault.DeviceAdvance:
+		d.epoch++
+		res.Epoch = d.epoch
+	case vault.DeviceErase:
+		if c.Epoch > d.epoch {
+			err = fmt.Errorf("seal epoch %d does not exist", c.Epoch)
 		}
-		n := chacha20poly1305.NonceSizeX
-		res.Data, err = aead.Open(nil, c.Data[:n], c.Data[n:], c.AAD)
+		d.erased = max(d.erased, c.Epoch)
+	default:
+		err = fmt.Errorf("unknown operation %d", c.Kind)
 	}
 	if err != nil {
 		res.Err = err.Error()
 	}
 	return res
+}
+
+// sealer is the seal key of a class and epoch.
+func (d *Device) sealer(class hsm.Class, epoch uint64) (cipher.AEAD, error) {
+	if epoch < max(d.erased, 1) || epoch > d.epoch {
+		return nil, fmt.Errorf("no seal key of epoch %d: there are %d to %d", epoch, max(d.erased, 1), d.epoch)
+	}
+	key := sha256.Sum256(append(binary.BigEndian.AppendUint64(d.seal[:], epoch), byte(class)))
+	return chacha20poly1305.NewX(key[:])
+}
+
+// sealed is u8 class ‖ u64 epoch ‖ nonce ‖ ciphertext.
+func (d *Device) sealed(c vault.DeviceCommand) ([]byte, error) {
+	aead, err := d.sealer(c.Class, c.Epoch)
+	if err != nil {
+		return nil, err
+	}
+	d.seq++
+	nonce := make([]byte, chacha20poly1305.NonceSizeX)
+	binary.BigEndian.PutUint64(nonce, d.seq)
+	head := binary.BigEndian.AppendUint64([]byte{byte(c.Class)}, c.Epoch)
+	return aead.Seal(append(head, nonce...), nonce, c.Data, c.AAD), nil
+}
+
+func (d *Device) unsealed(c vault.DeviceCommand) ([]byte, error) {
+	const head = 9
+	n := head + chacha20poly1305.NonceSizeX
+	if len(c.Data) < n {
+		return nil, errors.New("blob too short")
+	}
+	aead, err := d.sealer(hsm.Class(c.Data[0]), binary.BigEndian.Uint64(c.Data[1:head]))
+	if err != nil {
+		return nil, err
+	}
+	return aead.Open(nil, c.Data[head:n], c.Data[n:], c.AAD)
 }
 
 func fromDER(der []byte) (signature.Signature, error) {

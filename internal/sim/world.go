@@ -186,7 +186,7 @@ func Codecs() []chain.Codec { return family.Codecs() }
 func (w *World) start(p *Party) error {
 	p.Starts++
 	cfg := vault.Config{
-		ID: p.ID, Name: fmt.Sprintf("vault-%d", p.ID), Info: hsm.Info{Vendor: "sim", Model: "seeded"},
+		ID: p.ID, Name: fmt.Sprintf("vault-%d", p.ID), Info: hsm.Info{Vendor: "sim", Model: "seeded", Suites: []string{hsm.HasRatchet}},
 		Identity: p.Device.Public(hsm.RoleIdentity), Decision: p.Device.Public(hsm.RoleDecision),
 		Genesis: w.Genesis, Codecs: Codecs(),
 	}

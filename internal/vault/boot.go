@@ -57,7 +57,7 @@ func (v *Vault) start(loaded Loaded) error {
 		}
 	}
 	if root != nil {
-		v.ask(DeviceCommand{Kind: DeviceUnseal, Data: root, AAD: v.rootAAD()}, func(res DeviceResult) error {
+		v.ask(DeviceCommand{Kind: DeviceUnseal, Class: hsm.ClassState, Data: root, AAD: v.rootAAD()}, func(res DeviceResult) error {
 			if res.Err != "" {
 				return fmt.Errorf("this disk does not open: the device refuses its root key: %s", res.Err)
 			}
@@ -76,11 +76,14 @@ func (v *Vault) start(loaded Loaded) error {
 		return err
 	}
 	fresh := secret.New(key)
-	v.ask(DeviceCommand{Kind: DeviceSeal, Data: fresh.Reveal(), AAD: v.rootAAD()}, func(res DeviceResult) error {
-		if res.Err != "" {
-			return fmt.Errorf("couldn't seal the root key: %s", res.Err)
-		}
-		return v.enrolFresh(fresh, res.Data)
+	v.withSealEpoch(func() error {
+		v.ask(DeviceCommand{Kind: DeviceSeal, Class: hsm.ClassState, Epoch: v.sealEpoch(), Data: fresh.Reveal(), AAD: v.rootAAD()}, func(res DeviceResult) error {
+			if res.Err != "" {
+				return fmt.Errorf("couldn't seal the root key: %s", res.Err)
+			}
+			return v.enrolFresh(fresh, res.Data)
+		})
+		return nil
 	})
 	return nil
 }
@@ -92,17 +95,18 @@ func (v *Vault) enrolFresh(root secret.Bytes, sealed []byte) error {
 	if v.store, err = newStore(v.cfg.ID, root, v.rand); err != nil {
 		return err
 	}
-	seed := make([]byte, ed25519.SeedSize)
-	if err := v.draw(seed); err != nil {
+	lasting, seed := make([]byte, chacha20poly1305.KeySize), make([]byte, ed25519.SeedSize)
+	if err := errors.Join(v.draw(lasting), v.draw(seed)); err != nil {
 		return err
 	}
 	v.logKey = ed25519.NewKeyFromSeed(seed)
 	v.store.raw(recordRoot, sealed)
-	err = v.store.put(recordLogKey, seed)
+	err = errors.Join(v.store.put(recordLasting, lasting), v.store.useLasting(lasting), v.store.put(recordLogKey, seed))
 	secret.Wipe(seed)
 	if err != nil {
 		return err
 	}
+	v.storeSealEpoch()
 	return v.enrol()
 }
 
@@ -119,6 +123,9 @@ func (v *Vault) open(rootKey []byte, loaded Loaded) error {
 	}
 	records, m, err := v.store.load(loaded)
 	if err != nil {
+		return err
+	}
+	if err := v.loadSealEpoch(records); err != nil {
 		return err
 	}
 	seed := records[recordLogKey]
@@ -323,6 +330,7 @@ func (v *Vault) run(m *manifest) error {
 	v.appendLog(audit.KindBoot, b.Encode())
 	v.releaseAbandoned()
 	v.resumeHandovers()
+	v.resumeRatchet()
 	v.signCheckpoint()
 	return v.makeHello()
 }

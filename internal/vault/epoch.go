@@ -218,6 +218,7 @@ func (v *Vault) carryOut(kid [32]byte, m *handover.Machine, out handover.Effects
 	}
 	if len(out.Erase) > 0 {
 		v.pairAnew(kid)
+		v.wantRatchet()
 	}
 	if out.Save {
 		if err := v.store.put(handoverName(kid), m.Encode()); err != nil {
@@ -341,6 +342,7 @@ func (v *Vault) commitEpoch(kid [32]byte, commit *handover.Bundle) error {
 		return err
 	}
 	v.keys[kid] = next
+	v.wantRatchet()
 	for _, id := range sortedIDs(next.closed) {
 		if _, ok := v.ledgers[id].hashAt(next.closed[id].Seq); !ok && next.share != nil {
 			v.askLedger(v.peers[id])

@@ -76,9 +76,12 @@ type DeviceKind uint8
 
 // The device operations.
 const (
-	DeviceSign   DeviceKind = 1
-	DeviceSeal   DeviceKind = 2
-	DeviceUnseal DeviceKind = 3
+	DeviceSign    DeviceKind = 1
+	DeviceSeal    DeviceKind = 2
+	DeviceUnseal  DeviceKind = 3
+	DeviceEpoch   DeviceKind = 4 // the newest epoch of the seal keys
+	DeviceAdvance DeviceKind = 5 // makes the seal keys of the next epoch
+	DeviceErase   DeviceKind = 6 // destroys the seal keys of the epochs below Epoch
 )
 
 // DeviceCommand is one operation of the HSM.
@@ -87,6 +90,8 @@ type DeviceCommand struct {
 	Kind      DeviceKind
 	Role      hsm.Role            // sign
 	Statement signature.Statement // sign
+	Class     hsm.Class           // seal; unseal: of the blob, for the shell's patience
+	Epoch     uint64              // seal, erase
 	Data, AAD []byte              // seal, unseal
 }
 
@@ -96,7 +101,9 @@ type DeviceResult struct {
 	Signature signature.Signature // sign
 	Data      []byte              // seal, unseal
 	Took      uint64              // microseconds that the device took; zero: not measured
+	Epoch     uint64              // epoch, advance
 	Err       string
+	Kind      hsm.Kind // of Err, as far as the device told
 }
 
 // Loaded is what the node had on disk.

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"sort"
 	"strings"
 
@@ -33,18 +35,28 @@ const (
 	recordShare     = "share/"     // of a later epoch than the first
 	recordCandidate = "candidate/" // share of an epoch that has not begun
 	recordLeft      = "left/"      // a key of which this vault holds no share any more
+
+	recordLasting   = "lasting-key" // opens what only grows
+	recordSealEpoch = "seal-epoch"  // the device's epoch under which the root key rests
 )
 
 // store is the vault's view of the node's disk. The manifest, rewritten with
 // every change, names the hash of every record: a host that brings back a single
 // old record, or loses one, is found out at the next start. (A host that brings
 // back the whole disk of an earlier day is not: docs/spec/vault-store.md.)
+//
+// There are two keys. The root key is drawn anew with every step of the ratchet
+// (ratchet.go), and all that it had sealed is sealed again. What only grows
+// (ledgers, changes) would take ever longer, and an old copy of it says nothing that
+// the newest does not: it rests under the lasting key, which is a record itself.
 type store struct {
-	vault mpc.ID
-	aead  cipher.AEAD
-	rand  io.Reader
+	vault   mpc.ID
+	aead    cipher.AEAD // root key
+	lasting cipher.AEAD
+	rand    io.Reader
 
 	sums   map[string][32]byte // name → SHA-256 of the sealed value; not of ledger records
+	kept   map[string][]byte   // name → sealed value, of what the root key seals
 	seq    uint64
 	writes []Record
 	dirty  bool
@@ -55,7 +67,61 @@ func newStore(vault mpc.ID, rootKey secret.Bytes, rand io.Reader) (*store, error
 	if err != nil {
 		return nil, fmt.Errorf("couldn't use the root key: %w", err)
 	}
-	return &store{vault: vault, aead: aead, rand: rand, sums: map[string][32]byte{}}, nil
+	return &store{vault: vault, aead: aead, rand: rand, sums: map[string][32]byte{}, kept: map[string][]byte{}}, nil
+}
+
+// lasts says that a record rests under the lasting key.
+func lasts(name string) bool {
+	return strings.HasPrefix(name, recordLedger) || strings.HasPrefix(name, recordChange)
+}
+
+// byDevice says that a record is sealed by a device, not by the vault.
+func byDevice(name string) bool { return name == recordRoot }
+
+func (s *store) aeadOf(name string) cipher.AEAD {
+	if lasts(name) {
+		return s.lasting
+	}
+	return s.aead
+}
+
+// useLasting takes the lasting key, which it wipes.
+func (s *store) useLasting(key []byte) error {
+	defer secret.Wipe(key)
+	aead, err := chacha20poly1305.NewX(key)
+	if err != nil {
+		return fmt.Errorf("couldn't use the lasting key: %w", err)
+	}
+	s.lasting = aead
+	return nil
+}
+
+// reseal seals everything that the root key had sealed under another one. All of it
+// is queued, and becomes durable in one step, with the new root's own record.
+func (s *store) reseal(root secret.Bytes, sealedRoot []byte) error {
+	next, err := chacha20poly1305.NewX(root.Reveal())
+	if err != nil {
+		return fmt.Errorf("couldn't use the new root key: %w", err)
+	}
+	opened := map[string][]byte{}
+	defer func() {
+		for _, b := range opened {
+			secret.Wipe(b)
+		}
+	}()
+	for name, sealed := range s.kept {
+		if opened[name], err = s.open(name, sealed); err != nil {
+			return err
+		}
+	}
+	s.aead = next
+	for _, name := range slices.Sorted(maps.Keys(opened)) {
+		if err := s.put(name, opened[name]); err != nil {
+			return err
+		}
+	}
+	s.raw(recordRoot, sealedRoot)
+	return nil
 }
 
 func (s *store) aad(name string) []byte {
@@ -67,7 +133,7 @@ func (s *store) seal(name string, plain []byte) ([]byte, error) {
 	if _, err := io.ReadFull(s.rand, nonce); err != nil {
 		return nil, fmt.Errorf("couldn't draw a nonce for record %s: %w", name, err)
 	}
-	return s.aead.Seal(nonce, nonce, plain, s.aad(name)), nil
+	return s.aeadOf(name).Seal(nonce, nonce, plain, s.aad(name)), nil
 }
 
 func (s *store) open(name string, sealed []byte) ([]byte, error) {
@@ -75,7 +141,7 @@ func (s *store) open(name string, sealed []byte) ([]byte, error) {
 		return nil, fmt.Errorf("record %s has %d bytes: the node's disk was changed", name, len(sealed))
 	}
 	n := chacha20poly1305.NonceSizeX
-	plain, err := s.aead.Open(nil, sealed[:n], sealed[n:], s.aad(name))
+	plain, err := s.aeadOf(name).Open(nil, sealed[:n], sealed[n:], s.aad(name))
 	if err != nil {
 		return nil, fmt.Errorf("record %s does not open: the node's disk was changed, or the record is another vault's", name)
 	}
@@ -96,8 +162,16 @@ func (s *store) put(name string, plain []byte) error {
 func (s *store) raw(name string, sealed []byte) {
 	s.dirty = true
 	s.writes = append(s.writes, Record{name, sealed})
+	s.note(name, sealed)
+}
+
+// note keeps what the manifest and the next root key need to know of a record.
+func (s *store) note(name string, sealed []byte) {
 	if !strings.HasPrefix(name, recordLedger) {
 		s.sums[name] = sha256.Sum256(sealed)
+	}
+	if !lasts(name) && !byDevice(name) {
+		s.kept[name] = sealed
 	}
 }
 
@@ -109,6 +183,7 @@ func (s *store) remove(name string) {
 	s.dirty = true
 	s.writes = append(s.writes, Record{name, nil})
 	delete(s.sums, name)
+	delete(s.kept, name)
 }
 
 // digest covers every record but the ledgers', which are hash chains whose heads
@@ -178,17 +253,35 @@ func (v *Vault) manifest() manifest {
 	return manifest{Boot: v.boot, Ledgers: v.heads(), LogSize: v.log.Size(), LogRoot: v.log.Root()}
 }
 
+// findLasting opens the lasting key, without which ledgers and changes stay shut.
+func (s *store) findLasting(loaded Loaded) error {
+	for _, rec := range loaded.Records {
+		if rec.Name != recordLasting {
+			continue
+		}
+		key, err := s.open(rec.Name, rec.Value)
+		if err != nil {
+			return err
+		}
+		return s.useLasting(key)
+	}
+	return errors.New("the lasting key's record is missing: the node's disk was changed; restore the whole directory, never single files")
+}
+
 // load checks what the node brought against the manifest and returns the opened
 // records by name.
 func (s *store) load(loaded Loaded) (map[string][]byte, *manifest, error) {
+	if err := s.findLasting(loaded); err != nil {
+		return nil, nil, err
+	}
 	opened := map[string][]byte{}
 	var m *manifest
 	for _, rec := range loaded.Records {
 		if _, dup := opened[rec.Name]; dup {
 			return nil, nil, fmt.Errorf("record %s comes twice: the node's disk was changed", rec.Name)
 		}
-		if rec.Name == recordRoot {
-			s.sums[rec.Name] = sha256.Sum256(rec.Value)
+		if byDevice(rec.Name) {
+			s.note(rec.Name, rec.Value)
 			continue
 		}
 		plain, err := s.open(rec.Name, rec.Value)
@@ -202,9 +295,7 @@ func (s *store) load(loaded Loaded) (map[string][]byte, *manifest, error) {
 			continue
 		}
 		opened[rec.Name] = plain
-		if !strings.HasPrefix(rec.Name, recordLedger) {
-			s.sums[rec.Name] = sha256.Sum256(rec.Value)
-		}
+		s.note(rec.Name, rec.Value)
 	}
 	if m == nil {
 		return nil, nil, errors.New("the manifest is missing: the node's disk was changed; restore the whole directory, never single files")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sort"
 
 	"github.com/cofferhq/coffer/internal/audit"
@@ -68,6 +69,7 @@ type Vault struct {
 
 	phase   phase
 	store   *store
+	ratchet ratchet
 	logKey  ed25519.PrivateKey
 	session ed25519.PrivateKey // this start's key for broadcasts
 	card    []byte             // enrolment mode: the finished card
@@ -142,7 +144,8 @@ func New(cfg Config, rand io.Reader, now uint64, loaded Loaded) (*Vault, Ready, 
 		signs:    map[[16]byte]*signSession{},
 		machines: map[[32]byte]*handover.Machine{}, candidates: map[[32]byte]*candidate{}, handovers: map[[16]byte]*handoverSession{},
 		keygens: map[[16]byte]*keygenSession{}, begun: map[[16]byte]bool{},
-		device: map[uint64]func(DeviceResult) error{},
+		device:  map[uint64]func(DeviceResult) error{},
+		ratchet: ratchet{able: slices.Contains(cfg.Info.Suites, hsm.HasRatchet)},
 	}
 	if err := v.start(loaded); err != nil {
 		return nil, Ready{}, err
@@ -233,6 +236,7 @@ func (v *Vault) tick() {
 		}
 	}
 	v.tickHandovers()
+	v.tickRatchet()
 	kept := v.early[:0]
 	for _, f := range v.early {
 		if v.now-f.at <= earlyFor {

@@ -338,33 +338,16 @@ func (s *shell) operate(ctx context.Context, st *step, cmd vault.DeviceCommand) 
 	case <-ctx.Done():
 		return
 	}
-	opCtx, cancel := context.WithTimeout(ctx, deviceTimeout)
+	opCtx, cancel := context.WithTimeout(ctx, timeoutOf(&cmd))
 	defer cancel()
-	res := vault.DeviceResult{ID: cmd.ID}
 	began := time.Now()
-	var err error
-	switch cmd.Kind {
-	case vault.DeviceSign:
-		res.Signature, err = s.device.Sign(opCtx, cmd.Role, cmd.Statement, nil)
-	case vault.DeviceSeal:
-		res.Data, err = s.device.Seal(opCtx, hsm.ClassState, sealEpoch, cmd.Data, cmd.AAD)
-	case vault.DeviceUnseal:
-		res.Data, err = s.device.Unseal(opCtx, cmd.Data, cmd.AAD, nil)
-	default:
-		err = fmt.Errorf("unknown device operation %d", cmd.Kind)
-	}
-	if err != nil {
-		res.Err = err.Error()
-	}
+	res := s.perform(opCtx, &cmd)
 	res.Took = uint64(time.Since(began).Microseconds())
 	select {
 	case s.answers <- deviceAnswer{st, res}:
 	case <-ctx.Done():
 	}
 }
-
-// sealEpoch is written into sealed blobs. Nothing is resealed yet.
-const sealEpoch = 1
 
 // answered keeps a device result until its step is done.
 func (s *shell) answered(a deviceAnswer) {

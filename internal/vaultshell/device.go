@@ -1,0 +1,63 @@
+package vaultshell
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cofferhq/coffer/internal/hsm"
+	"github.com/cofferhq/coffer/internal/vault"
+)
+
+// coldTimeout ends the wait for the operator of a cold key: the helper gives him two
+// minutes.
+const coldTimeout = 150 * time.Second
+
+// timeoutOf is how long one operation of the device may take.
+func timeoutOf(cmd *vault.DeviceCommand) time.Duration {
+	if cmd.Kind == vault.DeviceUnseal && cmd.Class == hsm.ClassCold {
+		return coldTimeout
+	}
+	return deviceTimeout
+}
+
+// perform runs one operation of the vault's.
+func (s *shell) perform(ctx context.Context, cmd *vault.DeviceCommand) vault.DeviceResult {
+	res := vault.DeviceResult{ID: cmd.ID}
+	var err error
+	switch cmd.Kind {
+	case vault.DeviceSign:
+		res.Signature, err = s.device.Sign(ctx, cmd.Role, cmd.Statement, nil)
+	case vault.DeviceSeal:
+		res.Data, err = s.device.Seal(ctx, cmd.Class, cmd.Epoch, cmd.Data, cmd.AAD)
+	case vault.DeviceUnseal:
+		res.Data, err = s.device.Unseal(ctx, cmd.Data, cmd.AAD, nil)
+	case vault.DeviceEpoch, vault.DeviceAdvance, vault.DeviceErase:
+		res.Epoch, err = s.ratchet(ctx, cmd)
+	default:
+		err = fmt.Errorf("unknown device operation %d", cmd.Kind)
+	}
+	if err != nil {
+		res.Err = err.Error()
+		var kind hsm.Kind
+		if errors.As(err, &kind) {
+			res.Kind = kind
+		}
+	}
+	return res
+}
+
+func (s *shell) ratchet(ctx context.Context, cmd *vault.DeviceCommand) (uint64, error) {
+	r, ok := s.device.(hsm.Ratchet)
+	if !ok {
+		return 0, hsm.Errorf(hsm.ErrUnsupported, "", "this device has no seal epochs")
+	}
+	switch cmd.Kind {
+	case vault.DeviceEpoch:
+		return r.SealEpoch(ctx)
+	case vault.DeviceAdvance:
+		return r.Advance(ctx)
+	}
+	return 0, r.Erase(ctx, cmd.Epoch)
+}
