@@ -66,8 +66,8 @@ func card(v *governance.Vault) client.Card {
 func (s *server) cluster() *client.Cluster {
 	g, gov, id := s.co.Genesis(), s.co.Governance(), s.co.Cluster()
 	out := &client.Cluster{ID: hex.EncodeToString(id[:]), Name: g.Name, Created: millis(g.Created), Governance: s.governance(gov)}
-	for i := range g.Enrolments {
-		out.Vaults = append(out.Vaults, card(&g.Enrolments[i].Vault))
+	for i := range gov.Vaults {
+		out.Vaults = append(out.Vaults, card(&gov.Vaults[i]))
 	}
 	for _, ch := range s.co.Chains() {
 		out.Chains = append(out.Chains, client.Chain{ID: ch.ID, Confirmations: max(ch.Confirmations, 1)})

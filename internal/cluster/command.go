@@ -50,21 +50,32 @@ type Command struct {
 	Body     []byte
 	Unsigned []byte   // sign: the final unsigned transaction
 	Signers  []uint16 // sign: exactly t vaults, sorted
+
+	// Approvals are the device approvers' (hsm.Approval, encoded), for the vault's
+	// approval key. Sign only.
+	Approvals [][]byte
 }
 
-const commandVersion = 1
+const commandVersion = 2
 
 // Bounds of a Command. MaxBody leaves room in one frame for the rest.
 const (
 	MaxBody     = 1 << 20
 	MaxUnsigned = 256 << 10
 	MaxVaults   = 16
+
+	MaxApprovals = 16
+	maxApproval  = 1024
 )
 
 // Encode is the canonical encoding.
 func (c *Command) Encode() []byte {
 	w := wire.NewWriter(commandVersion).Uint8(uint8(c.Kind)).Fixed(c.Attempt[:]).Var(c.Body).Var(c.Unsigned)
 	writeIDs(w, c.Signers)
+	w.Count(len(c.Approvals))
+	for _, a := range c.Approvals {
+		w.Var(a)
+	}
 	return w.Bytes()
 }
 
@@ -79,6 +90,9 @@ func DecodeCommand(b []byte) (*Command, error) {
 	c.Body = r.Var("body", MaxBody)
 	c.Unsigned = r.Var("unsigned", MaxUnsigned)
 	c.Signers = readIDs(r, "signers")
+	for range r.Count("approvals", MaxApprovals, 4) {
+		c.Approvals = append(c.Approvals, r.Var("approval", maxApproval))
+	}
 	if err := r.Done(); err != nil {
 		return nil, fmt.Errorf("couldn't decode command: %w", err)
 	}

@@ -300,12 +300,7 @@ func (c *Coordinator) nextCertificate(o *governance.Order, old *dkg.Certificate,
 }
 
 func (c *Coordinator) certified(id mpc.ID, digest [32]byte, sig []byte) bool {
-	g, ok := c.opts.Genesis.Vault(uint16(id))
-	if !ok {
-		return false
-	}
-	s, err := signature.Decode(sig)
-	return err == nil && signature.Verify(g.Identity, vault.CertificateStatement(digest), s) == nil
+	return c.Governance().SignedByIdentity(uint16(id), vault.CertificateStatement(digest), sig)
 }
 
 // enterEpoch has requests signed by the new parties from now on.

@@ -80,14 +80,15 @@ func (l *roll) get(ctx context.Context) []VaultStatus {
 func (c *Coordinator) Statuses(ctx context.Context) []VaultStatus {
 	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
 	defer cancel()
-	out := make([]VaultStatus, len(c.opts.Genesis.Enrolments))
+	vaults := c.Governance().Vaults
+	out := make([]VaultStatus, len(vaults))
 	var wg sync.WaitGroup
-	for i, e := range c.opts.Genesis.Enrolments {
-		out[i].Vault = e.Vault
+	for i, v := range vaults {
+		out[i].Vault = v
 		wg.Add(1)
 		go func() {
 			defer wg.Done()
-			out[i].Status, out[i].Err = c.status(ctx, e.Vault.ID)
+			out[i].Status, out[i].Err = c.status(ctx, v.ID)
 		}()
 	}
 	wg.Wait()
@@ -200,8 +201,8 @@ const maxDelivery = 64
 // due any more, and whether anything was taken.
 func (c *Coordinator) deliver() (all, some bool) {
 	due := map[uint16][]*Delivery{}
-	for _, e := range c.opts.Genesis.Enrolments {
-		ds, err := c.store.deliveries(c.ctx, e.Vault.ID, maxDelivery)
+	for _, v := range c.Governance().Vaults {
+		ds, err := c.store.deliveries(c.ctx, v.ID, maxDelivery)
 		if err != nil {
 			if c.ctx.Err() == nil {
 				c.log.Error("couldn't read what is due to vaults", "err", err)
@@ -209,7 +210,7 @@ func (c *Coordinator) deliver() (all, some bool) {
 			return false, false
 		}
 		if len(ds) > 0 {
-			due[e.Vault.ID] = ds
+			due[v.ID] = ds
 		}
 	}
 	var mu sync.Mutex // guards done and left

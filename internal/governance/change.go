@@ -18,8 +18,15 @@ type Kind uint8
 const (
 	KindRoster Kind = 1 // Body: identity.Roster
 	KindPolicy Kind = 2 // Body: policy.Document
-	KindKey    Kind = 3 // Body: KeyOrder; a key goes to its next epoch
+	KindKey    Kind = 3 // Body: KeyOrder; a key goes to its next epoch, or to another custody tier
+
+	KindVault        Kind = 4 // Body: VaultOrder
+	KindMeasurements Kind = 5 // Body: what the vaults' machines may run
 )
+
+const lastKind = KindMeasurements
+
+const kindNames = "1 (roster), 2 (policy), 3 (key), 4 (vault) or 5 (measurements)"
 
 func (k Kind) String() string {
 	switch k {
@@ -29,6 +36,10 @@ func (k Kind) String() string {
 		return "policy"
 	case KindKey:
 		return "key"
+	case KindVault:
+		return "vault"
+	case KindMeasurements:
+		return "measurements"
 	}
 	return fmt.Sprintf("kind-%d", uint8(k))
 }
@@ -56,7 +67,7 @@ type Change struct {
 const (
 	changeVersion = 1
 	signedVersion = 1
-	orderVersion  = 1
+	orderVersion  = 2
 )
 
 // Encode is the canonical encoding.
@@ -73,8 +84,8 @@ func DecodeChange(b []byte) (*Change, error) {
 	c.Seq = r.Uint64("seq")
 	r.Into("prev", c.Prev[:])
 	c.Kind, c.Body = Kind(r.Uint8("kind")), r.Var("body", MaxBody)
-	if r.Err() == nil && (c.Kind < KindRoster || c.Kind > KindKey) {
-		r.Failf("kind: unknown value %d, want 1 (roster), 2 (policy) or 3 (key)", c.Kind)
+	if r.Err() == nil && (c.Kind < KindRoster || c.Kind > lastKind) {
+		r.Failf("kind: unknown value %d, want %s", c.Kind, kindNames)
 	}
 	c.Created, c.Author, c.Note = r.Uint64("created"), r.Name("author"), r.Text("note", MaxNote)
 	if err := r.Done(); err != nil {
@@ -167,6 +178,8 @@ type KeygenOrder struct {
 	Parties   []uint16 // vaults, sorted
 	Threshold uint16
 	Purpose   string
+	Tier      Tier
+	Insist    bool // though the vaults' devices are too much alike
 	Created   uint64
 	Author    string
 	Key       signature.PublicKey
@@ -178,7 +191,7 @@ func (o *KeygenOrder) body(w *wire.Writer) *wire.Writer {
 	for _, p := range o.Parties {
 		w.Uint16(p)
 	}
-	return w.Uint16(o.Threshold).String(o.Purpose).Uint64(o.Created).String(o.Author)
+	return w.Uint16(o.Threshold).String(o.Purpose).Uint8(uint8(o.Tier)).Bool(o.Insist).Uint64(o.Created).String(o.Author)
 }
 
 // Statement is what the author signs.
@@ -204,7 +217,9 @@ func DecodeKeygenOrder(b []byte) (*KeygenOrder, error) {
 	for range r.Count("parties", MaxVaults, 2) {
 		o.Parties = append(o.Parties, r.Uint16("party"))
 	}
-	o.Threshold, o.Purpose, o.Created, o.Author = r.Uint16("threshold"), r.Name("purpose"), r.Uint64("created"), r.Name("author")
+	o.Threshold, o.Purpose = r.Uint16("threshold"), r.Name("purpose")
+	o.Tier, o.Insist = Tier(r.Uint8("tier")), r.Bool("insist")
+	o.Created, o.Author = r.Uint64("created"), r.Name("author")
 	o.Key, o.Signature = signature.ReadKey(r, "key"), signature.ReadSignature(r, "signature")
 	if err := r.Done(); err != nil {
 		return nil, fmt.Errorf("couldn't decode keygen order: %w", err)
@@ -226,6 +241,9 @@ func (st *State) CheckKeygen(o *KeygenOrder, now uint64) error {
 	}
 	if SuiteOf(o.Purpose) == "" {
 		return bad(PurposeECDSA+", "+PurposeEd25519+" or "+PurposeTaproot, "purpose: %q", wire.CleanText(o.Purpose, 80))
+	}
+	if err := o.Tier.check(bad); err != nil {
+		return err
 	}
 	if err := st.checkParties(o.Parties, int(o.Threshold), bad); err != nil {
 		return err

@@ -13,7 +13,15 @@ import (
 // MaxVaults bounds a cluster.
 const MaxVaults = 16
 
-const maxModel = 64 // bytes of vendor and model
+// Bounds of a card, in bytes.
+const (
+	maxModel     = 64 // vendor and model
+	maxSealing   = 256
+	maxArea      = 512
+	maxEvidence  = 33 << 10 // hsm.Evidence, encoded
+	maxVault     = 36 << 10
+	MaxEnrolment = 40 << 10 // encoded
+)
 
 // Vault is one vault's card: its keys, and what its device says of itself.
 type Vault struct {
@@ -24,10 +32,21 @@ type Vault struct {
 	Log      signature.PublicKey // Ed25519: signs the log's notes
 	Vendor   string              // of the HSM
 	Model    string
+	Sealing  string // the suites by which the device seals, in its own words
+
+	// Approval is the device's key that signs with the device approvers' signatures
+	// only; zero where there is none. ApprovalArea describes it in the device's own
+	// terms (TPMT_PUBLIC): by it a peer computes what the approvers sign.
+	Approval     signature.PublicKey
+	ApprovalArea []byte
+
+	// Evidence is what the device says of itself (hsm.Evidence, encoded); empty where
+	// it says nothing: then vendor and model are declared by people.
+	Evidence []byte
 }
 
 const (
-	vaultVersion     = 1
+	vaultVersion     = 2
 	enrolmentVersion = 1
 	genesisVersion   = 1
 )
@@ -38,8 +57,17 @@ func (v *Vault) Encode() []byte {
 	signature.WriteKey(w, v.Identity)
 	signature.WriteKey(w, v.Decision)
 	signature.WriteKey(w, v.Log)
-	return w.String(v.Vendor).String(v.Model).Bytes()
+	w.String(v.Vendor).String(v.Model).String(v.Sealing)
+	if v.HasApproval() {
+		signature.WriteKey(w, v.Approval)
+	} else {
+		w.Var(nil)
+	}
+	return w.Var(v.ApprovalArea).Var(v.Evidence).Bytes()
 }
+
+// HasApproval says whether the device has an approval key.
+func (v *Vault) HasApproval() bool { return v.Approval != signature.PublicKey{} }
 
 // DecodeVault is the inverse of Encode.
 func DecodeVault(b []byte) (*Vault, error) {
@@ -47,8 +75,15 @@ func DecodeVault(b []byte) (*Vault, error) {
 	v := &Vault{
 		ID: r.Uint16("vault id"), Name: r.Name("name"),
 		Identity: signature.ReadKey(r, "identity key"), Decision: signature.ReadKey(r, "decision key"), Log: signature.ReadKey(r, "log key"),
-		Vendor: r.Text("vendor", maxModel), Model: r.Text("model", maxModel),
+		Vendor: r.Text("vendor", maxModel), Model: r.Text("model", maxModel), Sealing: r.Text("sealing", maxSealing),
 	}
+	if raw := r.Var("approval key", maxArea); r.Err() == nil && len(raw) > 0 {
+		var err error
+		if v.Approval, err = signature.DecodePublicKey(raw); err != nil {
+			r.Fail(fmt.Errorf("approval key: %w", err))
+		}
+	}
+	v.ApprovalArea, v.Evidence = optional(r.Var("approval area", maxArea)), optional(r.Var("evidence", maxEvidence))
 	err := r.Done()
 	if err == nil {
 		err = v.check()
@@ -57,6 +92,14 @@ func DecodeVault(b []byte) (*Vault, error) {
 		return nil, fmt.Errorf("couldn't decode vault: %w", err)
 	}
 	return v, nil
+}
+
+// optional makes nothing nil.
+func optional(b []byte) []byte {
+	if len(b) == 0 {
+		return nil
+	}
+	return b
 }
 
 func (v *Vault) check() error {
@@ -80,11 +123,32 @@ func (v *Vault) check() error {
 			return refuseGenesis("vault %d: vendor or model: %v", v.ID, err)
 		}
 	}
+	return v.checkDevice()
+}
+
+// checkDevice checks what the card says of its device beyond the keys that sign it.
+func (v *Vault) checkDevice() error {
+	if err := wire.CheckText(v.Sealing, maxSealing); err != nil {
+		return refuseGenesis("vault %d: sealing: %v", v.ID, err)
+	}
+	if v.HasApproval() && v.Approval.Algorithm != signature.P256 {
+		return refuseGenesis("vault %d: the approval key is %v, want %v", v.ID, v.Approval.Algorithm, signature.P256)
+	}
+	if v.HasApproval() != (len(v.ApprovalArea) > 0) || len(v.ApprovalArea) > maxArea {
+		return refuseGenesis("vault %d: an approval key comes with its area of 1 to %d bytes, got %d", v.ID, maxArea, len(v.ApprovalArea))
+	}
+	if len(v.Evidence) > maxEvidence {
+		return refuseGenesis("vault %d: evidence of %d bytes, at most %d", v.ID, len(v.Evidence), maxEvidence)
+	}
 	return nil
 }
 
 func (v *Vault) keys() []signature.PublicKey {
-	return []signature.PublicKey{v.Identity, v.Decision, v.Log}
+	ks := []signature.PublicKey{v.Identity, v.Decision, v.Log}
+	if v.HasApproval() {
+		ks = append(ks, v.Approval)
+	}
+	return ks
 }
 
 func refuseGenesis(format string, args ...any) error {
@@ -117,7 +181,7 @@ func (e *Enrolment) Encode() []byte {
 func DecodeEnrolment(b []byte) (*Enrolment, error) {
 	r := wire.NewReader(b, enrolmentVersion)
 	e := new(Enrolment)
-	if raw := r.Var("vault", 4096); r.Err() == nil {
+	if raw := r.Var("vault", maxVault); r.Err() == nil {
 		if v, err := DecodeVault(raw); err != nil {
 			r.Fail(err)
 		} else {
@@ -174,7 +238,7 @@ func DecodeGenesis(b []byte) (*Genesis, error) {
 	r := wire.NewReader(b, genesisVersion)
 	g := &Genesis{Name: r.Name("name"), Created: r.Uint64("created")}
 	for range r.Count("vaults", MaxVaults, 200) {
-		raw := r.Var("enrolment", 4096)
+		raw := r.Var("enrolment", MaxEnrolment)
 		if r.Err() != nil {
 			break
 		}
@@ -257,13 +321,3 @@ func (g *Genesis) checkVaults() error {
 
 // Hash is the cluster's id.
 func (g *Genesis) Hash() [32]byte { return wire.Hash("coffer/genesis/v1", g.Encode()) }
-
-// Vault finds a vault by id.
-func (g *Genesis) Vault(id uint16) (*Vault, bool) {
-	for i := range g.Enrolments {
-		if g.Enrolments[i].Vault.ID == id {
-			return &g.Enrolments[i].Vault, true
-		}
-	}
-	return nil, false
-}

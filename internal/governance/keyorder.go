@@ -19,9 +19,10 @@ const (
 	Reshare Action = 2 // new shares for Parties, any Threshold of whom sign
 	Abandon Action = 3 // end the open attempts at an epoch: those who could abort are gone
 	Erase   Action = 4 // erase the shares of ended epochs though not every vault has said that it is active
+	SetTier Action = 5 // the vaults keep their shares in the custody tier Tier from now on
 )
 
-const lastAction = Erase
+const lastAction = SetTier
 
 func (a Action) String() string {
 	switch a {
@@ -33,6 +34,8 @@ func (a Action) String() string {
 		return "abandon"
 	case Erase:
 		return "erase"
+	case SetTier:
+		return "tier"
 	}
 	return fmt.Sprintf("action-%d", uint8(a))
 }
@@ -41,7 +44,8 @@ func (a Action) String() string {
 // changes neither who holds shares nor how many must agree, so that one admin, who
 // could not sign alone before, cannot after it. Whoever names the parties of a
 // reshare says who can spend; an abandoned attempt or an erased epoch can cost
-// the key, if whoever orders it is wrong about what is lost.
+// the key, if whoever orders it is wrong about what is lost; a custody tier says
+// what it takes to use a share.
 func (a Action) Quorum() bool { return a != Refresh }
 
 // KeyOrder is the body of a change of kind key: the admins' word that a key goes
@@ -56,9 +60,11 @@ type KeyOrder struct {
 	Certificate [32]byte
 	Parties     []uint16 // reshare: the vaults that hold shares afterwards, sorted
 	Threshold   uint16   // reshare
+	Insist      bool     // reshare: though the vaults' devices are too much alike
+	Tier        Tier     // tier
 }
 
-const keyOrderVersion = 1
+const keyOrderVersion = 2
 
 // Encode is the canonical encoding.
 func (o *KeyOrder) Encode() []byte {
@@ -66,7 +72,7 @@ func (o *KeyOrder) Encode() []byte {
 	for _, p := range o.Parties {
 		w.Uint16(p)
 	}
-	return w.Uint16(o.Threshold).Bytes()
+	return w.Uint16(o.Threshold).Uint8(uint8(o.Tier)).Bool(o.Insist).Bytes()
 }
 
 // DecodeKeyOrder is the inverse of Encode.
@@ -83,6 +89,7 @@ func DecodeKeyOrder(b []byte) (*KeyOrder, error) {
 		o.Parties = append(o.Parties, r.Uint16("party"))
 	}
 	o.Threshold = r.Uint16("threshold")
+	o.Tier, o.Insist = Tier(r.Uint8("tier")), r.Bool("insist")
 	if err := r.Done(); err != nil {
 		return nil, fmt.Errorf("couldn't decode key order: %w", err)
 	}
@@ -91,6 +98,10 @@ func DecodeKeyOrder(b []byte) (*KeyOrder, error) {
 
 // JSON is the order in the form that people read.
 func (o *KeyOrder) JSON() []byte {
+	var tier string
+	if o.Tier != 0 {
+		tier = o.Tier.String()
+	}
 	b, err := json.MarshalIndent(struct {
 		Action      string   `json:"action"`
 		Wallet      string   `json:"wallet"`
@@ -99,7 +110,9 @@ func (o *KeyOrder) JSON() []byte {
 		Certificate string   `json:"certificate"`
 		Parties     []uint16 `json:"parties,omitempty"`
 		Threshold   uint16   `json:"threshold,omitempty"`
-	}{o.Action.String(), o.Name, hex.EncodeToString(o.Key[:]), o.Epoch, hex.EncodeToString(o.Certificate[:]), o.Parties, o.Threshold}, "", "  ")
+		Insist      bool     `json:"insist,omitempty"`
+		Tier        string   `json:"tier,omitempty"`
+	}{o.Action.String(), o.Name, hex.EncodeToString(o.Key[:]), o.Epoch, hex.EncodeToString(o.Certificate[:]), o.Parties, o.Threshold, o.Insist, tier}, "", "  ")
 	if err != nil {
 		panic("governance: a key order does not marshal: " + err.Error()) // it has numbers and names only
 	}
@@ -110,7 +123,13 @@ func (st *State) checkKeyOrder(o *KeyOrder) error {
 	if o.Epoch == 0 {
 		return refusal.Newf("change.body", "the epoch that the key is in", "epoch 0: epochs start at 1")
 	}
+	if err := o.checkTier(); err != nil {
+		return err
+	}
 	if o.Action != Reshare {
+		if o.Insist {
+			return refusal.Newf("change.body", "", "%s: it insists on devices that are alike; only a reshare chooses devices", o.Action)
+		}
 		if len(o.Parties) > 0 || o.Threshold != 0 {
 			return refusal.Newf("change.body", "", "%s: it names parties or a threshold, which stay as they are", o.Action)
 		}
@@ -124,7 +143,7 @@ func (st *State) checkKeyOrder(o *KeyOrder) error {
 // checkParties checks who is to hold shares.
 func (st *State) checkParties(parties []uint16, t int, bad func(fix, format string, args ...any) error) error {
 	for i, p := range parties {
-		if _, ok := st.Genesis.Vault(p); !ok {
+		if _, ok := st.Vault(p); !ok {
 			return bad("vaults of this cluster", "parties: there is no vault %d", p)
 		}
 		if i > 0 && parties[i-1] >= p {

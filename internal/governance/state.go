@@ -21,6 +21,12 @@ type State struct {
 	Roster  *identity.Roster
 	Policy  *policy.Document
 	Orders  []Order // of keys, by seq
+
+	Vaults       []Vault       // the cards in force, by id
+	VaultOrders  []VaultChange // by seq
+	Measurements []byte        // what the vaults' machines may run; empty: no demand
+
+	cards []Card // all there have been, by seq
 }
 
 // Start is the state right after the genesis, which it checks.
@@ -29,7 +35,12 @@ func Start(g *Genesis) (*State, error) {
 		return nil, err
 	}
 	h := g.Hash()
-	return &State{Genesis: g, Cluster: h, Head: h, Roster: g.Roster, Policy: g.Policy}, nil
+	st := &State{Genesis: g, Cluster: h, Head: h, Roster: g.Roster, Policy: g.Policy}
+	for i := range g.Enrolments {
+		st.Vaults = append(st.Vaults, g.Enrolments[i].Vault)
+		st.cards = append(st.cards, Card{Vault: g.Enrolments[i].Vault})
+	}
+	return st, nil
 }
 
 // Apply checks a change and returns the state after it. The error is a
@@ -85,8 +96,22 @@ func (st *State) after(c *Change) (*State, error) {
 			return nil, body(c, err)
 		}
 		next.Orders = st.withOrder(c, order)
+	case KindVault:
+		order, err := DecodeVaultOrder(c.Body)
+		if err != nil {
+			return nil, body(c, err)
+		}
+		if err := st.checkVaultOrder(order); err != nil {
+			return nil, body(c, err)
+		}
+		next.withVaultOrder(c, order)
+	case KindMeasurements:
+		if err := checkMeasurements(c.Body); err != nil {
+			return nil, body(c, err)
+		}
+		next.Measurements = c.Body
 	default:
-		return nil, refusal.Newf("change.kind", "", "kind: unknown value %d, want 1 (roster), 2 (policy) or 3 (key)", c.Kind)
+		return nil, refusal.Newf("change.kind", "", "kind: unknown value %d, want %s", c.Kind, kindNames)
 	}
 	// A roster must leave the policy meaningful, and the other way round.
 	if err := next.Policy.Check(next.Roster); err != nil {
@@ -179,6 +204,11 @@ func (st *State) checkSignatures(s *SignedChange) error {
 
 // Quorum is how many admins must sign a change.
 func (st *State) Quorum(c *Change) int {
+	if c.Kind == KindVault {
+		if o, err := DecodeVaultOrder(c.Body); err == nil && !o.Action.Quorum() {
+			return 1
+		}
+	}
 	if c.Kind == KindKey {
 		if o, err := DecodeKeyOrder(c.Body); err == nil && !o.Action.Quorum() {
 			return 1
@@ -187,10 +217,11 @@ func (st *State) Quorum(c *Change) int {
 	return int(st.Roster.AdminQuorum)
 }
 
-// checkNoVaultKey keeps vaults' keys out of people's hands.
+// checkNoVaultKey keeps vaults' keys, those of retired devices too, out of people's
+// hands.
 func (st *State) checkNoVaultKey(roster *identity.Roster) error {
-	for i := range st.Genesis.Enrolments {
-		v := &st.Genesis.Enrolments[i].Vault
+	for i := range st.cards {
+		v := &st.cards[i].Vault
 		for _, k := range v.keys() {
 			if p, ok := roster.Owner(k); ok {
 				return refusal.Newf("change.body", "", "roster: the key %s of %s is a key of vault %d", k.Fingerprint(), p.ID, v.ID)
