@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"crypto/rand"
 	"fmt"
 	"time"
@@ -94,11 +95,33 @@ const PurposeEd25519 = governance.PurposeEd25519
 // OrderKey is OrderWallet for a key of any purpose: "ecdsa-secp256k1", "ed25519",
 // "bip340-taproot".
 func (s *Signer) OrderKey(c *Cluster, name, purpose string, threshold int, vaults []int) (order string, err error) {
-	if err := wire.CheckName(name); err != nil {
+	return s.Order(c, KeyOptions{Name: name, Purpose: purpose, Threshold: threshold, Vaults: vaults})
+}
+
+// KeyOptions say what key is wanted.
+type KeyOptions struct {
+	Name      string // of the wallet
+	Purpose   string // default: ecdsa-secp256k1
+	Threshold int
+	Vaults    []int  // default: all
+	Tier      string // of custody: "hot" (default), "warm" or "cold"
+	// Insist waives that the vaults' devices must differ: one flaw of a model that
+	// holds a threshold of shares can then be enough to sign.
+	Insist bool
+}
+
+// Order orders a key. The signer must be an admin.
+func (s *Signer) Order(c *Cluster, k KeyOptions) (order string, err error) {
+	if err := wire.CheckName(k.Name); err != nil {
 		return "", fmt.Errorf("wallet name: %w", err)
 	}
+	tier, err := governance.ParseTier(cmp.Or(k.Tier, "hot"))
+	if err != nil {
+		return "", err
+	}
+	vaults := k.Vaults
 	o := governance.KeygenOrder{
-		Name: name, Threshold: uint16(threshold), Purpose: purpose,
+		Name: k.Name, Threshold: uint16(k.Threshold), Purpose: cmp.Or(k.Purpose, governance.PurposeECDSA), Tier: tier, Insist: k.Insist,
 		Created: uint64(time.Now().UnixMilli()), Author: s.key.Principal, Key: s.key.Public(),
 	}
 	if o.Cluster, err = clusterID(c); err != nil {

@@ -229,7 +229,7 @@ type logIn struct {
 // own signatures say.
 func (s *server) vaultLog(ctx context.Context, in *logIn) (*huma.StreamResponse, error) {
 	id := uint16(in.Vault)
-	if _, ok := s.co.Genesis().Vault(id); !ok {
+	if _, ok := s.co.Governance().Vault(id); !ok {
 		return nil, newProblem(http.StatusNotFound, "not-found", "vault", fmt.Sprintf("vault: this cluster has no vault %d", in.Vault), "one of GET /v1/cluster")
 	}
 	first, err := s.logs.Log(ctx, id, 0)

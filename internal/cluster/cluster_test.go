@@ -17,7 +17,7 @@ func commands() []*Command {
 		{Kind: CommandStatus},
 		{Kind: CommandChange, Body: []byte("change")},
 		{Kind: CommandKeygen, Attempt: [16]byte{1, 15: 2}, Body: []byte("order")},
-		{Kind: CommandSign, Attempt: [16]byte{3}, Body: []byte("bundle"), Unsigned: []byte("tx"), Signers: []uint16{1, 2, 65535}},
+		{Kind: CommandSign, Attempt: [16]byte{3}, Body: []byte("bundle"), Unsigned: []byte("tx"), Signers: []uint16{1, 2, 65535}, Approvals: [][]byte{[]byte("approval"), {1}}},
 		{Kind: CommandReceipt, Body: []byte("receipt")},
 		{Kind: CommandAbandon, Attempt: [16]byte{4}},
 	}
@@ -37,12 +37,18 @@ func statuses() []*Status {
 	return []*Status{
 		{},
 		{
-			Vault: 2, Name: "bank", Vendor: "SoftHSM", Model: "v2", Identity: []byte("key"), Boot: 7, Clock: 1_790_000_000_000,
+			Vault: 2, Name: "bank", Identity: []byte("key"), Boot: 7, Clock: 1_790_000_000_000,
+			Device: DeviceStatus{
+				Vendor: "SoftHSM", Model: "v2", Firmware: "2.6", Suites: "sign:p256 seal:hpke", Boundary: "software", Rollback: "none",
+				PerUse: "software", Tiers: []uint8{1, 2},
+			},
+			Software: [32]byte{9}, Isolation: []string{"seccomp: on", "memlock: missing"}, State: StateRolledBack, Awaiting: []uint16{1, 3},
+			RolledBack: &RolledBack{OwnSize: 9, HeldBoot: 7, HeldSize: 12, HeldRoot: [32]byte{8}, By: []uint16{1}},
 			Cluster: [32]byte{1}, GovernanceSeq: 3, GovernanceHead: [32]byte{2}, LogSize: 9, LogRoot: [32]byte{3},
-			Peers: []PeerStatus{{1, true, true, false}, {3, false, false, true}},
+			Peers: []PeerStatus{{1, true, true, false, false, 4, 5, [32]byte{6}}, {Vault: 3, Quarantined: true, Suspended: true}},
 			Keys: []KeyStatus{{
 				ID: [32]byte{4}, Name: "treasury", Purpose: "ecdsa-secp256k1", PublicKey: bytes.Repeat([]byte{2}, 33),
-				Threshold: 2, Parties: []uint16{1, 2, 3}, Epoch: 1,
+				Threshold: 2, Parties: []uint16{1, 2, 3}, Epoch: 1, Tier: 3,
 			}, {}},
 			Sessions: 4,
 		},
@@ -100,16 +106,16 @@ func TestRefused(t *testing.T) {
 		many[i] = uint16(i + 1)
 	}
 	long := strings.Repeat("x", 4097)
-	version := func(b []byte) []byte { b[0] = 2; return b }
+	version := func(b []byte) []byte { b[0] = 9; return b }
 	for _, c := range []struct {
 		name string
 		err  error
 		want string
 	}{
 		{"no bytes", second(DecodeCommand(nil)), "version"},
-		{"command version", second(DecodeCommand(version(commands()[0].Encode()))), "version 2, want 1"},
-		{"reply version", second(DecodeReply(version(replies()[0].Encode()))), "version 2, want 1"},
-		{"status version", second(DecodeStatus(version(statuses()[0].Encode()))), "version 2, want 1"},
+		{"command version", second(DecodeCommand(version(commands()[0].Encode()))), "version 9, want 2"},
+		{"reply version", second(DecodeReply(version(replies()[0].Encode()))), "version 9, want 1"},
+		{"status version", second(DecodeStatus(version(statuses()[0].Encode()))), "version 9, want 2"},
 		{"kind 0", command(&Command{}), "unknown command 0, want 1 to 7"},
 		{"kind 8", command(&Command{Kind: 8}), "unknown command 8"},
 		{"long body", command(&Command{Kind: CommandChange, Body: make([]byte, MaxBody+1)}), "body"},
@@ -127,7 +133,18 @@ func TestRefused(t *testing.T) {
 		{"long detail", reply(&Reply{Vault: 1, Outcome: OutcomeFailed, Detail: long}), "detail"},
 		// A dishonest vault does not write to the operator's terminal.
 		{"escape in detail", reply(&Reply{Vault: 1, Outcome: OutcomeFailed, Detail: "\x1b[2J"}), "detail: text"},
-		{"escape in vendor", status(&Status{Vendor: "\x1b[2J"}), "vendor: text"},
+		{"escape in vendor", status(&Status{Device: DeviceStatus{Vendor: "\x1b[2J"}}), "vendor: text"},
+		{"escape in firmware", status(&Status{Device: DeviceStatus{Firmware: "\x1b[2J"}}), "firmware: text"},
+		{"escape in isolation", status(&Status{Isolation: []string{"\x1b[2J"}}), "isolation: text"},
+		{"tiers unsorted", status(&Status{Device: DeviceStatus{Tiers: []uint8{2, 1}}}), "tiers: want them above 0, sorted and unique; got 1"},
+		{"tier 0", status(&Status{Device: DeviceStatus{Tiers: []uint8{0}}}), "tiers: want them above 0"},
+		{"too many tiers", status(&Status{Device: DeviceStatus{Tiers: make([]uint8, 9)}}), "tiers"},
+		{"too much isolation", status(&Status{Isolation: make([]string, 33)}), "isolation: 33 items"},
+		{"unknown state", status(&Status{State: 7}), "state: unknown value 7"},
+		{"awaited unsorted", status(&Status{Awaiting: []uint16{2, 1}}), "awaiting"},
+		{"witnesses unsorted", status(&Status{RolledBack: &RolledBack{By: []uint16{2, 1}}}), "by"},
+		{"too many approvals", command(&Command{Kind: CommandSign, Approvals: make([][]byte, 17)}), "approvals: 17 items"},
+		{"long approval", command(&Command{Kind: CommandSign, Approvals: [][]byte{make([]byte, 1025)}}), "approval"},
 		{"two lines in a key's name", status(&Status{Keys: []KeyStatus{{Name: "a\nb"}}}), "key name: text"},
 		{"long name", status(&Status{Name: long}), "name"},
 		{"too many peers", status(&Status{Peers: make([]PeerStatus, MaxVaults+1)}), "peers: 17 items"},
@@ -154,15 +171,18 @@ func TestHugeCounts(t *testing.T) {
 		}
 	}
 	// 54 bytes is the least that a key takes in a status.
-	if got := len((&Status{Keys: []KeyStatus{{}}}).Encode()) - len((&Status{}).Encode()); got != 54 {
-		t.Errorf("an empty key takes %d bytes, the decoder expects at least 54", got)
+	if got := len((&Status{Keys: []KeyStatus{{}}}).Encode()) - len((&Status{}).Encode()); got != 55 {
+		t.Errorf("an empty key takes %d bytes, the decoder expects at least 55", got)
 	}
-	if got := len((&Status{Peers: []PeerStatus{{}}}).Encode()) - len((&Status{}).Encode()); got != 5 {
-		t.Errorf("a peer takes %d bytes, the decoder expects 5", got)
+	if got := len((&Status{Peers: []PeerStatus{{}}}).Encode()) - len((&Status{}).Encode()); got != 54 {
+		t.Errorf("a peer takes %d bytes, the decoder expects 54", got)
 	}
 }
 
 func TestWords(t *testing.T) {
+	if got := StateAwaiting.String() + " " + State(99).String(); got != "awaiting-heads state-99" {
+		t.Error(got)
+	}
 	if got := CommandSign.String() + " " + CommandKind(99).String(); got != "sign command-99" {
 		t.Error(got)
 	}
@@ -196,7 +216,7 @@ func FuzzDecodeStatus(f *testing.F) { fuzz(f, statuses(), (*Status).Encode, Deco
 // The example of docs/spec/cluster.md.
 func TestSpecExample(t *testing.T) {
 	c := &Command{Kind: CommandAbandon, Attempt: [16]byte{4}}
-	if got := fmt.Sprintf("%x", c.Encode()); got != "0106"+"04000000000000000000000000000000"+"000000000000000000000000" {
+	if got := fmt.Sprintf("%x", c.Encode()); got != "0206"+"04000000000000000000000000000000"+"00000000000000000000000000000000" {
 		t.Error(got)
 	}
 	r := &Reply{Vault: 1, Outcome: OutcomeDone}

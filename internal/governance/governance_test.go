@@ -148,12 +148,6 @@ func TestGenesisRoundTrips(t *testing.T) {
 	if g.Hash() != back.Hash() || g.Hash() == [32]byte{} {
 		t.Error("the hash changed")
 	}
-	if v, ok := g.Vault(2); !ok || v.Name != "south" {
-		t.Error("vault 2 is not south")
-	}
-	if _, ok := g.Vault(4); ok {
-		t.Error("there is a vault 4")
-	}
 }
 
 func TestGenesisRefuses(t *testing.T) {
@@ -309,7 +303,7 @@ func TestApplyRefuses(t *testing.T) {
 			s.Change.Kind, s.Change.Body = KindRoster, ro.Encode()
 			resign(s)
 		}},
-		{"unknown kind", "change.kind", "kind: unknown value 4", st, func(s *SignedChange) { s.Change.Kind = 4; resign(s) }},
+		{"unknown kind", "change.kind", "kind: unknown value 6, want 1 (roster), 2 (policy), 3 (key), 4 (vault) or 5 (measurements)", st, func(s *SignedChange) { s.Change.Kind = 6; resign(s) }},
 	} {
 		s := change(t, c.state, "alice", "bob")
 		c.change(s)
@@ -360,7 +354,7 @@ func TestEveryBitOfAChangeCounts(t *testing.T) {
 }
 
 func order(st *State) *KeygenOrder {
-	o := &KeygenOrder{Cluster: st.Cluster, Name: "main", Parties: []uint16{1, 2, 3}, Threshold: 2, Purpose: PurposeECDSA, Created: 1_700_000_000_000, Author: "bob", Key: edPublic("bob")}
+	o := &KeygenOrder{Cluster: st.Cluster, Name: "main", Parties: []uint16{1, 2, 3}, Threshold: 2, Purpose: PurposeECDSA, Tier: TierHot, Created: 1_700_000_000_000, Author: "bob", Key: edPublic("bob")}
 	o.Signature = edSign("bob", o.Statement())
 	return o
 }
@@ -443,7 +437,7 @@ func TestDecodeRefuses(t *testing.T) {
 		b          []byte
 	}{
 		{"signatures out of order", "signatures[1]: alice comes after bob", swapped.Encode()},
-		{"kind", "kind: unknown value 9, want 1 (roster), 2 (policy) or 3 (key)", kind.Encode()},
+		{"kind", "kind: unknown value 9, want 1 (roster), 2 (policy), 3 (key), 4 (vault) or 5 (measurements)", kind.Encode()},
 		{"trailing", "after the end", append(s.Encode(), 0)},
 		{"nothing", "version", nil},
 	} {

@@ -276,7 +276,10 @@ func (st *State) checkReplace(o *VaultOrder) error {
 	if !fresh {
 		return refuseVault("a card of another device or another log", "replace of vault %d: the card has the keys of the one in force, and no other", o.Vault)
 	}
-	for _, k := range v.keys() {
+	for i, k := range v.keys() {
+		if slices.Index(v.keys(), k) != i {
+			return refuseVault("keys of its own for every purpose", "replace of vault %d: its key %s serves twice", o.Vault, k.Fingerprint())
+		}
 		if p, ok := st.Roster.Owner(k); ok {
 			return refuseVault("keys of its own for every purpose", "replace of vault %d: its key %s is %s's", o.Vault, k.Fingerprint(), p.ID)
 		}

@@ -165,7 +165,7 @@ func (v *Vault) enrol() error {
 	e := &governance.Enrolment{Vault: governance.Vault{
 		ID: uint16(v.cfg.ID), Name: v.cfg.Name, Identity: v.cfg.Identity, Decision: v.cfg.Decision,
 		Log:    v.logPublic(),
-		Vendor: v.cfg.Info.Vendor, Model: v.cfg.Info.Model,
+		Vendor: v.cfg.Info.Vendor, Model: v.cfg.Info.Model, Sealing: suites(v.cfg.Info.Suites),
 	}}
 	st := e.Vault.Statement()
 	d := st.Digest()
@@ -205,16 +205,6 @@ func (v *Vault) join(records map[string][]byte) error {
 	if pinned, ok := records[recordGenesis]; ok && string(pinned) != string(hash[:]) {
 		return fmt.Errorf("this vault belongs to cluster %x, the genesis file is of cluster %x", pinned[:min(8, len(pinned))], hash[:8])
 	}
-	own, ok := state.Genesis.Vault(uint16(v.cfg.ID))
-	if !ok {
-		return fmt.Errorf("the genesis does not name vault %d", v.cfg.ID)
-	}
-	if own.Identity != v.cfg.Identity || own.Decision != v.cfg.Decision {
-		return fmt.Errorf("the genesis names another device for vault %d: its identity is %s, this device's is %s", v.cfg.ID, own.Identity.Fingerprint(), v.cfg.Identity.Fingerprint())
-	}
-	if own.Log != v.logPublic() {
-		return fmt.Errorf("the genesis names another log key for vault %d: it was made from another enrolment", v.cfg.ID)
-	}
 	var names []string
 	for n := range records {
 		if strings.HasPrefix(n, recordChange) {
@@ -231,9 +221,11 @@ func (v *Vault) join(records map[string][]byte) error {
 			return fmt.Errorf("record %s: %w", n, err)
 		}
 	}
+	if err := v.inForce(state); err != nil {
+		return err
+	}
 	v.gov = state
-	for _, g := range state.Genesis.Enrolments {
-		g := g.Vault
+	for _, g := range state.Vaults {
 		id := mpc.ID(g.ID)
 		v.ledgers[id] = &ledger{party: id}
 		if id != v.cfg.ID {
@@ -316,7 +308,7 @@ func (v *Vault) loadLedgers(m *manifest, records map[string][]byte) error {
 func (v *Vault) run(m *manifest) error {
 	first := v.log.Size() == 0
 	v.phase = phaseRunning
-	v.boot = m.Boot + 1
+	v.boot = max(m.Boot+1, v.gov.MinBoot(uint16(v.cfg.ID)))
 	v.store.dirty = true // the new boot counter is durable before the hello leaves
 	if first {
 		hash := v.clusterID()

@@ -30,6 +30,8 @@ func (v *Vault) command(in *Command) {
 		v.reply(in.ID, cluster.Reply{Outcome: cluster.OutcomeDone, Body: v.status().Encode()})
 	case v.phase != phaseRunning || v.hello == nil:
 		v.reply(in.ID, abortReply(benign("start", errors.New("the vault is still starting, or waits for its genesis"))))
+	case v.replaced(c) != nil:
+		v.refuse(in.ID, v.replaced(c))
 	case c.Kind == cluster.CommandChange:
 		v.change(in.ID, c)
 	case c.Kind == cluster.CommandKeygen:
@@ -106,8 +108,9 @@ func (v *Vault) evidence(p *peer, a *mpc.Abort, judge func([]byte) (mpc.ID, erro
 
 func (v *Vault) status() *cluster.Status {
 	s := &cluster.Status{
-		Vault: uint16(v.cfg.ID), Name: v.cfg.Name, Vendor: v.cfg.Info.Vendor, Model: v.cfg.Info.Model,
+		Vault: uint16(v.cfg.ID), Name: v.cfg.Name, Device: v.deviceStatus(), State: v.state(),
 		Identity: v.cfg.Identity.Bytes(), Boot: v.boot, Clock: v.now, Cluster: v.clusterID(),
+		Software: v.cfg.Software, Isolation: v.isolation(),
 		Sessions: uint32(len(v.signs) + len(v.keygens) + len(v.handovers)),
 	}
 	if v.phase != phaseRunning {
@@ -151,10 +154,14 @@ func (v *Vault) change(id uint64, c *cluster.Command) {
 		v.reply(id, failed(err))
 		return
 	}
+	before := v.gov
 	v.gov = next
 	v.appendLog(audit.KindChange, c.Body)
 	// It is in force at once: what was begun under the old rules ends.
 	v.endSessions(func([]mpc.ID) bool { return true }, fmt.Errorf("change %d of the governance came into force: retry", next.Seq))
+	if n := len(next.VaultOrders); n > len(before.VaultOrders) {
+		v.onVaultOrder(before, &next.VaultOrders[n-1].VaultOrder)
+	}
 	v.covered(func(_ *audit.SignedCheckpoint, err error) {
 		if err != nil {
 			v.reply(id, failed(err))

@@ -56,12 +56,7 @@ func VoteStatement(kind handover.Kind, digest [32]byte) signature.Statement {
 }
 
 func (v *Vault) verifyVote(kind handover.Kind, id mpc.ID, digest [32]byte, sig []byte) bool {
-	g, ok := v.gov.Genesis.Vault(uint16(id))
-	if !ok {
-		return false
-	}
-	s, err := signature.Decode(sig)
-	return err == nil && signature.Verify(g.Identity, VoteStatement(kind, digest), s) == nil
+	return v.gov.SignedByIdentity(uint16(id), VoteStatement(kind, digest), sig)
 }
 
 // checkNewCertificate checks that a certificate without signatures is of the epoch

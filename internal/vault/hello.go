@@ -119,6 +119,10 @@ func (v *Vault) onHello(from mpc.ID, b []byte) {
 	if signature.Verify(p.identity, h.statement(), h.Signature) != nil {
 		return // unauthenticated bytes are dropped and end nothing
 	}
+	if h.Boot < v.gov.MinBoot(uint16(from)) {
+		v.notePeer(p, "peer shows a start that the admins have ended", "boot", h.Boot, "least", v.gov.MinBoot(uint16(from)))
+		return
+	}
 	switch {
 	case p.hello != nil && h.Boot < p.hello.Boot:
 		if !p.warned {

@@ -105,15 +105,10 @@ func CertificateStatement(digest [32]byte) signature.Statement {
 	return signature.Statement{Domain: "coffer/key-certificate/v1", Body: digest[:]}
 }
 
-// verifyCertificate checks a party's signature on a key's certificate under the
-// identity that genesis names.
+// verifyCertificate checks a party's signature on a key's certificate, which
+// outlives the device that made it.
 func (v *Vault) verifyCertificate(id mpc.ID, digest [32]byte, sig []byte) bool {
-	g, ok := v.gov.Genesis.Vault(uint16(id))
-	if !ok {
-		return false
-	}
-	s, err := signature.Decode(sig)
-	return err == nil && signature.Verify(g.Identity, CertificateStatement(digest), s) == nil
+	return v.gov.SignedByIdentity(uint16(id), CertificateStatement(digest), sig)
 }
 
 // keygenSession is one run of the DKG.

@@ -9,6 +9,7 @@ import (
 	"github.com/cofferhq/coffer/internal/chain"
 	"github.com/cofferhq/coffer/internal/chain/evm"
 	"github.com/cofferhq/coffer/internal/cluster"
+	"github.com/cofferhq/coffer/internal/governance"
 	"github.com/cofferhq/coffer/internal/refusal"
 	"github.com/cofferhq/coffer/internal/request"
 	"github.com/cofferhq/coffer/internal/sim"
@@ -113,7 +114,9 @@ func (f *fixture) certified(id mpc.ID, r *cluster.Reply) *audit.Certificate {
 	f.Helper()
 	c, err := audit.DecodeCertificate(r.Certificate)
 	f.ok(err)
-	g, _ := f.Genesis.Vault(uint16(id))
+	st, err := governance.Start(f.Genesis)
+	f.ok(err)
+	g, _ := st.Vault(uint16(id))
 	f.ok(c.Verify(audit.Keys{Cluster: f.Genesis.Hash(), Vault: uint16(id), Decision: g.Decision, Log: g.Log}))
 	return c
 }

@@ -75,7 +75,7 @@ func (v *verifier) crossPeer(l *vaultLog, i uint64, d *decision, id uint16) {
 
 // crossWitness compares a log with what a peer saw of it.
 func (v *verifier) crossWitness(l *vaultLog, i uint64, cp *audit.SignedCheckpoint) {
-	g, ok := v.start.Genesis.Vault(cp.Vault)
+	g, ok := v.start.Vault(cp.Vault)
 	if !ok {
 		v.entryFault(l, i, OutcomeWitness, "a checkpoint of vault %d, which does not exist", cp.Vault)
 		return

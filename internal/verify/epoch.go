@@ -34,9 +34,9 @@ func (v *verifier) replayEpoch(l *vaultLog, i uint64, e *audit.Entry) error {
 		v.entryFault(l, i, EpochOrder, "wallet %q: %v", x.Name, err)
 		return nil
 	}
-	err = commit.VerifyCommit(handover.Verifier{Signature: v.voted, Certificate: planned, Proof: proven})
+	err = commit.VerifyCommit(handover.Verifier{Signature: l.voted, Certificate: planned, Proof: proven})
 	if err == nil {
-		err = v.sameCertificate(cert, commit)
+		err = l.sameCertificate(cert, commit)
 	}
 	if err != nil {
 		v.entryFault(l, i, EpochCommit, "wallet %q: %v", x.Name, err)
@@ -85,16 +85,11 @@ func (l *vaultLog) checkEpochOrder(x *audit.EpochEntry, p *handover.Plan) error 
 // the signature on the certificate.
 const voteDomain = "coffer/handover/v1"
 
-func (v *verifier) voted(k handover.Kind, id mpc.ID, digest [32]byte, sig []byte) bool {
+func (l *vaultLog) voted(k handover.Kind, id mpc.ID, digest [32]byte, sig []byte) bool {
 	if k == handover.Prepared {
-		return v.certified(id, digest, sig)
+		return l.certified(id, digest, sig)
 	}
-	g, ok := v.start.Genesis.Vault(uint16(id))
-	if !ok {
-		return false
-	}
-	s, err := signature.Decode(sig)
-	return err == nil && signature.Verify(g.Identity, signature.Statement{Domain: voteDomain, Body: digest[:]}, s) == nil
+	return l.state().SignedByIdentity(uint16(id), signature.Statement{Domain: voteDomain, Body: digest[:]}, sig)
 }
 
 func planned(p *handover.Plan, body []byte) ([32]byte, error) {
@@ -119,7 +114,7 @@ func proven(p *handover.Plan, body []byte, id mpc.ID, proof []byte) error {
 
 // sameCertificate: the entry's certificate is the one that was voted for, and all
 // new parties' devices signed it.
-func (v *verifier) sameCertificate(cert *dkg.Certificate, commit *handover.Bundle) error {
+func (l *vaultLog) sameCertificate(cert *dkg.Certificate, commit *handover.Bundle) error {
 	voted, err := dkg.DecodeCertificate(commit.Body)
 	if err != nil {
 		return err
@@ -127,7 +122,7 @@ func (v *verifier) sameCertificate(cert *dkg.Certificate, commit *handover.Bundl
 	if cert.Digest() != voted.Digest() {
 		return errors.New("its certificate is not the one that was voted for")
 	}
-	return cert.Complete(v.certified)
+	return cert.Complete(l.certified)
 }
 
 func (v *verifier) enterEpoch(l *vaultLog, i uint64, x *audit.EpochEntry, cert *dkg.Certificate) {

@@ -176,7 +176,7 @@ func (v *verifier) replayKey(l *vaultLog, i uint64, e *audit.Entry) error {
 		v.entryFault(l, i, KeyOrder, "wallet %q: %v", k.Name, err)
 		return nil
 	}
-	if err := cert.Complete(v.certified); err != nil {
+	if err := cert.Complete(l.certified); err != nil {
 		v.entryFault(l, i, KeySigners, "wallet %q: %v", k.Name, err)
 		return nil
 	}
@@ -210,14 +210,9 @@ func (v *verifier) checkOrder(l *vaultLog, now uint64, o *governance.KeygenOrder
 	return nil
 }
 
-// certified verifies a party's signature under the identity that genesis names.
-func (v *verifier) certified(id mpc.ID, digest [32]byte, sig []byte) bool {
-	g, ok := v.start.Genesis.Vault(uint16(id))
-	if !ok {
-		return false
-	}
-	s, err := signature.Decode(sig)
-	return err == nil && signature.Verify(g.Identity, signature.Statement{Domain: certificateDomain, Body: digest[:]}, s) == nil
+// certified verifies a party's signature under an identity that it has had so far.
+func (l *vaultLog) certified(id mpc.ID, digest [32]byte, sig []byte) bool {
+	return l.state().SignedByIdentity(uint16(id), signature.Statement{Domain: certificateDomain, Body: digest[:]}, sig)
 }
 
 func (v *verifier) enterKey(l *vaultLog, i uint64, k *audit.KeyEntry, cert *dkg.Certificate) {
@@ -300,7 +295,7 @@ func (v *verifier) replayIncident(l *vaultLog, i uint64, e *audit.Entry) error {
 	if err != nil {
 		return err
 	}
-	if _, ok := v.start.Genesis.Vault(x.Peer); !ok || x.Peer == l.id {
+	if _, ok := v.start.Vault(x.Peer); !ok || x.Peer == l.id {
 		v.entryFault(l, i, IncidentPeer, "it reports vault %d, want another vault of this cluster", x.Peer)
 		return nil
 	}

@@ -107,7 +107,7 @@ func (v *verifier) admit(copies []Copy) []Copy {
 			v.report.fault(vault, entry(0), GenesisWrong, "%s: %v", c.Name, err)
 			continue
 		}
-		if _, ok := state.Genesis.Vault(vault); !ok {
+		if _, ok := state.Vault(vault); !ok {
 			v.report.fault(vault, nil, CopyForeign, "%s: the genesis names no vault %d", c.Name, vault)
 			continue
 		}

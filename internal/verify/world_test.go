@@ -238,7 +238,7 @@ func (w *world) signCheckpoint(id uint16, c audit.Checkpoint) audit.SignedCheckp
 // order is alice's order to make the wallet.
 func (w *world) order() *governance.KeygenOrder {
 	o := &governance.KeygenOrder{
-		Cluster: w.gov.Cluster, Name: "treasury", Parties: []uint16{1, 2, 3}, Threshold: 2, Purpose: governance.PurposeECDSA,
+		Cluster: w.gov.Cluster, Name: "treasury", Parties: []uint16{1, 2, 3}, Threshold: 2, Purpose: governance.PurposeECDSA, Tier: governance.TierHot,
 		Created: w.now, Author: "alice", Key: w.key("alice"),
 	}
 	o.Signature = signEd(w.people["alice"], o.Statement())
