@@ -44,7 +44,7 @@ func statuses() []*Status {
 			},
 			Software: [32]byte{9}, Isolation: []string{"seccomp: on", "memlock: missing"}, State: StateRolledBack, Awaiting: []uint16{1, 3},
 			RolledBack: &RolledBack{OwnSize: 9, HeldBoot: 7, HeldSize: 12, HeldRoot: [32]byte{8}, By: []uint16{1}},
-			Cluster: [32]byte{1}, GovernanceSeq: 3, GovernanceHead: [32]byte{2}, LogSize: 9, LogRoot: [32]byte{3},
+			Cluster:    [32]byte{1}, GovernanceSeq: 3, GovernanceHead: [32]byte{2}, LogSize: 9, LogRoot: [32]byte{3},
 			Peers: []PeerStatus{{1, true, true, false, false, 4, 5, [32]byte{6}}, {Vault: 3, Quarantined: true, Suspended: true}},
 			Keys: []KeyStatus{{
 				ID: [32]byte{4}, Name: "treasury", Purpose: "ecdsa-secp256k1", PublicKey: bytes.Repeat([]byte{2}, 33),
