@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/cofferhq/coffer/client"
 	"github.com/cofferhq/coffer/internal/chain"
 	"github.com/cofferhq/coffer/internal/chain/evm"
 	"github.com/cofferhq/coffer/internal/dev"
@@ -19,8 +20,7 @@ import (
 const walletName = "treasury"
 
 func (d *demo) keygen(ctx context.Context) error {
-	alice := d.cluster.Person("alice")
-	order, err := alice.OrderWallet(d.info, walletName, 2, nil)
+	order, err := d.cluster.Order(d.info, "alice", client.KeyOptions{Name: walletName, Threshold: 2})
 	if err != nil {
 		return err
 	}

@@ -19,6 +19,7 @@ func (d *demo) start(ctx context.Context) error {
 	d.say("everything lives in %s and runs on this machine only", d.dir)
 	c, err := dev.Start(ctx, dev.Options{
 		Dir: d.dir, Binary: filepath.Join(d.bin, "coffer"),
+		Say:      func(text string) { d.say("!! %s", text) },
 		Progress: func(step string, took time.Duration) { d.say("%-48s %s", step, short(took)) },
 	})
 	if err != nil {

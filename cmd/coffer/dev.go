@@ -63,6 +63,7 @@ func runDev(ctx context.Context, w io.Writer, o *devOptions) (err error) {
 	}
 	opts := dev.Options{
 		Binary: binary, RPC: o.rpc, Module: o.module, PIN: o.pin, Devices: o.devices,
+		Say: func(text string) { fmt.Fprintf(w, "\n  !! %s\n\n", text) },
 		Progress: func(step string, took time.Duration) {
 			fmt.Fprintf(w, "  %-48s %s\n", step, took.Round(time.Millisecond))
 		},
@@ -152,7 +153,7 @@ func setUp(ctx context.Context, w io.Writer, c *dev.Cluster) error {
 		if err != nil {
 			return err
 		}
-		order, err := c.Person("alice").OrderWallet(info, "treasury", 2, nil)
+		order, err := c.Order(info, "alice", client.KeyOptions{Name: "treasury", Threshold: 2})
 		if err != nil {
 			return err
 		}

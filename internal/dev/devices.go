@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/cofferhq/coffer/client"
 	"github.com/cofferhq/coffer/internal/hsm/softhsm"
 )
 
@@ -120,4 +121,20 @@ func (c *Cluster) Alike(threshold int, parties []int) string {
 		}
 	}
 	return ""
+}
+
+// Order orders a wallet of an admin's. Where too many of its vaults' devices are of
+// one model it insists, and says so.
+func (c *Cluster) Order(info *client.Cluster, admin string, k client.KeyOptions) (order string, err error) {
+	if model := c.Alike(k.Threshold, k.Vaults); model != "" {
+		k.Insist = true
+		c.warn(fmt.Sprintf("wallet %s: INSISTED, NOT DIVERSE: a threshold of its vaults have the same device, %s; one flaw of it could be enough to steal", k.Name, model))
+	}
+	return c.Person(admin).Order(info, k)
+}
+
+func (c *Cluster) warn(text string) {
+	if c.Say != nil {
+		c.Say(text)
+	}
 }
