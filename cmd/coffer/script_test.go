@@ -68,9 +68,7 @@ var startShared = sync.OnceValue(func() error {
 		return err
 	}
 	ctx := context.Background()
-	have, _ := dev.Devices()
-	// Vaults 2 and 3 have the same kind of device: the scripts try what follows.
-	c, err := dev.Start(ctx, dev.Options{Dir: filepath.Join(scratch, "c"), Binary: path, Devices: []string{have[0], "software", "software"}})
+	c, err := dev.Start(ctx, dev.Options{Dir: filepath.Join(scratch, "c"), Binary: path})
 	if err != nil {
 		return err
 	}
@@ -83,7 +81,7 @@ var startShared = sync.OnceValue(func() error {
 	if err != nil {
 		return err
 	}
-	order, err := c.Order(info, "alice", client.KeyOptions{Name: "treasury", Threshold: 2})
+	order, err := c.Person("alice").OrderWallet(info, "treasury", 2, nil)
 	if err != nil {
 		return err
 	}

@@ -8,7 +8,7 @@ import (
 
 const decisionVersion, certificateVersion = 1, 1
 
-const maxCheckpoint = 1024 // a SignedCheckpoint takes 310 bytes, with an RSA device 630
+const maxCheckpoint = 512 // a SignedCheckpoint takes 310 bytes
 
 // Decision is a vault's verdict on one attempt to sign one request, with all
 // that it rests on, so that anyone can decide again. A refusal is a Decision

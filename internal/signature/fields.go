@@ -11,7 +11,7 @@ func WriteKey(w *wire.Writer, k PublicKey) { w.Var(k.Bytes()) }
 
 // ReadKey reads what WriteKey wrote.
 func ReadKey(r *wire.Reader, field string) PublicKey {
-	b := r.Var(field, MaxKey)
+	b := r.Var(field, 264)
 	if r.Err() != nil {
 		return PublicKey{}
 	}
@@ -27,7 +27,7 @@ func WriteSignature(w *wire.Writer, s Signature) { w.Var(s.Encode()) }
 
 // ReadSignature reads what WriteSignature wrote.
 func ReadSignature(r *wire.Reader, field string) Signature {
-	b := r.Var(field, MaxSignature)
+	b := r.Var(field, 72)
 	if r.Err() != nil {
 		return Signature{}
 	}

@@ -26,6 +26,8 @@ type Device struct {
 	erased uint64 // those below are destroyed
 	// Down makes every operation fail.
 	Down bool
+	// Operator, when set, is asked before each use of a cold key; an error refuses it.
+	Operator func(use []byte) error
 	// Took is how long it says that an operation took, in microseconds.
 	Took uint64
 }
@@ -124,6 +126,11 @@ func (d *Device) unsealed(c vault.DeviceCommand) ([]byte, error) {
 	n := head + chacha20poly1305.NonceSizeX
 	if len(c.Data) < n {
 		return nil, errors.New("blob too short")
+	}
+	if hsm.Class(c.Data[0]) == hsm.ClassCold && d.Operator != nil {
+		if err := d.Operator(c.AAD); err != nil {
+			return nil, err
+		}
 	}
 	aead, err := d.sealer(hsm.Class(c.Data[0]), binary.BigEndian.Uint64(c.Data[1:head]))
 	if err != nil {

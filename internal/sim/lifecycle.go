@@ -21,16 +21,28 @@ func (w *World) KeygenAmong(name string, threshold int, parties ...mpc.ID) (*Wal
 // OrderChange is the next change with an order about a wallet's key, signed by as
 // many admins as it takes.
 func (w *World) OrderChange(x *Wallet, name string, action governance.Action, threshold int, parties ...mpc.ID) (*governance.SignedChange, error) {
-	gov, err := w.governance()
-	if err != nil {
-		return nil, err
-	}
 	o := &governance.KeyOrder{Action: action, Key: x.ID, Name: name, Epoch: x.Certificate.Epoch, Certificate: x.Certificate.Digest(), Threshold: uint16(threshold)}
 	for _, id := range parties {
 		o.Parties = append(o.Parties, uint16(id))
 	}
+	return w.Publish(governance.KindKey, o.Encode())
+}
+
+// OrderTier is the change by which a wallet's key goes to another custody tier.
+func (w *World) OrderTier(x *Wallet, name string, tier governance.Tier) (*governance.SignedChange, error) {
+	o := &governance.KeyOrder{Action: governance.SetTier, Key: x.ID, Name: name, Epoch: x.Certificate.Epoch, Certificate: x.Certificate.Digest(), Tier: tier}
+	return w.Publish(governance.KindKey, o.Encode())
+}
+
+// Publish is the next change, signed by as many admins as it takes. Vaults get it by
+// CatchUp.
+func (w *World) Publish(kind governance.Kind, body []byte) (*governance.SignedChange, error) {
+	gov, err := w.governance()
+	if err != nil {
+		return nil, err
+	}
 	s := &governance.SignedChange{Change: governance.Change{
-		Cluster: gov.Cluster, Seq: gov.Seq + 1, Prev: gov.Head, Kind: governance.KindKey, Body: o.Encode(), Created: w.Now, Author: Admins[0],
+		Cluster: gov.Cluster, Seq: gov.Seq + 1, Prev: gov.Head, Kind: kind, Body: body, Created: w.Now, Author: Admins[0],
 	}}
 	for _, a := range Admins[:gov.Quorum(&s.Change)] {
 		k := Person(w.Seed, a)

@@ -95,6 +95,8 @@ type World struct {
 	Parties map[mpc.ID]*Party
 	IDs     []mpc.ID
 	Genesis *governance.Genesis
+	Tier    governance.Tier      // of the keys that are made; 0: hot
+	PerUse  map[mpc.ID]hsm.Grade // of devices that differ in it
 
 	// Queues of what has not happened yet, oldest first.
 	Frames  []Frame
@@ -186,7 +188,7 @@ func Codecs() []chain.Codec { return family.Codecs() }
 func (w *World) start(p *Party) error {
 	p.Starts++
 	cfg := vault.Config{
-		ID: p.ID, Name: fmt.Sprintf("vault-%d", p.ID), Info: hsm.Info{Vendor: "sim", Model: "seeded", Suites: []string{hsm.HasRatchet}},
+		ID: p.ID, Name: fmt.Sprintf("vault-%d", p.ID), Info: hsm.Info{Vendor: "sim", Model: "seeded", PerUse: w.perUse(p.ID), Suites: []string{hsm.HasRatchet, hsm.HasPerUse}},
 		Identity: p.Device.Public(hsm.RoleIdentity), Decision: p.Device.Public(hsm.RoleDecision),
 		Genesis: w.Genesis, Codecs: Codecs(),
 	}
@@ -196,6 +198,13 @@ func (w *World) start(p *Party) error {
 	}
 	p.Vault = v
 	return w.do(p, ready)
+}
+
+func (w *World) perUse(id mpc.ID) hsm.Grade {
+	if g, ok := w.PerUse[id]; ok {
+		return g
+	}
+	return hsm.GradeSoftware
 }
 
 // Restart starts a vault that is down, from its disk.

@@ -123,12 +123,12 @@ func (v *Vault) status() *cluster.Status {
 		s.Peers = append(s.Peers, cluster.PeerStatus{Vault: uint16(id), Connected: p.confirmed, Ready: p.setup != nil, Quarantined: p.quarantined})
 	}
 	for _, k := range v.sortedKeys() {
-		if k.share == nil {
+		if !k.holds() {
 			continue
 		}
 		s.Keys = append(s.Keys, cluster.KeyStatus{
 			ID: k.id, Name: k.name, Purpose: k.cert.Purpose, PublicKey: k.publicKey(),
-			Threshold: uint16(k.cert.Threshold), Parties: fromIDs(k.cert.Parties), Epoch: k.epoch(),
+			Threshold: uint16(k.cert.Threshold), Parties: fromIDs(k.cert.Parties), Epoch: k.epoch(), Tier: uint8(k.tier()),
 		})
 	}
 	return s
@@ -256,7 +256,7 @@ func (v *Vault) abandon(id uint64, c *cluster.Command) {
 type pendingKey struct {
 	name  string
 	order []byte
-	share *dkg.KeyShare
+	held  *held
 	cert  *dkg.Certificate
 }
 
@@ -278,7 +278,7 @@ func (v *Vault) completePending(id uint64, c *cluster.Command) bool {
 		v.refuse(id, refusal.New("keygen.certificate", "", err.Error(), "the certificate that all parties signed"))
 		return true
 	}
-	v.activate(id, c.Attempt, p.order, p.name, p.share, cert)
+	v.activate(id, c.Attempt, &pendingKey{p.name, p.order, p.held, cert})
 	return true
 }
 

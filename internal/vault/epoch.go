@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"cmp"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/cofferhq/coffer/internal/audit"
 	"github.com/cofferhq/coffer/internal/cluster"
+	"github.com/cofferhq/coffer/internal/governance"
 	"github.com/cofferhq/coffer/internal/hsm"
 	"github.com/cofferhq/coffer/internal/signature"
 	"github.com/cofferhq/coffer/internal/wire"
@@ -24,21 +26,29 @@ import (
 
 // candidate is a share of an epoch that has not begun.
 type candidate struct {
-	share *dkg.KeyShare
-	cert  *dkg.Certificate // unsigned
+	held *held
+	made governance.Tier  // the key's, for who has come new
+	cert *dkg.Certificate // unsigned
 }
 
 func handoverName(kid [32]byte) string   { return recordHandover + fmt.Sprintf("%x", kid) }
 func candidateName(plan [32]byte) string { return recordCandidate + fmt.Sprintf("%x", plan) }
 func leftName(kid [32]byte) string       { return recordLeft + fmt.Sprintf("%x", kid) }
 
-// shareName is the record of a share. The first epoch's is the one that the key
-// generation wrote.
+// shareName is the record of a share that no key generation here wrote; that one's
+// is keyName.
 func shareName(kid [32]byte, epoch uint64) string {
-	if epoch == dkg.FirstEpoch {
-		return recordKey + fmt.Sprintf("%x", kid)
-	}
 	return fmt.Sprintf("%s%x/%016x", recordShare, kid, epoch)
+}
+
+func keyName(kid [32]byte) string { return recordKey + fmt.Sprintf("%x", kid) }
+
+// removeShare erases the share of an epoch.
+func (v *Vault) removeShare(kid [32]byte, epoch uint64) {
+	if epoch == dkg.FirstEpoch {
+		v.store.remove(keyName(kid))
+	}
+	v.store.remove(shareName(kid, epoch))
 }
 
 // verifier is what a handover's machine asks of this vault.
@@ -133,7 +143,7 @@ func (v *Vault) machine(kid [32]byte) (*handover.Machine, error) {
 		return m, nil
 	}
 	var e *handover.Epoch
-	if k := v.keys[kid]; k != nil && k.share != nil {
+	if k := v.keys[kid]; k != nil && k.holds() {
 		e = &handover.Epoch{Number: k.cert.Epoch, Certificate: k.cert.Digest(), Parties: k.cert.Parties, Threshold: k.cert.Threshold}
 	}
 	m, err := handover.New(v.cfg.ID, kid, e, v.verifier())
@@ -148,7 +158,7 @@ func (v *Vault) machine(kid [32]byte) (*handover.Machine, error) {
 func (v *Vault) maySign(k *key) error {
 	m := v.machines[k.id]
 	switch {
-	case k.share == nil:
+	case !k.holds():
 		return fmt.Errorf("vault %d holds no share of the wallet since epoch %d", v.cfg.ID, k.cert.Epoch)
 	case m != nil && !m.MaySign(k.cert.Epoch):
 		return fmt.Errorf("the wallet is going from epoch %d to the next: retry", k.cert.Epoch)
@@ -208,7 +218,7 @@ func (v *Vault) carryOut(kid [32]byte, m *handover.Machine, out handover.Effects
 		v.discard(plan)
 	}
 	for _, epoch := range out.Erase {
-		v.store.remove(shareName(kid, epoch))
+		v.removeShare(kid, epoch)
 		v.note("share of an ended epoch erased", "key", fmt.Sprintf("%x", kid[:8]), "epoch", epoch)
 	}
 	if len(out.Erase) > 0 {
@@ -242,7 +252,7 @@ func (v *Vault) carryOut(kid [32]byte, m *handover.Machine, out handover.Effects
 // the lower id begins.
 func (v *Vault) pairAnew(kid [32]byte) {
 	k := v.keys[kid]
-	if k == nil || k.share == nil || !k.cert.Suite.ZeroShares() {
+	if k == nil || !k.holds() || !k.cert.Suite.ZeroShares() {
 		return
 	}
 	for _, id := range k.cert.Parties {
@@ -289,7 +299,7 @@ type unsignedVote struct {
 
 func (v *Vault) discard(plan [32]byte) {
 	if c := v.candidates[plan]; c != nil {
-		c.share.Destroy()
+		c.held.destroy()
 		delete(v.candidates, plan)
 	}
 	v.store.remove(candidateName(plan))
@@ -304,42 +314,40 @@ func (v *Vault) commitEpoch(kid [32]byte, commit *handover.Bundle) error {
 		return err
 	}
 	k := v.keys[kid]
-	name := ""
+	name, made := "", governance.Tier(0)
 	var order []byte
 	switch {
 	case k != nil:
-		name, order = k.name, k.order
+		name, order, made = k.name, k.order, k.made
 	default:
 		if o, ok := v.gov.FindOrder(plan.Order); ok {
 			name = o.Name
 		}
 	}
 	v.endKeySessions(kid, fmt.Errorf("the wallet has gone to epoch %d: retry", cert.Epoch))
-	if k != nil && k.share != nil {
-		k.share.Destroy()
+	if k != nil {
+		v.moved(k, errors.New("the wallet has gone to its next epoch: retry"))
+		k.held.destroy()
 	}
-	next := &key{id: kid, name: name, order: order, cert: cert, closed: closedLedgers(commit)}
+	next := &key{id: kid, name: name, order: order, made: made, cert: cert, closed: closedLedgers(commit)}
 	if c := v.candidates[id]; c != nil {
-		if err := c.share.Activate(cert, v.verifyCertificate); err != nil {
+		if err := c.held.activate(cert, v.verifyCertificate); err != nil {
 			return err
 		}
-		rec := encodeShareRecord(next, c.share)
-		err := v.store.put(shareName(kid, cert.Epoch), rec)
-		clear(rec)
-		if err != nil {
+		next.held, next.made = c.held, cmp.Or(made, c.made)
+		if err := v.storeShare(next); err != nil {
 			return err
 		}
-		next.share = c.share
 		delete(v.candidates, id)
 		v.store.remove(candidateName(id))
 		v.store.remove(leftName(kid))
-	} else if err := v.store.put(leftName(kid), encodeShareRecord(next, nil)); err != nil {
+	} else if err := v.store.put(leftName(kid), encodeShareRecord(next)); err != nil {
 		return err
 	}
 	v.keys[kid] = next
 	v.wantRatchet()
 	for _, id := range sortedIDs(next.closed) {
-		if _, ok := v.ledgers[id].hashAt(next.closed[id].Seq); !ok && next.share != nil {
+		if _, ok := v.ledgers[id].hashAt(next.closed[id].Seq); !ok && next.holds() {
 			v.askLedger(v.peers[id])
 		}
 	}
@@ -370,68 +378,62 @@ func CommitCertificate(commit *handover.Bundle) (*dkg.Certificate, error) {
 
 // A share's record of a later epoch, or, without share, that of a key which this
 // vault has left.
-func encodeShareRecord(k *key, share *dkg.KeyShare) []byte {
-	w := wire.NewWriter(1).String(k.name).Var(k.order).Var(k.cert.Encode()).Count(len(k.closed))
+func encodeShareRecord(k *key) []byte {
+	w := wire.NewWriter(recordVersion).String(k.name).Var(k.order).Uint8(uint8(k.made)).Var(k.cert.Encode()).Count(len(k.closed))
 	for _, id := range sortedIDs(k.closed) {
 		h := k.closed[id]
 		w.Uint16(uint16(id)).Uint64(h.Seq).Fixed(h.Hash[:])
 	}
-	if share == nil {
-		return w.Bool(false).Bytes()
+	w.Bool(k.holds())
+	if k.holds() {
+		k.held.write(w)
 	}
-	s := share.Encode()
-	defer clear(s)
-	return w.Bool(true).Var(s).Bytes()
+	return w.Bytes()
 }
 
 func decodeShareRecord(b []byte) (*key, error) {
-	r := wire.NewReader(b, 1)
-	k := &key{name: r.Name("name"), order: r.Var("order", cluster.MaxBody), closed: map[mpc.ID]ledgerHead{}}
+	r := wire.NewReader(b, recordVersion)
+	k := &key{name: r.Name("name"), order: r.Var("order", cluster.MaxBody), made: governance.Tier(r.Uint8("tier")), closed: map[mpc.ID]ledgerHead{}}
 	c := r.Var("certificate", 1<<16)
 	for range r.Count("closed ledgers", mpc.MaxParties, 42) {
 		h := ledgerHead{Party: mpc.ID(r.Uint16("party")), Seq: r.Uint64("seq")}
 		r.Into("hash", h.Hash[:])
 		k.closed[h.Party] = h
 	}
-	var s []byte
 	if r.Bool("share") {
-		s = r.Var("share", 1<<16)
+		k.held = readHeld(r)
 	}
-	defer clear(s)
-	if err := r.Done(); err != nil {
-		return nil, err
+	err := r.Done()
+	if err == nil {
+		k.cert, err = dkg.DecodeCertificate(c)
 	}
-	var err error
-	if k.cert, err = dkg.DecodeCertificate(c); err != nil {
+	if err != nil {
+		k.held.destroy()
 		return nil, err
 	}
 	k.id = k.cert.KeyID()
-	if s != nil {
-		k.share, err = dkg.DecodeKeyShare(s)
-	}
-	return k, err
+	return k, nil
 }
 
 func encodeCandidate(c *candidate) []byte {
-	s := c.share.Encode()
-	defer clear(s)
-	return wire.NewWriter(1).Var(c.cert.Encode()).Var(s).Bytes()
+	w := wire.NewWriter(recordVersion).Var(c.cert.Encode()).Uint8(uint8(c.made))
+	c.held.write(w)
+	return w.Bytes()
 }
 
 func decodeCandidate(b []byte) (*candidate, error) {
-	r := wire.NewReader(b, 1)
-	cert, s := r.Var("certificate", 1<<16), r.Var("share", 1<<16)
-	defer clear(s)
-	if err := r.Done(); err != nil {
+	r := wire.NewReader(b, recordVersion)
+	cert := r.Var("certificate", 1<<16)
+	c := &candidate{made: governance.Tier(r.Uint8("tier")), held: readHeld(r)}
+	err := r.Done()
+	if err == nil {
+		c.cert, err = dkg.DecodeCertificate(cert)
+	}
+	if err != nil {
+		c.held.destroy()
 		return nil, err
 	}
-	c := new(candidate)
-	var err error
-	if c.cert, err = dkg.DecodeCertificate(cert); err != nil {
-		return nil, err
-	}
-	c.share, err = dkg.DecodeKeyShare(s)
-	return c, err
+	return c, nil
 }
 
 // loadEpochs loads the machines, then of each key the share of the epoch that it
@@ -480,13 +482,11 @@ func (v *Vault) loadShare(name string, b []byte) error {
 	}
 	m := v.machines[k.id]
 	if m == nil || m.Epoch() == nil || m.Epoch().Number != k.cert.Epoch {
-		if k.share != nil {
-			k.share.Destroy()
-		}
+		k.held.destroy()
 		return nil // of an ended epoch
 	}
-	if k.share != nil {
-		if err := k.share.Activate(k.cert, v.verifyCertificate); err != nil {
+	if k.holds() {
+		if err := k.held.activate(k.cert, v.verifyCertificate); err != nil {
 			return err
 		}
 	}

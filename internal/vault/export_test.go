@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 
 	"github.com/cofferhq/coffer/internal/audit"
+	"github.com/cofferhq/coffer/internal/governance"
 	"github.com/cofferhq/coffer/internal/signature"
 	"github.com/cofferhq/coffer/internal/wire"
 	"github.com/cofferhq/coffer/mpc"
@@ -237,7 +238,7 @@ func (v *Vault) Pairing(id mpc.ID) bool { return v.peers[id].pairing != nil }
 
 // KeyEpoch is the epoch of which this vault holds a share of the wallet's key.
 func (v *Vault) KeyEpoch(name string) uint64 {
-	if k := v.keyNamed(name); k != nil && k.share != nil {
+	if k := v.keyNamed(name); k != nil && k.holds() {
 		return k.cert.Epoch
 	}
 	return 0
@@ -270,3 +271,23 @@ func (v *Vault) SendPrivate(to mpc.ID, size int) {
 func (v *Vault) SealEpochs() (epoch, newest, erased uint64) {
 	return v.ratchet.epoch, v.ratchet.newest, v.ratchet.erased
 }
+
+// Lent is the share that a session uses.
+func (v *Vault) Lent(attempt [16]byte) *dkg.KeyShare {
+	if s := v.signs[attempt]; s != nil {
+		return s.share
+	}
+	return nil
+}
+
+// TierOf is how this vault keeps its share of a wallet's key.
+func (v *Vault) TierOf(name string) governance.Tier { return v.keyNamed(name).tier() }
+
+// WaitingCold is how many uses of cold keys wait for the device's operator.
+func (v *Vault) WaitingCold() int { return v.coldUses }
+
+// MaxColdUses bounds them.
+const MaxColdUses = maxColdUses
+
+// DeviceCommands is how many answers of the device are awaited.
+func (v *Vault) DeviceCommands() int { return len(v.device) }

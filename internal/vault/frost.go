@@ -18,7 +18,7 @@ type frostRun struct {
 
 func (v *Vault) beginFROST(s *signSession) (protocol, error) {
 	run, err := frost.New(frost.Config{
-		Key: s.key.share, Purpose: s.key.cert.Purpose,
+		Key: s.share, Purpose: s.key.cert.Purpose,
 		Terms: cluster.FROSTTerms(s.signers, s.attempt, s.request, s.prepared.Message(0)),
 	}, v.sessionRand())
 	if err != nil {

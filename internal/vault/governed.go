@@ -74,6 +74,7 @@ func (v *Vault) deviceStatus() cluster.DeviceStatus {
 	return cluster.DeviceStatus{
 		Vendor: i.Vendor, Model: i.Model, Firmware: i.Firmware, Suites: suites(i.Suites),
 		Boundary: i.Boundary.String(), Rollback: i.Rollback.String(), PerUse: i.PerUse.String(),
+		Tiers: v.tiers(),
 	}
 }
 

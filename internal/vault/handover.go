@@ -31,11 +31,25 @@ type handoverSession struct {
 	run     *lifecycle.Session
 	round   uint8 // of the dealing that is being waited for; 4: it is done
 	got     [4]map[mpc.ID][]byte
+
+	opening  bool                       // of this vault's share, by the device
+	early    []earlyFrame               // that came meanwhile
+	tier     governance.Tier            // of the key; for who does not know it, the one that waits longest
+	made     map[mpc.ID]governance.Tier // that the dealers say it was made with
+	out      *lifecycle.Output          // of the dealing, until the share rests
+	share    *dkg.KeyShare              // a dealer's
+	borrowed bool                       // the device opened it for this dealing
 }
 
 func (s *handoverSession) has(id mpc.ID) bool { return containsID(s.peers, id) }
 
 func (s *handoverSession) waitingFor() string {
+	if s.opening {
+		return "the device, which opens this vault's share"
+	}
+	if s.run != nil && s.round == 4 && s.out != nil {
+		return fmt.Sprintf("the custody tier of the key, from %v", missing(s.plan.Dealers, s.made))
+	}
 	if s.run != nil && s.round < 4 {
 		return fmt.Sprintf("round %d of the dealing, from %v", s.round, missing(s.peers, s.got[s.round]))
 	}
@@ -76,6 +90,9 @@ func (v *Vault) handover(id uint64, c *cluster.Command) {
 	case governance.Abandon, governance.Erase:
 		v.endEpochs(id, order)
 		return
+	case governance.SetTier:
+		v.setTier(id, k)
+		return
 	}
 	if err := v.startHandover(id, c, order, k, h.Certificate); err != nil {
 		if r := refusal.As(err); r != nil {
@@ -88,8 +105,12 @@ func (v *Vault) handover(id uint64, c *cluster.Command) {
 
 // fulfilled answers an order whose epoch has ended.
 func (v *Vault) fulfilled(id uint64, o *governance.Order, k *key) {
-	if o.Action == governance.Erase {
+	switch o.Action {
+	case governance.Erase:
 		v.endEpochs(id, o)
+		return
+	case governance.SetTier:
+		v.setTier(id, k)
 		return
 	}
 	if k.cert.Epoch == o.Epoch+1 && o.Action != governance.Abandon {
@@ -165,6 +186,9 @@ func (v *Vault) startHandover(id uint64, c *cluster.Command, o *governance.Order
 	}
 	s := &handoverSession{attempt: c.Attempt, command: id, started: v.now, order: o, old: cert, m: m}
 	s.plan = planOf(o, cert, toIDs(c.Signers), c.Attempt)
+	if s.tier = governance.TierCold; k != nil {
+		s.tier = v.tierOf(o.Key, k.made)
+	}
 	s.id = s.plan.ID()
 	if err := s.plan.Check(); err != nil {
 		return refusal.New("handover.plan", "", err.Error(), "dealers who hold shares, as many as sign")
@@ -181,10 +205,39 @@ func (v *Vault) startHandover(id uint64, c *cluster.Command, o *governance.Order
 	if !containsID(s.plan.Dealers, v.cfg.ID) && !containsID(s.plan.New, v.cfg.ID) {
 		return nil // it leaves, and only has to close the epoch
 	}
+	if k == nil || !k.holds() || !containsID(s.plan.Dealers, v.cfg.ID) {
+		v.dealOrAbort(s, cert, k)
+		return nil
+	}
+	// What comes meanwhile waits, for the time that a cold key's operator has.
+	s.opening = true
+	v.lend(k, func(share *dkg.KeyShare, own bool, err error) {
+		if v.handovers[c.Attempt] != s {
+			if own {
+				share.Destroy()
+			}
+			return
+		}
+		s.opening, s.share, s.borrowed = false, share, own
+		if err != nil {
+			v.abortHandover(s, benign("handover", err))
+			return
+		}
+		v.dealOrAbort(s, cert, k)
+		for _, f := range s.early {
+			if v.handovers[c.Attempt] == s && v.peers[f.from] != nil {
+				v.onHandover(v.peers[f.from], f.in)
+			}
+		}
+		s.early = nil
+	})
+	return nil
+}
+
+func (v *Vault) dealOrAbort(s *handoverSession, cert *dkg.Certificate, k *key) {
 	if err := v.deal(s, cert, k); err != nil {
 		v.abortHandover(s, asAbort("handover", err))
 	}
-	return nil
 }
 
 // oldCertificate is that of the epoch which ends. The order names it: by that, and
@@ -252,9 +305,7 @@ func (v *Vault) deal(s *handoverSession, cert *dkg.Certificate, k *key) error {
 	if s.order.Action == governance.Refresh {
 		cfg.Kind = lifecycle.Refresh
 	}
-	if k != nil && containsID(cfg.Dealers, v.cfg.ID) {
-		cfg.Share = k.share
-	}
+	cfg.Share = s.share
 	for _, id := range append(slices.Clone(s.plan.Dealers), s.plan.New...) {
 		if id == v.cfg.ID || s.has(id) {
 			continue
@@ -295,6 +346,13 @@ func (v *Vault) onHandover(p *peer, in *inner) {
 		v.keepEarly(p, in)
 		return
 	}
+	if s.opening && in.Round == 0 && len(s.early) < maxEarly {
+		s.early = append(s.early, earlyFrame{v.now, p.id, in})
+	}
+	if in.Round == roundTier {
+		v.onTier(s, p, in.Private)
+		return
+	}
 	if !s.has(p.id) || in.Round > 3 || s.round > 3 {
 		return
 	}
@@ -333,9 +391,11 @@ func (v *Vault) advanceHandover(s *handoverSession) {
 			s.round++
 			if s.round < 4 {
 				v.broadcast(innerHandover, s.attempt, s.round, s.peers, b, private)
+				v.tellTier(s)
 			} else {
 				s.wipe()
-				err = v.sealShare(s, out)
+				s.out = out
+				err = v.restShare(s)
 			}
 		}
 		for _, m := range private {
@@ -348,24 +408,47 @@ func (v *Vault) advanceHandover(s *handoverSession) {
 	}
 }
 
-// sealShare stores the new share together with this vault's promise about it.
-func (v *Vault) sealShare(s *handoverSession, out *lifecycle.Output) error {
+// restShare brings the new share to rest, once its tier is known.
+func (v *Vault) restShare(s *handoverSession) error {
+	out := s.out
 	if out.Share == nil {
+		s.out = nil
 		return nil // this vault leaves
+	}
+	made, err := v.madeTier(s)
+	if err != nil || made == 0 {
+		return err
 	}
 	proof, err := lifecycle.ProveShare(out.Share, ProofDigest(s.id, out.Certificate.Digest()), v.rand)
 	if err != nil {
 		return err
 	}
-	c := &candidate{out.Share, out.Certificate}
+	s.out = nil
+	v.keep(out.Share, false, v.tierOf(s.plan.Key, made), func(h *held, err error) {
+		if v.handovers[s.attempt] != s {
+			h.destroy()
+			return
+		}
+		if err == nil {
+			err = v.storeCandidate(s, &candidate{h, made, out.Certificate}, proof)
+		}
+		if err != nil {
+			v.abortHandover(s, asAbort("handover", err))
+		}
+	})
+	return nil
+}
+
+// storeCandidate stores the new share together with this vault's promise about it.
+func (v *Vault) storeCandidate(s *handoverSession, c *candidate, proof []byte) error {
 	rec := encodeCandidate(c)
-	err = v.store.put(candidateName(s.id), rec)
+	err := v.store.put(candidateName(s.id), rec)
 	clear(rec)
 	if err != nil {
 		return err
 	}
 	v.candidates[s.id] = c
-	eff, err := s.m.Sealed(s.id, out.Certificate.Encode(), proof)
+	eff, err := s.m.Sealed(s.id, c.cert.Encode(), proof)
 	if err != nil {
 		return err
 	}
@@ -417,7 +500,7 @@ const voteEvery = 500
 
 func (v *Vault) tickHandovers() {
 	for _, a := range sortedAttempts(v.handovers) {
-		if s := v.handovers[a]; s != nil && v.now-s.started > maxSession {
+		if s := v.handovers[a]; s != nil && v.now-s.started > v.patienceWith(s) {
 			v.abortHandover(s, benign("handover", errors.New("a vault stayed silent: "+s.waitingFor())))
 		}
 	}
@@ -429,7 +512,7 @@ func (v *Vault) tickHandovers() {
 		v.carryOut(kid, v.machines[kid], v.machines[kid].Tick())
 	}
 	for _, k := range v.sortedKeys() {
-		if k.share != nil {
+		if k.holds() {
 			_ = v.imported(k) // asks for what is missing
 		}
 	}
@@ -449,6 +532,17 @@ func (v *Vault) resumeHandovers() {
 	}
 }
 
+// patienceWith is how long a handover may wait. Who does not know the key's tier
+// waits as for a cold one, but not when another has given up already.
+func (v *Vault) patienceWith(s *handoverSession) uint64 {
+	for _, p := range s.m.Progress() {
+		if p.Plan.ID() == s.id && p.Aborted {
+			return maxSession
+		}
+	}
+	return patience(s.tier)
+}
+
 func (s *handoverSession) wipe() {
 	for i := range s.got {
 		for _, m := range s.got[i] {
@@ -461,6 +555,13 @@ func (v *Vault) endHandover(s *handoverSession) {
 	delete(v.handovers, s.attempt)
 	if s.run != nil {
 		s.run.Destroy()
+	}
+	if s.borrowed && s.share != nil {
+		s.share.Destroy()
+	}
+	s.share = nil
+	if s.out != nil && s.out.Share != nil {
+		s.out.Share.Destroy()
 	}
 	s.wipe()
 }

@@ -23,11 +23,13 @@ type key struct {
 	id    [32]byte
 	name  string
 	order []byte
-	share *dkg.KeyShare // nil: this vault holds none any more
+	made  governance.Tier // the custody tier that the key was made with
+	held  *held           // nil: this vault holds no share any more
 	cert  *dkg.Certificate
 	// closed are the heads of the ledgers with which the old parties closed the epoch
 	// before; none at first.
 	closed map[mpc.ID]ledgerHead
+	moves  []uint64 // commands that wait for another custody tier
 }
 
 func (k *key) epoch() uint32 { return uint32(k.cert.Epoch) }
@@ -40,29 +42,27 @@ func (k *key) scheme() chain.Scheme {
 
 func (k *key) publicKey() []byte { return k.cert.PublicKey().Encode() }
 
+const recordVersion = 2 // of the records that hold a share
+
 // keyRecord is a key on disk. The share's bytes are secret: the record is sealed
 // and the buffer wiped.
-func encodeKeyRecord(order []byte, share *dkg.KeyShare, cert *dkg.Certificate) []byte {
-	s := share.Encode()
-	defer clear(s)
-	return wire.NewWriter(1).Var(order).Var(s).Var(cert.Encode()).Bytes()
+func encodeKeyRecord(order []byte, h *held, cert *dkg.Certificate) []byte {
+	w := wire.NewWriter(recordVersion).Var(order).Var(cert.Encode())
+	h.write(w)
+	return w.Bytes()
 }
 
-func decodeKeyRecord(b []byte) (order []byte, share *dkg.KeyShare, cert *dkg.Certificate, err error) {
-	r := wire.NewReader(b, 1)
+func decodeKeyRecord(b []byte) (order []byte, h *held, cert *dkg.Certificate, err error) {
+	r := wire.NewReader(b, recordVersion)
 	order = r.Var("order", cluster.MaxBody)
-	s, c := r.Var("share", 1<<16), r.Var("certificate", 1<<16)
-	defer clear(s)
+	c := r.Var("certificate", 1<<16)
+	h = readHeld(r)
 	if err := r.Done(); err != nil {
+		h.destroy()
 		return nil, nil, nil, err
 	}
-	if share, err = dkg.DecodeKeyShare(s); err != nil {
-		return nil, nil, nil, err
-	}
-	if cert, err = dkg.DecodeCertificate(c); err != nil {
-		return nil, nil, nil, err
-	}
-	return order, share, cert, nil
+	cert, err = dkg.DecodeCertificate(c)
+	return order, h, cert, err
 }
 
 func (v *Vault) loadKeys(records map[string][]byte) error {
@@ -70,7 +70,7 @@ func (v *Vault) loadKeys(records map[string][]byte) error {
 		if !strings.HasPrefix(name, recordKey) && !strings.HasPrefix(name, recordPending) {
 			continue
 		}
-		order, share, cert, err := decodeKeyRecord(b)
+		order, h, cert, err := decodeKeyRecord(b)
 		clear(b)
 		if err != nil {
 			return fmt.Errorf("record %s: %w", name, err)
@@ -84,17 +84,17 @@ func (v *Vault) loadKeys(records map[string][]byte) error {
 			if n, err := hex.Decode(a[:], []byte(hexed)); err != nil || n != len(a) {
 				return fmt.Errorf("record %s has no attempt's name", name)
 			}
-			v.pending[a] = &pendingKey{o.Name, order, share, cert}
+			v.pending[a] = &pendingKey{o.Name, order, h, cert}
 			continue
 		}
 		if m := v.machines[cert.KeyID()]; m != nil && m.Epoch() != nil && m.Epoch().Number != cert.Epoch {
-			share.Destroy() // of an ended epoch; the present one has a record of its own
+			h.destroy() // of an ended epoch; the present one has a record of its own
 			continue
 		}
-		if err := share.Activate(cert, v.verifyCertificate); err != nil {
+		if err := h.activate(cert, v.verifyCertificate); err != nil {
 			return fmt.Errorf("record %s: %w", name, err)
 		}
-		v.keys[cert.KeyID()] = &key{id: cert.KeyID(), name: o.Name, order: order, share: share, cert: cert}
+		v.keys[cert.KeyID()] = &key{id: cert.KeyID(), name: o.Name, order: order, made: o.Tier, held: h, cert: cert}
 	}
 	return nil
 }
@@ -132,7 +132,7 @@ func (s *keygenSession) waitingFor() string {
 	return fmt.Sprintf("D%d of %v", s.round, missing(s.peers, s.got[min(int(s.round), 4)]))
 }
 
-func missing(peers []mpc.ID, got map[mpc.ID][]byte) []mpc.ID {
+func missing[T any](peers []mpc.ID, got map[mpc.ID]T) []mpc.ID {
 	var out []mpc.ID
 	for _, id := range peers {
 		if _, ok := got[id]; !ok {
@@ -199,6 +199,9 @@ func (v *Vault) keyNamed(name string) *key {
 func (v *Vault) checkNewKey(o *governance.KeygenOrder) *refusal.Refusal {
 	if v.keyNamed(o.Name) != nil {
 		return refusal.New("keygen.name", "", fmt.Sprintf("a wallet named %q exists already", o.Name), "another name")
+	}
+	if r := v.checkTier(o.Tier); r != nil {
+		return r
 	}
 	n, t := len(o.Parties), int(o.Threshold)
 	if 2*t <= n {
@@ -388,13 +391,29 @@ func (v *Vault) certify(s *keygenSession) error {
 	// No earlier generation of this name was activated anywhere, nor can one be
 	// (mayBegin): what is left of it goes.
 	v.dropPending(s.order.Name)
-	pending := encodeKeyRecord(s.order.Encode(), s.out.Share, s.out.Certificate)
+	v.keep(s.out.Share, false, s.order.Tier, func(h *held, err error) {
+		switch {
+		case v.keygens[s.attempt] != s:
+			h.destroy()
+			return
+		case err == nil:
+			err = v.certifyHeld(s, h)
+		}
+		if err != nil {
+			v.abortKeygen(s, asAbort("keygen certificate", err))
+		}
+	})
+	return nil
+}
+
+func (v *Vault) certifyHeld(s *keygenSession, h *held) error {
+	pending := encodeKeyRecord(s.order.Encode(), h, s.out.Certificate)
 	err := v.store.put(pendingName(s.attempt), pending)
 	clear(pending)
 	if err != nil {
 		return err
 	}
-	v.pending[s.attempt] = &pendingKey{s.order.Name, s.order.Encode(), s.out.Share, s.out.Certificate}
+	v.pending[s.attempt] = &pendingKey{s.order.Name, s.order.Encode(), h, s.out.Certificate}
 	v.ask(DeviceCommand{Kind: DeviceSign, Role: roleIdentity, Statement: CertificateStatement(s.out.Certificate.Digest())}, func(res DeviceResult) error {
 		if v.keygens[s.attempt] != s {
 			return nil
@@ -437,24 +456,26 @@ func (v *Vault) finishKeygen(s *keygenSession) {
 		}
 	}
 	v.endKeygen(s)
-	v.activate(s.command, s.attempt, s.order.Encode(), s.order.Name, s.out.Share, s.out.Certificate)
+	v.activate(s.command, s.attempt, &pendingKey{s.order.Name, s.order.Encode(), v.pending[s.attempt].held, s.out.Certificate})
 }
 
 // activate makes a key usable: on disk, in the log, then known.
-func (v *Vault) activate(command uint64, attempt [16]byte, order []byte, name string, share *dkg.KeyShare, cert *dkg.Certificate) {
+func (v *Vault) activate(command uint64, attempt [16]byte, p *pendingKey) {
+	order, name, cert := p.order, p.name, p.cert
 	if k := v.keyNamed(name); k != nil {
 		v.refuse(command, refusal.New("keygen.name", "", fmt.Sprintf("a wallet named %q exists already, with key id %x", name, k.id[:8]), "another name"))
 		return
 	}
-	if err := share.Activate(cert, v.verifyCertificate); err != nil {
+	o, err := governance.DecodeKeygenOrder(order)
+	if err == nil {
+		err = p.held.activate(cert, v.verifyCertificate)
+	}
+	if err != nil {
 		v.reply(command, failed(err))
 		return
 	}
-	k := &key{id: cert.KeyID(), name: name, order: order, share: share, cert: cert}
-	rec := encodeKeyRecord(order, share, cert)
-	err := v.store.put(recordKey+fmt.Sprintf("%x", k.id), rec)
-	clear(rec)
-	if err != nil {
+	k := &key{id: cert.KeyID(), name: name, order: order, made: o.Tier, held: p.held, cert: cert}
+	if err := v.storeShare(k); err != nil {
 		v.reply(command, failed(err))
 		return
 	}
@@ -486,7 +507,7 @@ func pendingName(attempt [16]byte) string { return recordPending + fmt.Sprintf("
 func (v *Vault) dropPending(name string) {
 	for _, a := range sortedAttempts(v.pending) {
 		if p := v.pending[a]; p.name == name {
-			p.share.Destroy()
+			p.held.destroy()
 			delete(v.pending, a)
 			v.store.remove(pendingName(a))
 		}

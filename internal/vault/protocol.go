@@ -53,7 +53,7 @@ func (v *Vault) beginECDSA(s *signSession) (protocol, error) {
 		return nil, benign("sign", err)
 	}
 	run, err := dkls23.New(dkls23.Config{
-		Key: s.key.share, Signers: s.signers, Setups: setups, AttemptID: s.attempt,
+		Key: s.share, Signers: s.signers, Setups: setups, AttemptID: s.attempt,
 		RequestHash: s.request, MessageHash: s.prepared.Digests[0], Purpose: s.key.cert.Purpose,
 	}, v.sessionRand())
 	if err != nil {

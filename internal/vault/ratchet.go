@@ -111,7 +111,11 @@ func (v *Vault) resumeRatchet() {
 // tickRatchet begins the next step, one at a time.
 func (v *Vault) tickRatchet() {
 	r := &v.ratchet
-	if !r.able || r.busy || v.now < r.after {
+	if r.busy || v.now < r.after {
+		return
+	}
+	if !r.able {
+		v.resealStale()
 		return
 	}
 	oldest := v.oldestSeal()
@@ -175,12 +179,12 @@ func (v *Vault) newRoot(epoch uint64) {
 
 // oldestSeal is the oldest epoch under which something rests.
 func (v *Vault) oldestSeal() uint64 {
-	return v.ratchet.epoch
+	oldest := v.ratchet.epoch
+	for _, h := range v.restings() {
+		oldest = min(oldest, h.epoch)
+	}
+	return oldest
 }
-
-// resealStale begins to seal again what the device alone has sealed in an epoch
-// before the newest. It says whether there was something.
-func (v *Vault) resealStale() bool { return false }
 
 // eraseSeals destroys the seal keys below an epoch. What made them useless may not
 // be durable yet: it is when the device's answer to the first command comes.

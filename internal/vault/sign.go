@@ -13,6 +13,7 @@ import (
 	"github.com/cofferhq/coffer/internal/request"
 	"github.com/cofferhq/coffer/internal/wire"
 	"github.com/cofferhq/coffer/mpc"
+	"github.com/cofferhq/coffer/mpc/dkg"
 	"github.com/cofferhq/coffer/mpc/pair"
 )
 
@@ -36,6 +37,8 @@ type signSession struct {
 	detail      string
 	decidedAt   uint64
 
+	share     *dkg.KeyShare // for this session's time; its own unless the key is hot
+	borrowed  bool          // the session wipes it
 	run       protocol
 	envelope  *envelope
 	round     uint8 // the round whose messages are being waited for: 0, 1, 2
@@ -43,6 +46,7 @@ type signSession struct {
 	private   [3]map[mpc.ID][]byte
 	own       [3][]byte // own broadcasts
 	busy      bool      // waits for the device; messages are kept
+	opening   bool      // for the share
 	r0Hash    [32]byte
 	decided   audit.Decision
 	cert      []byte
@@ -51,6 +55,9 @@ type signSession struct {
 func (s *signSession) has(id mpc.ID) bool { return containsID(s.peers, id) }
 
 func (s *signSession) waitingFor() string {
+	if s.opening {
+		return "the device, which opens this vault's share"
+	}
 	if s.busy {
 		return "the device's signature on the checkpoint"
 	}
@@ -89,13 +96,73 @@ func (v *Vault) sign(id uint64, c *cluster.Command) {
 		v.reply(id, abortReply(benign("sign", err)))
 		return
 	}
-	var err error
-	if s.run, err = v.begin(s); err != nil {
-		v.reply(id, abortReply(asAbort("sign", err)))
-		return
-	}
 	for i := range s.broadcast {
 		s.broadcast[i], s.private[i] = map[mpc.ID][]byte{}, map[mpc.ID][]byte{}
+	}
+	if s.key.held.sealed() {
+		v.openForSign(s, c)
+		return
+	}
+	s.share = s.key.held.share
+	v.reserve(s)
+}
+
+// openForSign has the device open the share. Nothing is reserved before that, and
+// what holds is decided once more after it: a cold key's operator may have taken
+// minutes.
+func (v *Vault) openForSign(s *signSession, c *cluster.Command) {
+	s.busy, s.opening = true, true
+	v.signs[s.attempt] = s
+	v.replayEarly(innerSign, s.attempt)
+	k := s.key
+	v.lend(k, func(share *dkg.KeyShare, own bool, err error) {
+		if v.signs[s.attempt] != s {
+			if own {
+				share.Destroy()
+			}
+			return
+		}
+		delete(v.signs, s.attempt)
+		s.busy, s.opening, s.share, s.borrowed = false, false, share, own
+		if err != nil {
+			v.reply(s.command, abortReply(benign("sign", err)))
+			return
+		}
+		s.gov, s.decidedAt = v.gov, v.now
+		if r := v.decide(s, c); r != nil {
+			s.giveBack()
+			v.refuseSign(s, c, r)
+			return
+		}
+		err = v.maySign(s.key)
+		if s.key != k {
+			err = errors.New("the wallet went to another epoch meanwhile: retry")
+		}
+		if err != nil {
+			s.giveBack()
+			v.reply(s.command, abortReply(benign("sign", err)))
+			return
+		}
+		v.reserve(s)
+		v.advanceSign(s)
+	})
+}
+
+// giveBack wipes a share that the device opened for this session.
+func (s *signSession) giveBack() {
+	if s.borrowed && s.share != nil {
+		s.share.Destroy()
+	}
+	s.share = nil
+}
+
+// reserve begins the run: the reservation, then R0.
+func (v *Vault) reserve(s *signSession) {
+	var err error
+	if s.run, err = v.begin(s); err != nil {
+		s.giveBack()
+		v.reply(s.command, abortReply(asAbort("sign", err)))
+		return
 	}
 	v.signs[s.attempt] = s
 
@@ -368,6 +435,7 @@ func (v *Vault) endSign(s *signSession) {
 	if s.run != nil {
 		s.run.Destroy()
 	}
+	s.giveBack()
 	if p := v.index.of(s.attempt, v.cfg.ID); p != nil && p.status == statusReserved {
 		v.record(&event{Kind: eventRelease, Attempt: s.attempt})
 	}

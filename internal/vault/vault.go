@@ -103,6 +103,7 @@ type Vault struct {
 	unsigned   []unsignedVote
 	asked      uint64 // when the machines were last asked what to repeat
 
+	coldUses  int // of cold keys that wait for the device's operator
 	signs     map[[16]byte]*signSession
 	handovers map[[16]byte]*handoverSession
 	keygens   map[[16]byte]*keygenSession
@@ -226,7 +227,7 @@ func (v *Vault) tick() {
 		v.tickPeer(v.peers[id])
 	}
 	for _, a := range sortedAttempts(v.signs) {
-		if s := v.signs[a]; s != nil && v.now-s.started > maxSession {
+		if s := v.signs[a]; s != nil && v.now-s.started > patience(s.key.tier()) {
 			v.abortSign(s, benign("sign", errors.New("a peer stayed silent: "+s.waitingFor())))
 		}
 	}
