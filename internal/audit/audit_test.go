@@ -127,6 +127,7 @@ func codecs(t testing.TB) []codec {
 		{"entry", c.Decision.Entry().Encode(), recode(DecodeEntry)},
 		{"decision", c.Decision.Encode(), recode(DecodeDecision)},
 		{"allowing decision", (&Decision{Allow: true, Rule: "small", Parties: []uint16{1, 2}}).Encode(), recode(DecodeDecision)},
+		{"approved decision", (&Decision{Allow: true, Approval: signature.Signature{Algorithm: signature.P256, Bytes: make([]byte, 64)}}).Encode(), recode(DecodeDecision)},
 		{"checkpoint", c.Checkpoint.Checkpoint.Encode(), recode(DecodeCheckpoint)},
 		{"signed checkpoint", c.Checkpoint.Encode(), recode(DecodeSignedCheckpoint)},
 		{"certificate", c.Encode(), recode(DecodeCertificate)},
@@ -171,6 +172,8 @@ func TestCanonicalLaw(t *testing.T) {
 func TestDecodersRefuse(t *testing.T) {
 	allowed := sampleDecision()
 	allowed.Allow = true
+	approved := sampleDecision()
+	approved.Approval = signature.Signature{Algorithm: signature.P256, Bytes: make([]byte, 64)}
 	unsorted, zero := sampleDecision(), sampleDecision()
 	unsorted.Parties, zero.Parties = []uint16{3, 1}, []uint16{0, 1}
 	twice := sampleDecision()
@@ -186,6 +189,7 @@ func TestDecodersRefuse(t *testing.T) {
 		err        error
 	}{
 		{"allowed with code", "code", second(DecodeDecision(allowed.Encode()))},
+		{"refused and approved", "approval", second(DecodeDecision(approved.Encode()))},
 		{"parties unsorted", "ascending", second(DecodeDecision(unsorted.Encode()))},
 		{"party 0", "ascending", second(DecodeDecision(zero.Encode()))},
 		{"party twice", "ascending", second(DecodeDecision(twice.Encode()))},

@@ -1,12 +1,14 @@
 package audit
 
 import (
+	"encoding/binary"
 	"fmt"
 
+	"github.com/cofferhq/coffer/internal/signature"
 	"github.com/cofferhq/coffer/internal/wire"
 )
 
-const decisionVersion, certificateVersion = 1, 1
+const decisionVersion, certificateVersion = 2, 1
 
 const maxCheckpoint = 512 // a SignedCheckpoint takes 310 bytes
 
@@ -32,7 +34,35 @@ type Decision struct {
 	Rule           string // the rule that decided
 	Detail, Fix    string // in people's words: why, and what would pass
 	Code           string // a refusal's code; empty when allowed
+
+	// Approval is by the vault's approval key over ApprovedStatement: the device's own
+	// word that people approved the request. Zero where the vault gave none.
+	Approval signature.Signature
 }
+
+// ApprovedDomain is the domain tag of Decision.Approval.
+const ApprovedDomain = "coffer/approved/v1"
+
+// ApprovedStatement is what a vault's approval key signs about a request. The
+// device signs it with the approvers' signatures only, whoever runs the vault.
+func ApprovedStatement(cluster [32]byte, vault uint16, request [32]byte) signature.Statement {
+	body := binary.BigEndian.AppendUint16(append([]byte(nil), cluster[:]...), vault)
+	return signature.Statement{Domain: ApprovedDomain, Body: append(body, request[:]...)}
+}
+
+// CheckApproval checks that the vault's approval key approved the request that was
+// decided on.
+func (d *Decision) CheckApproval(cluster [32]byte, vault uint16, key signature.PublicKey) error {
+	if !d.approved() {
+		return fmt.Errorf("no signature of vault %d's approval key %s: its device signs with the approvers' signatures only", vault, key.Fingerprint())
+	}
+	if err := signature.Verify(key, ApprovedStatement(cluster, vault, d.Request), d.Approval); err != nil {
+		return fmt.Errorf("the signature of vault %d's approval key: %w", vault, err)
+	}
+	return nil
+}
+
+func (d *Decision) approved() bool { return d.Approval.Algorithm != 0 || len(d.Approval.Bytes) > 0 }
 
 // Encode is the canonical encoding (docs/spec/log.md). It cleans and cuts texts to
 // what these fields hold.
@@ -40,10 +70,16 @@ func (d *Decision) Encode() []byte {
 	w := wire.NewWriter(decisionVersion).Fixed(d.Attempt[:]).Fixed(d.Request[:]).Var(d.Bundle).Var(d.Unsigned).
 		Fixed(d.Key[:]).Uint32(d.Epoch)
 	writeIDs(w, d.Parties)
-	return w.Fixed(d.R0Hash[:]).Uint64(d.GovernanceSeq).Fixed(d.GovernanceHead[:]).Fixed(d.PolicyRoot[:]).
+	w.Fixed(d.R0Hash[:]).Uint64(d.GovernanceSeq).Fixed(d.GovernanceHead[:]).Fixed(d.PolicyRoot[:]).
 		Fixed(d.RosterRoot[:]).Fixed(d.LedgerHead[:]).Uint64(d.Time).Bool(d.Allow).
 		String(wire.CleanText(d.Rule, maxName)).String(Clip(d.Detail)).
-		String(Clip(d.Fix)).String(wire.CleanText(d.Code, maxName)).Bytes()
+		String(Clip(d.Fix)).String(wire.CleanText(d.Code, maxName))
+	if d.approved() {
+		signature.WriteSignature(w, d.Approval)
+	} else {
+		w.Var(nil)
+	}
+	return w.Bytes()
 }
 
 // DecodeDecision is the inverse of Encode. It decodes neither the bundle nor the
@@ -67,6 +103,14 @@ func DecodeDecision(b []byte) (*Decision, error) {
 	d.Fix, d.Code = r.Text("fix", maxText), r.Text("code", maxName)
 	if d.Allow && d.Code != "" {
 		r.Failf("code: %q on a decision that allows, want none", d.Code)
+	}
+	if b := r.Var("approval signature", maxName); r.Err() == nil && len(b) > 0 {
+		var err error
+		if d.Approval, err = signature.Decode(b); err != nil {
+			r.Fail(fmt.Errorf("approval signature: %w", err))
+		} else if !d.Allow {
+			r.Failf("approval signature: on a refusal, want none")
+		}
 	}
 	if err := r.Done(); err != nil {
 		return nil, fmt.Errorf("couldn't decode decision: %w", err)

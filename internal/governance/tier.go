@@ -69,3 +69,14 @@ func (o *KeyOrder) checkTier() error {
 	}
 	return nil
 }
+
+// Approves is the card of a vault whose decisions about this key need the signature
+// of the vault's approval key; nil: they don't. That is so for cold keys, at vaults
+// whose device has such a key.
+func (st *State) Approves(vault uint16, key [32]byte, made Tier) *Vault {
+	card, ok := st.Vault(vault)
+	if !ok || !card.HasApproval() || st.Tier(key, made) != TierCold {
+		return nil
+	}
+	return card
+}

@@ -168,6 +168,8 @@ func (v *Vault) checkCertificate(s *signSession, p *peer, b []byte) (*audit.Sign
 		err = fmt.Errorf("vault %d certifies another transaction", p.id)
 	case d.GovernanceSeq != own.GovernanceSeq || d.GovernanceHead != own.GovernanceHead || d.PolicyRoot != own.PolicyRoot || d.RosterRoot != own.RosterRoot:
 		err = fmt.Errorf("vault %d decided under another policy or roster", p.id)
+	default:
+		err = v.checkApproved(s, p.id, d)
 	}
 	if err != nil {
 		return nil, err

@@ -170,7 +170,7 @@ const (
 
 // CheckCertificate is the check before a final share, against another session.
 func (v *Vault) CheckCertificate(id mpc.ID, own audit.Decision, cert []byte) error {
-	_, err := v.checkCertificate(&signSession{decided: own, signers: toIDs(own.Parties)}, v.peers[id], cert)
+	_, err := v.checkCertificate(&signSession{decided: own, signers: toIDs(own.Parties), gov: v.gov, key: v.keys[own.Key]}, v.peers[id], cert)
 	return err
 }
 

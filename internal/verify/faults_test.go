@@ -120,6 +120,7 @@ func TestNotFaults(t *testing.T) {
 			w.change(5)
 			w.append(1, audit.KindKey, o.Encode())
 		}),
+		"a cold wallet, approved in the device that can": coldly(func(*world, *audit.Decision) {}),
 		"two versions of which the chain takes one": then(func(w *world) {
 			w.keygen()
 			p := w.payment(known, ether(1), 0)
@@ -129,7 +130,7 @@ func TestNotFaults(t *testing.T) {
 		"refusals that rest on a vault's ledger": then(func(w *world) {
 			w.keygen()
 			p := w.payment(known, ether(1), 0)
-			for _, code := range []string{"version.conflict", "sign.attempt"} {
+			for _, code := range []string{"version.conflict", "sign.attempt", "approval.device"} {
 				d := w.decide(1, p, w.nextAttempt(), []uint16{1, 2})
 				d.Allow, d.Code, d.Rule, d.Detail = false, code, "", "because"
 				w.appendEntry(1, d.Entry())

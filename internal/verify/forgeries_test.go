@@ -8,6 +8,7 @@ import (
 	"github.com/cofferhq/coffer/internal/chain"
 	"github.com/cofferhq/coffer/internal/governance"
 	"github.com/cofferhq/coffer/internal/request"
+	"github.com/cofferhq/coffer/internal/signature"
 	"github.com/cofferhq/coffer/mpc"
 	"github.com/cofferhq/coffer/mpc/dkg"
 )
@@ -35,6 +36,20 @@ func paid(h hooks) func(w *world) []Copy {
 	return then(func(w *world) {
 		w.keygen()
 		w.pay(w.payment(known, ether(1), 0), []uint16{1, 2}, h)
+	})
+}
+
+// coldly makes a forgery from hooks into one payment by vaults 2 and 3, from a wallet
+// in cold custody.
+func coldly(change func(w *world, d *audit.Decision)) func(w *world) []Copy {
+	return then(func(w *world) {
+		w.tier = governance.TierCold
+		w.keygen()
+		w.pay(w.payment(known, ether(1), 0), []uint16{2, 3}, hooks{decision: func(d *audit.Decision, vault uint16) {
+			if vault == 3 {
+				change(w, d)
+			}
+		}})
 	})
 }
 
@@ -261,6 +276,30 @@ var forgeries = []forgery{
 	})},
 	{"another epoch", DecisionKey, "epoch 2", paid(only(1, func(d *audit.Decision) { d.Epoch = 2 }))},
 	{"allowed without a session", DecisionKey, "no R0", paid(only(1, func(d *audit.Decision) { d.R0Hash = [32]byte{} }))},
+	{"a cold wallet without the approval key", DecisionApproval, "signs with the approvers' signatures only", coldly(func(_ *world, d *audit.Decision) { d.Approval = signature.Signature{} })},
+	{"another request's approval", DecisionApproval, "does not verify", coldly(func(w *world, d *audit.Decision) {
+		d.Approval = signP256(w.t, w.vaults[3].approval, audit.ApprovedStatement(w.gov.Cluster, 3, [32]byte{1}))
+	})},
+	{"another vault's approval", DecisionApproval, "does not verify", coldly(func(w *world, d *audit.Decision) {
+		d.Approval = signP256(w.t, w.vaults[3].approval, audit.ApprovedStatement(w.gov.Cluster, 2, d.Request))
+	})},
+	{"another cluster's approval", DecisionApproval, "does not verify", coldly(func(w *world, d *audit.Decision) {
+		d.Approval = signP256(w.t, w.vaults[3].approval, audit.ApprovedStatement([32]byte{}, 3, d.Request))
+	})},
+	{"the decision key approves", DecisionApproval, "does not verify", coldly(func(w *world, d *audit.Decision) {
+		d.Approval = signP256(w.t, w.vaults[3].decision, audit.ApprovedStatement(w.gov.Cluster, 3, d.Request))
+	})},
+	{"a vault without approval key approves", DecisionApproval, "has no approval key", paid(hooks{decision: func(d *audit.Decision, _ uint16) {
+		d.Approval = signature.Signature{Algorithm: signature.P256, Bytes: make([]byte, 64)}
+	}})},
+	{"a wrong approval that nobody demands", DecisionApproval, "does not verify", then(func(w *world) {
+		w.keygen()
+		w.pay(w.payment(known, ether(1), 0), []uint16{2, 3}, hooks{decision: func(d *audit.Decision, vault uint16) {
+			if vault == 3 {
+				d.Approval = signature.Signature{Algorithm: signature.P256, Bytes: make([]byte, 64)}
+			}
+		}})
+	})},
 	{"attempt allowed twice", DecisionRepeated, "already", then(func(w *world) {
 		w.keygen()
 		p := w.payment(known, ether(1), 0)

@@ -43,6 +43,7 @@ const (
 var stateful = map[string]step{
 	"sign.attempt":     stepAttempt,
 	"version.conflict": stepVersion,
+	"approval.device":  stepVersion, // it rests on the device
 }
 
 func refuse(at step, r *refusal.Refusal) verdict {
@@ -172,7 +173,31 @@ func (v *verifier) checkDecision(l *vaultLog, x *decision, b *request.Bundle) bo
 	}
 	got := v.judge(l.id, st, k, cert, b, d)
 	x.prepared = got.prepared
-	return v.compareVerdict(l, x, got)
+	return v.compareVerdict(l, x, got) && v.checkApproved(l, x, st, k)
+}
+
+// checkApproved: what the device says that people approved.
+func (v *verifier) checkApproved(l *vaultLog, x *decision, st *governance.State, k *keyInfo) bool {
+	card, ok := st.Vault(l.id)
+	if !x.Allow || !ok {
+		return true
+	}
+	var made governance.Tier
+	if o, err := governance.DecodeKeygenOrder(k.order); err == nil {
+		made = o.Tier
+	}
+	var err error
+	switch {
+	case st.Approves(l.id, x.Key, made) != nil, x.Approval.Algorithm != 0 && card.HasApproval():
+		err = x.CheckApproval(v.cluster, l.id, card.Approval)
+	case x.Approval.Algorithm != 0:
+		err = fmt.Errorf("an approval key's signature, and vault %d has no approval key", l.id)
+	}
+	if err != nil {
+		v.entryFault(l, x.index, DecisionApproval, "request %x: %v", x.Request[:8], err)
+		x.prepared = nil
+	}
+	return err == nil
 }
 
 func (v *verifier) compareVerdict(l *vaultLog, x *decision, got verdict) bool {

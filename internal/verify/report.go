@@ -45,6 +45,7 @@ const (
 	DecisionKey      Code = "decision.key"      // its key, epoch or parties are not those of a key in the log
 	DecisionRequest  Code = "decision.request"  // it names another request than its bundle holds
 	DecisionVerdict  Code = "decision.verdict"  // deciding again gives another answer
+	DecisionApproval Code = "decision.approval" // the signature of the vault's approval key, which the wallet's custody tier demands, is missing or wrong
 	DecisionRepeated Code = "decision.repeated" // an attempt was decided twice
 
 	OutcomeDecision  Code = "outcome.decision"  // a share was released without an allowing decision

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
@@ -43,12 +44,14 @@ type world struct {
 	sender  string
 	now     uint64
 	attempt byte
+	tier    governance.Tier // of the wallet; zero: hot
 	codecs  []chain.Codec
 }
 
 type testVault struct {
 	card               governance.Vault
 	identity, decision *ecdsa.PrivateKey
+	approval           *ecdsa.PrivateKey // vault 3's
 	log                ed25519.PrivateKey
 	entries            [][]byte
 	boot               uint64
@@ -152,6 +155,10 @@ func (w *world) newVault(id uint16) governance.Enrolment {
 	v.identity, v.card.Identity = p256Key(w.t)
 	v.decision, v.card.Decision = p256Key(w.t)
 	v.log, v.card.Log = edKey(w.t)
+	if id == 3 { // the others' devices have no such key
+		v.approval, v.card.Approval = p256Key(w.t)
+		v.card.ApprovalArea = []byte("area")
+	}
 	st := v.card.Statement()
 	w.vaults[id] = v
 	return governance.Enrolment{Vault: v.card, Identity: signP256(w.t, v.identity, st), Decision: signP256(w.t, v.decision, st), Log: signEd(v.log, st)}
@@ -238,7 +245,7 @@ func (w *world) signCheckpoint(id uint16, c audit.Checkpoint) audit.SignedCheckp
 // order is alice's order to make the wallet.
 func (w *world) order() *governance.KeygenOrder {
 	o := &governance.KeygenOrder{
-		Cluster: w.gov.Cluster, Name: "treasury", Parties: []uint16{1, 2, 3}, Threshold: 2, Purpose: governance.PurposeECDSA, Tier: governance.TierHot,
+		Cluster: w.gov.Cluster, Name: "treasury", Parties: []uint16{1, 2, 3}, Threshold: 2, Purpose: governance.PurposeECDSA, Tier: cmp.Or(w.tier, governance.TierHot),
 		Created: w.now, Author: "alice", Key: w.key("alice"),
 	}
 	o.Signature = signEd(w.people["alice"], o.Statement())
@@ -324,6 +331,9 @@ func (w *world) decide(id uint16, p *payment, attempt [16]byte, parties []uint16
 	v := newVerifier(w.gov.Cluster, codecs)
 	got := v.judge(id, w.gov, &keyInfo{cert: w.cert}, w.cert, p.bundle, d)
 	d.Allow, d.Code, d.Rule, d.Detail = got.allow, got.code, got.rule, got.detail
+	if d.Allow && id == 3 && w.tier == governance.TierCold {
+		d.Approval = signP256(w.t, w.vaults[3].approval, audit.ApprovedStatement(w.gov.Cluster, 3, d.Request))
+	}
 	if !d.Allow {
 		d.R0Hash = [32]byte{}
 	}
