@@ -16,7 +16,7 @@ type Cluster struct {
 	Governance Governance `json:"governance"`
 }
 
-// Card is what the genesis says of a vault.
+// Card is what the cluster has agreed on about a vault: its card in force.
 type Card struct {
 	ID       int    `json:"id" doc:"The participant's number."`
 	Name     string `json:"name"`
@@ -25,6 +25,9 @@ type Card struct {
 	Identity string `json:"identity" doc:"The vault's public identity key, which its HSM holds."`
 	Decision string `json:"decision" doc:"The key with which its HSM signs checkpoints."`
 	Log      string `json:"log" doc:"The key that signs the log's notes."`
+	Sealing  string `json:"sealing,omitempty" doc:"The suites by which its HSM seals, as the card says."`
+	Approval string `json:"approval,omitempty" doc:"The HSM's key that signs with the device approvers' signatures only."`
+	Device   string `json:"device" enum:"declared,attested" doc:"Whether people say which device this is, or the device itself has shown it."`
 }
 
 // Chain is a chain that the coordinator sends to.
@@ -61,6 +64,35 @@ type Vault struct {
 	Sessions      int    `json:"sessions" doc:"Keygens and signatures under way."`
 	Peers         []Peer `json:"peers,omitempty"`
 	Keys          []Key  `json:"keys,omitempty"`
+
+	State      string      `json:"state,omitempty" doc:"starting, replaced, awaiting-heads, running, rolled-back or suspended."`
+	Awaiting   []int       `json:"awaiting,omitempty" doc:"awaiting-heads: whose answers would do."`
+	RolledBack *RolledBack `json:"rolled_back,omitempty"`
+	Hardware   *Hardware   `json:"hardware,omitempty" doc:"What its HSM says of itself."`
+	Isolation  []string    `json:"isolation,omitempty" doc:"What holds the vault's process, each \"name: state\"; its own word."`
+	Software   string      `json:"software,omitempty" doc:"SHA-256 of the program that the vault says it runs."`
+}
+
+// Hardware is what a vault's HSM says of itself, with its grades: none, software or
+// hardware.
+type Hardware struct {
+	Vendor   string   `json:"vendor"`
+	Model    string   `json:"model"`
+	Firmware string   `json:"firmware"`
+	Suites   []string `json:"suites" doc:"What was negotiated with it."`
+	Boundary string   `json:"boundary" doc:"Who keeps its keys from leaving."`
+	Rollback string   `json:"rollback" doc:"Who keeps an old state of it from coming back."`
+	PerUse   string   `json:"per_use" doc:"Who asks before the single use of a cold key."`
+	Tiers    []string `json:"tiers" doc:"The custody tiers that it serves."`
+}
+
+// RolledBack says how a vault knows that its disk is older than what was seen of it.
+type RolledBack struct {
+	OwnSize  uint64 `json:"own_size" doc:"Entries of its log, when it found out."`
+	HeldBoot uint64 `json:"held_boot" doc:"The newest head that was shown to it: of which start,"`
+	HeldSize uint64 `json:"held_size" doc:"how many entries,"`
+	HeldRoot string `json:"held_root" doc:"and the log's root."`
+	By       []int  `json:"by" doc:"The vaults that showed it; none: its own device's counter."`
 }
 
 // Peer is one vault's view of another.
@@ -69,6 +101,10 @@ type Peer struct {
 	Connected   bool `json:"connected"`
 	Ready       bool `json:"ready" doc:"They can sign together."`
 	Quarantined bool `json:"quarantined"`
+	Suspended   bool `json:"suspended" doc:"Caught with two histories, or suspended by the admins."`
+
+	HeldBoot uint64 `json:"held_boot,omitempty" doc:"The newest head of the other's log that this vault holds: of which start,"`
+	HeldSize uint64 `json:"held_size,omitempty" doc:"how many entries."`
 }
 
 // Key is a key that a vault holds a share of.
@@ -79,6 +115,8 @@ type Key struct {
 	Threshold int    `json:"threshold"`
 	Parties   []int  `json:"parties"`
 	Epoch     uint64 `json:"epoch" doc:"Of the share that the vault holds."`
+	Purpose   string `json:"purpose,omitempty"`
+	Tier      string `json:"tier,omitempty" doc:"How the vault keeps its share: hot, warm or cold."`
 }
 
 // Wallet is a key of the cluster with its addresses.

@@ -15,55 +15,11 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/cofferhq/coffer/client"
 	"github.com/cofferhq/coffer/internal/audit/logfile"
-	"github.com/cofferhq/coffer/internal/chain/evm/devnode"
 	"github.com/cofferhq/coffer/internal/chain/family"
 	"github.com/cofferhq/coffer/internal/governance"
-	"github.com/cofferhq/coffer/internal/hsm/softhsm"
-	"github.com/cofferhq/coffer/internal/vaultshell"
 	"github.com/cofferhq/coffer/internal/verify"
 )
-
-// nodesCommand lists vaults; `coffer node --config` runs one, and `coffer node
-// list` hangs below it.
-func nodesCommand() *cobra.Command {
-	return verb("list", "List the vaults: their HSMs, whether they answer, who is paired with whom", cobra.NoArgs, false, func(ctx context.Context, s *session, _ []string) error {
-		if err := s.connect(ctx); err != nil {
-			return err
-		}
-		vs, err := s.api.Vaults(ctx)
-		if err != nil {
-			return err
-		}
-		return s.print(nonNil(vs), func(w io.Writer) { printVaults(w, vs) })
-	})
-}
-
-func printVaults(w io.Writer, vs []client.Vault) {
-	rows := [][]string{{"VAULT", "HSM", "STATE", "STARTS", "LOG", "IDENTITY"}}
-	for _, v := range vs {
-		state := "does not answer: " + v.Error
-		if v.Reachable {
-			ready := 0
-			for _, p := range v.Peers {
-				if p.Ready {
-					ready++
-				}
-			}
-			state = fmt.Sprintf("ready with %d of %d others", ready, len(v.Peers))
-			if !v.UpToDate {
-				state += ", misses changes"
-			}
-		}
-		identity := v.Identity
-		if len(identity) > 24 {
-			identity = identity[:24] + "…"
-		}
-		rows = append(rows, []string{fmt.Sprintf("%d %s", v.ID, v.Name), v.Vendor + " " + v.Model, state, fmt.Sprint(v.Boot), fmt.Sprintf("%d entries", v.LogSize), identity})
-	}
-	table(w, rows...)
-}
 
 func logCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "log", Short: "The vaults' signed logs: copy them, verify them", Args: cobra.ArbitraryArgs, RunE: help}
@@ -166,91 +122,6 @@ func (s *session) copyLogs(ctx context.Context, dir string) (dirs []string, err 
 		dirs = append(dirs, to)
 	}
 	return dirs, nil
-}
-
-// finding is one line of doctor.
-type finding struct {
-	What string `json:"what"`
-	OK   bool   `json:"ok"`
-	Says string `json:"says"`
-	Hint string `json:"hint,omitempty"`
-}
-
-func doctorCommand() *cobra.Command {
-	return verb("doctor", "Check this machine and the cluster, and say what to do", cobra.NoArgs, false, func(ctx context.Context, s *session, _ []string) error {
-		fs := diagnose(ctx, s)
-		err := s.print(fs, func(w io.Writer) {
-			for _, f := range fs {
-				mark := "ok  "
-				if !f.OK {
-					mark = "FAIL"
-				}
-				fmt.Fprintf(w, "%s  %-18s %s\n", mark, f.What, f.Says)
-				if f.Hint != "" {
-					fmt.Fprintf(w, "      hint: %s\n", f.Hint)
-				}
-			}
-		})
-		for _, f := range fs {
-			if !f.OK && err == nil {
-				err = &exitError{exitFailed}
-			}
-		}
-		return err
-	})
-}
-
-func diagnose(ctx context.Context, s *session) []finding {
-	var out []finding
-	add := func(what, says string, err error) {
-		f := finding{What: what, OK: err == nil, Says: says}
-		if err != nil {
-			f.Says, f.Hint = err.Error(), hintOf(err)
-		}
-		out = append(out, f)
-	}
-	add("processor", "AES in instructions, as a vault needs it", vaultshell.CheckProcessor())
-	module, _, err := softhsm.FindModule()
-	add("SoftHSM", module, err)
-	anvil, err := devnode.FindAnvil()
-	if err != nil {
-		err = withHint(err, "make tools")
-	}
-	add("EVM node (anvil)", anvil, err)
-	if err := s.connect(ctx); err != nil {
-		add("coordinator", "", err)
-		return out
-	}
-	add("coordinator", fmt.Sprintf("cluster %s (%s…), changes since the genesis: %d", s.info.Name, short(s.info.ID), s.info.Governance.Seq), nil)
-	vs, err := s.api.Vaults(ctx)
-	if err != nil {
-		add("vaults", "", err)
-		return out
-	}
-	for _, v := range vs {
-		what := fmt.Sprintf("vault %d", v.ID)
-		switch {
-		case !v.Reachable:
-			add(what, "", withHint(errors.New("does not answer: "+v.Error), "look at its node and its vault: are both running, and the HSM helper?"))
-		case !v.UpToDate:
-			add(what, "", fmt.Errorf("has applied %d of %d changes", v.GovernanceSeq, s.info.Governance.Seq))
-		default:
-			add(what, fmt.Sprintf("%s %s, log entries: %d, starts: %d", v.Vendor, v.Model, v.LogSize, v.Boot), pairsReady(&v))
-		}
-	}
-	return out
-}
-
-func pairsReady(v *client.Vault) error {
-	for _, p := range v.Peers {
-		switch {
-		case p.Quarantined:
-			return fmt.Errorf("its pair with vault %d is quarantined: one of them misbehaved", p.Vault)
-		case !p.Ready:
-			return fmt.Errorf("it is not paired with vault %d yet", p.Vault)
-		}
-	}
-	return nil
 }
 
 func versionCommand() *cobra.Command {

@@ -66,12 +66,43 @@ func (s *server) vaults(ctx context.Context, _ *struct{}) (*vaultsOut, error) {
 func status(x *client.Vault, st *cluster.Status, seq uint64) {
 	x.Reachable, x.Boot, x.GovernanceSeq, x.UpToDate = true, st.Boot, st.GovernanceSeq, st.GovernanceSeq >= seq
 	x.LogSize, x.LogRoot, x.Sessions = st.LogSize, hex.EncodeToString(st.LogRoot[:]), int(st.Sessions)
+	x.State, x.Isolation, x.Hardware = st.State.String(), st.Isolation, hardware(&st.Device)
+	if st.Software != ([32]byte{}) {
+		x.Software = hex.EncodeToString(st.Software[:])
+	}
+	for _, id := range st.Awaiting {
+		x.Awaiting = append(x.Awaiting, int(id))
+	}
+	if r := st.RolledBack; r != nil {
+		x.RolledBack = &client.RolledBack{OwnSize: r.OwnSize, HeldBoot: r.HeldBoot, HeldSize: r.HeldSize, HeldRoot: hex.EncodeToString(r.HeldRoot[:]), By: ints(r.By)}
+	}
 	for _, p := range st.Peers {
-		x.Peers = append(x.Peers, client.Peer{Vault: int(p.Vault), Connected: p.Connected, Ready: p.Ready, Quarantined: p.Quarantined})
+		x.Peers = append(x.Peers, client.Peer{
+			Vault: int(p.Vault), Connected: p.Connected, Ready: p.Ready, Quarantined: p.Quarantined, Suspended: p.Suspended,
+			HeldBoot: p.HeldBoot, HeldSize: p.HeldSize,
+		})
 	}
 	for _, k := range st.Keys {
-		x.Keys = append(x.Keys, client.Key{ID: hex.EncodeToString(k.ID[:]), Name: k.Name, PublicKey: hex.EncodeToString(k.PublicKey), Threshold: int(k.Threshold), Parties: ints(k.Parties), Epoch: uint64(k.Epoch)})
+		key := client.Key{
+			ID: hex.EncodeToString(k.ID[:]), Name: k.Name, PublicKey: hex.EncodeToString(k.PublicKey), Threshold: int(k.Threshold),
+			Parties: ints(k.Parties), Epoch: uint64(k.Epoch), Purpose: k.Purpose,
+		}
+		if k.Tier != 0 {
+			key.Tier = governance.Tier(k.Tier).String()
+		}
+		x.Keys = append(x.Keys, key)
 	}
+}
+
+func hardware(d *cluster.DeviceStatus) *client.Hardware {
+	h := &client.Hardware{
+		Vendor: d.Vendor, Model: d.Model, Firmware: d.Firmware, Suites: strings.Fields(d.Suites),
+		Boundary: d.Boundary, Rollback: d.Rollback, PerUse: d.PerUse, Tiers: []string{},
+	}
+	for _, t := range d.Tiers {
+		h.Tiers = append(h.Tiers, governance.Tier(t).String())
+	}
+	return h
 }
 
 func (s *server) listWallets(context.Context, *struct{}) (*walletsOut, error) {

@@ -57,10 +57,14 @@ func (s *server) governance(gov *governance.State) client.Governance {
 }
 
 func card(v *governance.Vault) client.Card {
-	return client.Card{
-		ID: int(v.ID), Name: v.Name, Vendor: v.Vendor, Model: v.Model,
+	c := client.Card{
+		ID: int(v.ID), Name: v.Name, Vendor: v.Vendor, Model: v.Model, Sealing: v.Sealing, Device: "declared",
 		Identity: v.Identity.String(), Decision: v.Decision.String(), Log: v.Log.String(),
 	}
+	if v.HasApproval() {
+		c.Approval = v.Approval.String()
+	}
+	return c
 }
 
 func (s *server) cluster() *client.Cluster {

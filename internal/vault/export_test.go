@@ -291,3 +291,65 @@ const MaxColdUses = maxColdUses
 
 // DeviceCommands is how many answers of the device are awaited.
 func (v *Vault) DeviceCommands() int { return len(v.device) }
+
+// What a thief has who owns this vault's memory and disk, and not its HSM.
+
+// ShowCheckpoint makes this vault show an older checkpoint as its newest.
+func (v *Vault) ShowCheckpoint(b []byte) {
+	cp, err := audit.DecodeSignedCheckpoint(b)
+	if err != nil {
+		panic(err)
+	}
+	v.checkpoint = cp
+}
+
+// Checkpoint is the newest one.
+func (v *Vault) Checkpoint() []byte { return v.checkpointBytes() }
+
+// OwnCertificate is what this vault sent with its R2 of an attempt that still runs.
+func (v *Vault) OwnCertificate(attempt [16]byte) []byte { return v.signs[attempt].cert }
+
+// Certified says whether a frame that this vault has sealed for a peer is its R2.
+func (v *Vault) Certified(to mpc.ID, frame []byte) bool {
+	in := v.openOwn(to, frame)
+	return in != nil && in.Kind == innerSign && in.Round == 2
+}
+
+// Recertify seals a frame of this vault with R2 again, under another certificate. All
+// else, what is for the peer alone too, stays.
+func (v *Vault) Recertify(to mpc.ID, frame []byte, edit func(cert []byte) []byte) []byte {
+	in := v.openOwn(to, frame)
+	s := v.signs[in.Attempt]
+	if s == nil {
+		panic("the session has ended")
+	}
+	old, err := s.run.Attachment(2, in.Broadcast)
+	if err != nil {
+		panic(err)
+	}
+	cert := edit(old)
+	b := binary.BigEndian.AppendUint32(append([]byte(nil), in.Broadcast[:len(in.Broadcast)-len(old)-4]...), uint32(len(cert)))
+	return v.Seal(to, in.Kind, in.Attempt, in.Round, append(b, cert...), in.Private)
+}
+
+// openOwn opens a frame that this vault has sealed.
+func (v *Vault) openOwn(to mpc.ID, frame []byte) *inner {
+	r := wire.NewReader(frame, frameVersion)
+	kind, _, _ := r.Uint8("kind"), r.Uint16("from"), r.Uint16("to")
+	body := r.Var("body", MaxFrame)
+	if kind != frameSealed {
+		return nil
+	}
+	r = wire.NewReader(body, 1)
+	var nonce [12]byte
+	binary.BigEndian.PutUint64(nonce[4:], r.Uint64("sequence"))
+	plain, err := v.peers[to].send.Open(nil, nonce[:], r.Var("sealed", MaxFrame), nil)
+	if err != nil {
+		return nil // of an older channel
+	}
+	in, err := decodeInner(plain)
+	if err != nil {
+		panic(err)
+	}
+	return in
+}
