@@ -73,7 +73,7 @@ var boundary = []string{
 var allowed = []string{
 	"bytes", "cmp", "errors", "fmt", "io", "maps", "math", "math/bits", "slices", "sort", "strconv", "strings", "unicode", "unicode/utf8",
 	"sync", "runtime", "embed", "time", "hash",
-	"crypto/aes", "crypto/cipher", "crypto/ecdh", "crypto/ecdsa", "crypto/ed25519", "crypto/elliptic", "crypto/hkdf", "crypto/hmac", "crypto/sha256", "crypto/sha3", "crypto/sha512", "crypto/subtle",
+	"crypto", "crypto/aes", "crypto/cipher", "crypto/ecdh", "crypto/ecdsa", "crypto/ed25519", "crypto/elliptic", "crypto/hkdf", "crypto/hmac", "crypto/rsa", "crypto/sha256", "crypto/sha3", "crypto/sha512", "crypto/subtle",
 	"encoding/base64", "encoding/binary", "encoding/hex", "encoding/json", "math/big",
 	"filippo.io/edwards25519", "filippo.io/edwards25519/field", "github.com/decred/dcrd/dcrec/secp256k1/v4", "github.com/decred/dcrd/dcrec/secp256k1/v4/ecdsa",
 	"github.com/holiman/uint256", "golang.org/x/crypto/chacha20poly1305", "golang.org/x/crypto/sha3", "golang.org/x/mod/sumdb/tlog",

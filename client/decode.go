@@ -197,27 +197,44 @@ func NewRosterChange(c *Cluster, author, note string, document []byte) (*Decoded
 // NewRefresh drafts an order that gives a wallet's key new shares, for the same
 // vaults. One admin suffices.
 func NewRefresh(c *Cluster, w *Wallet, author, note string) (*DecodedChange, error) {
-	return newOrder(c, w, author, note, governance.Refresh, 0, nil)
+	return newOrder(c, w, author, note, governance.KeyOrder{Action: governance.Refresh})
 }
 
 // NewReshare drafts an order that gives the shares of a wallet's key to these
-// vaults, of which threshold sign together from then on.
-func NewReshare(c *Cluster, w *Wallet, author, note string, threshold int, vaults []int) (*DecodedChange, error) {
-	return newOrder(c, w, author, note, governance.Reshare, threshold, vaults)
+// vaults, of which threshold sign together from then on. insist waives that their devices
+// must differ (KeyOptions.Insist).
+func NewReshare(c *Cluster, w *Wallet, author, note string, threshold int, vaults []int, insist bool) (*DecodedChange, error) {
+	o := governance.KeyOrder{Action: governance.Reshare, Threshold: uint16(threshold), Insist: insist}
+	for _, v := range vaults {
+		o.Parties = append(o.Parties, uint16(v))
+	}
+	slices.Sort(o.Parties)
+	return newOrder(c, w, author, note, o)
 }
 
 // NewAbandon drafts an order that ends the open attempts at a wallet's next epoch.
 func NewAbandon(c *Cluster, w *Wallet, author, note string) (*DecodedChange, error) {
-	return newOrder(c, w, author, note, governance.Abandon, 0, nil)
+	return newOrder(c, w, author, note, governance.KeyOrder{Action: governance.Abandon})
 }
 
 // NewErase drafts an order that erases the shares of a wallet's ended epochs.
 func NewErase(c *Cluster, w *Wallet, author, note string) (*DecodedChange, error) {
-	return newOrder(c, w, author, note, governance.Erase, 0, nil)
+	return newOrder(c, w, author, note, governance.KeyOrder{Action: governance.Erase})
 }
 
-func newOrder(c *Cluster, w *Wallet, author, note string, action governance.Action, threshold int, vaults []int) (*DecodedChange, error) {
-	o := &governance.KeyOrder{Action: action, Name: w.Name, Epoch: w.Epoch, Threshold: uint16(threshold)}
+// NewTier drafts an order that has the vaults keep their shares of a wallet's key
+// in another custody tier from then on: "hot", "warm" or "cold".
+func NewTier(c *Cluster, w *Wallet, author, note, tier string) (*DecodedChange, error) {
+	t, err := governance.ParseTier(tier)
+	if err != nil {
+		return nil, err
+	}
+	return newOrder(c, w, author, note, governance.KeyOrder{Action: governance.SetTier, Tier: t})
+}
+
+// newOrder drafts an order about the key that the wallet has now.
+func newOrder(c *Cluster, w *Wallet, author, note string, o governance.KeyOrder) (*DecodedChange, error) {
+	o.Name, o.Epoch = w.Name, w.Epoch
 	var err error
 	if o.Key, err = parseID("wallet", w.ID); err != nil {
 		return nil, err
@@ -234,10 +251,6 @@ func newOrder(c *Cluster, w *Wallet, author, note string, action governance.Acti
 		return nil, fmt.Errorf("wallet %s: the coordinator shows the certificate of another key or epoch", w.Name)
 	}
 	o.Certificate = cert.Digest()
-	for _, v := range vaults {
-		o.Parties = append(o.Parties, uint16(v))
-	}
-	slices.Sort(o.Parties)
 	return newChange(c, author, note, governance.KindKey, o.Encode())
 }
 

@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
+	"github.com/cofferhq/coffer/client"
 	"github.com/cofferhq/coffer/internal/chain"
 	"github.com/cofferhq/coffer/internal/chain/evm"
 	"github.com/cofferhq/coffer/internal/dev"
@@ -18,8 +20,7 @@ import (
 const walletName = "treasury"
 
 func (d *demo) keygen(ctx context.Context) error {
-	alice := d.cluster.Person("alice")
-	order, err := alice.OrderWallet(d.info, walletName, 2, nil)
+	order, err := d.cluster.Order(d.info, "alice", client.KeyOptions{Name: walletName, Threshold: 2})
 	if err != nil {
 		return err
 	}
@@ -93,7 +94,7 @@ func (d *demo) identities() error {
 // theft moves a vault's token away and starts a copy of its disk, as somebody
 // would who stole the disk.
 func (d *demo) theft(ctx context.Context) error {
-	p := d.cluster.Parties[2]
+	p := d.withToken()
 	p.Stop()
 	moved := p.Token + ".moved"
 	if err := os.Rename(p.Token, moved); err != nil {
@@ -121,6 +122,15 @@ func (d *demo) theft(ctx context.Context) error {
 	err = d.cluster.WaitReady(ctx)
 	d.check("with its token back, the vault starts again from disk and token", err)
 	return err
+}
+
+// withToken is the party whose device is a SoftHSM token, or the last one.
+func (d *demo) withToken() *dev.Party {
+	all := d.cluster.Parties
+	if i := slices.IndexFunc(all, func(p *dev.Party) bool { return p.Kind == "softhsm" }); i >= 0 {
+		return all[i]
+	}
+	return all[len(all)-1]
 }
 
 // openCopy tries to run a copy of a vault's disk. It returns the words with which

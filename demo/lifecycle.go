@@ -24,6 +24,7 @@ func (d *demo) lifecycle(ctx context.Context) error {
 	}()
 	c, err := dev.Start(ctx, dev.Options{
 		Dir: filepath.Join(d.dir, "five"), Binary: filepath.Join(d.bin, "coffer"), Vaults: 5,
+		Say:      func(text string) { d.say("!! %s", text) },
 		Progress: func(step string, took time.Duration) { d.say("%-48s %s", step, short(took)) },
 	})
 	if err != nil {
@@ -37,7 +38,7 @@ func (d *demo) lifecycle(ctx context.Context) error {
 	if d.info, err = d.client.Cluster(ctx); err != nil {
 		return err
 	}
-	order, err := c.Person("alice").OrderWallet(d.info, walletName, 2, []int{1, 2, 3})
+	order, err := c.Order(d.info, "alice", client.KeyOptions{Name: walletName, Threshold: 2, Vaults: []int{1, 2, 3}})
 	if err != nil {
 		return err
 	}
@@ -83,7 +84,7 @@ func (d *demo) epochs(ctx context.Context, address string) error {
 	if d.info, err = d.client.Cluster(ctx); err != nil {
 		return err
 	}
-	if draft, err = client.NewReshare(d.info, d.wallet, "alice", "five places, three must agree", 3, []int{1, 2, 3, 4, 5}); err != nil {
+	if draft, err = client.NewReshare(d.info, d.wallet, "alice", "five places, three must agree", 3, []int{1, 2, 3, 4, 5}, d.cluster.Alike(3, nil) != ""); err != nil {
 		return err
 	}
 	if err := d.ordered(ctx, draft, "alice"); err != nil {

@@ -22,7 +22,7 @@ const solanaKnown = "7S3P4HxJpyyigGzodYwHtCxZyUQe9JiBMHyRWXArAaKv"
 // is no node of Solana here: the transaction gets a blockhash that never was, and
 // is judged by Go's own verifier.
 func (d *demo) solana(ctx context.Context) error {
-	order, err := d.cluster.Person("alice").OrderKey(d.info, "solana", client.PurposeEd25519, 2, nil)
+	order, err := d.cluster.Order(d.info, "alice", client.KeyOptions{Name: "solana", Purpose: client.PurposeEd25519, Threshold: 2})
 	if err != nil {
 		return err
 	}

@@ -19,6 +19,7 @@ func (d *demo) start(ctx context.Context) error {
 	d.say("everything lives in %s and runs on this machine only", d.dir)
 	c, err := dev.Start(ctx, dev.Options{
 		Dir: d.dir, Binary: filepath.Join(d.bin, "coffer"),
+		Say:      func(text string) { d.say("!! %s", text) },
 		Progress: func(step string, took time.Duration) { d.say("%-48s %s", step, short(took)) },
 	})
 	if err != nil {
@@ -31,11 +32,12 @@ func (d *demo) start(ctx context.Context) error {
 	if d.info, err = d.client.Cluster(ctx); err != nil {
 		return err
 	}
-	kind := "a SoftHSM token"
-	if c.Software {
-		kind = "the software HSM (SoftHSM is not installed: apt-get install softhsm2)"
+	d.check("three vaults run as three processes: "+c.Words(), separate(c))
+	if _, missing := dev.Devices(); len(missing) > 0 {
+		for _, err := range missing {
+			d.say("not here: %v", err)
+		}
 	}
-	d.check(fmt.Sprintf("three vaults run as three processes, each with %s of its own", kind), separate(c))
 	d.check("each vault's node dialled out to the coordinator's embedded NATS broker, and every two vaults share a sealed channel", c.WaitReady(ctx))
 	d.check("the broker takes nobody without credentials", strangerAtBroker(c.Broker))
 	var version string

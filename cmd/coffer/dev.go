@@ -22,6 +22,7 @@ import (
 // devOptions are dev's flags.
 type devOptions struct {
 	keep, rpc, module, pin string
+	devices                []string
 }
 
 func devCommand() *cobra.Command {
@@ -36,7 +37,8 @@ func devCommand() *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&o.keep, "keep", "", "folder to keep the cluster in; the same one again goes on with it (default: a temporary folder)")
 	f.StringVar(&o.rpc, "rpc", "", "URL of a chain node of your own, instead of anvil; it must be one of a test network")
-	f.StringVar(&o.module, "pkcs11", "", "PKCS#11 module of your own, with tokens coffer-vault-1 to 3, instead of SoftHSM")
+	f.StringVar(&o.module, "pkcs11", "", "PKCS#11 module of your own, with tokens coffer-vault-1 to 3, instead of --device")
+	f.StringArrayVar(&o.devices, "device", nil, "kind of the vaults' devices: softhsm or software; several are taken in turn (default: every kind that this machine has)")
 	f.StringVar(&o.pin, "pin", "", "file with the PIN of those tokens")
 	return cmd
 }
@@ -46,6 +48,8 @@ func (o *devOptions) check() error {
 	switch {
 	case o.module != "" && o.pin == "":
 		return &usageError{errors.New("--pkcs11: add --pin FILE with the tokens' PIN")}
+	case o.module != "" && len(o.devices) > 0:
+		return &usageError{errors.New("--pkcs11, --device: give one of them")}
 	case o.module == "" && o.pin != "":
 		return &usageError{errors.New("--pin: it is the PIN of a device of your own; add --pkcs11 MODULE")}
 	}
@@ -58,7 +62,8 @@ func runDev(ctx context.Context, w io.Writer, o *devOptions) (err error) {
 		return err
 	}
 	opts := dev.Options{
-		Binary: binary, RPC: o.rpc, Module: o.module, PIN: o.pin,
+		Binary: binary, RPC: o.rpc, Module: o.module, PIN: o.pin, Devices: o.devices,
+		Say: func(text string) { fmt.Fprintf(w, "\n  !! %s\n\n", text) },
 		Progress: func(step string, took time.Duration) {
 			fmt.Fprintf(w, "  %-48s %s\n", step, took.Round(time.Millisecond))
 		},
@@ -148,7 +153,7 @@ func setUp(ctx context.Context, w io.Writer, c *dev.Cluster) error {
 		if err != nil {
 			return err
 		}
-		order, err := c.Person("alice").OrderWallet(info, "treasury", 2, nil)
+		order, err := c.Order(info, "alice", client.KeyOptions{Name: "treasury", Threshold: 2})
 		if err != nil {
 			return err
 		}
@@ -212,19 +217,12 @@ func printNext(w io.Writer, c *dev.Cluster) {
 			address = treasury(ws).Addresses[evm.ChainName(c.Chain)]
 		}
 	}
-	hsm := "SoftHSM, a token for each vault"
-	switch {
-	case c.Software:
-		hsm = "the software HSM, since SoftHSM is not installed (apt-get install softhsm2)"
-	case c.Module != "":
-		hsm = c.Module
-	}
 	money := ", which has 100 ETH and 1000000 TEST of play money"
 	if c.Anvil == nil {
 		money = ": send it some test money"
 	}
 	fmt.Fprintf(w, `
-ready. HSM: %s
+ready. %s
 chain %d at %s, API %s
 wallet treasury is %s%s
 
@@ -242,7 +240,7 @@ In another terminal:
   coffer log verify
 
 Kill a process if you like: it is started again. Ctrl-C stops everything.
-`, hsm, c.Chain, c.NodeURL, c.API, address, money, c.Dir, filepath.Dir(c.Binary))
+`, c.Words(), c.Chain, c.NodeURL, c.API, address, money, c.Dir, filepath.Dir(c.Binary))
 }
 
 // watch waits for Ctrl-C. What ends by itself meanwhile is started again.

@@ -24,6 +24,7 @@ func keyCommand() *cobra.Command {
 		verb("show WALLET", "Show a key: its epoch, what each vault says, what was ordered", cobra.MaximumNArgs(1), false, showKey),
 		orderVerb("refresh WALLET", "Give the same vaults new shares; what leaked of the old ones is worthless (one admin)", client.NewRefresh),
 		reshareVerb(),
+		tierVerb(),
 		orderVerb("abandon WALLET", "End attempts that hang because a vault is gone for good (admin quorum)", client.NewAbandon),
 		orderVerb("erase WALLET", "Erase the shares of ended epochs though a vault has not confirmed the new one (admin quorum)", client.NewErase),
 		keyApproveVerb(),
@@ -59,6 +60,7 @@ func reshareVerb() *cobra.Command {
 	f := new(orderFlags)
 	var vaults string
 	var threshold int
+	var insist bool
 	cmd := f.add(verb("reshare WALLET", "Give the shares to other vaults, or change how many must sign (admin quorum)", cobra.MaximumNArgs(1), true, func(ctx context.Context, s *session, args []string) error {
 		ids, err := parseVaults(vaults)
 		if err != nil {
@@ -68,12 +70,27 @@ func reshareVerb() *cobra.Command {
 			return &usageError{errors.New("--vaults and --threshold: which vaults hold shares afterwards, and how many of them must sign? For example --vaults 1,2,3,4,5 --threshold 3")}
 		}
 		return giveOrder(ctx, s, strings.Join(args, ""), f, func(c *client.Cluster, w *client.Wallet, author, note string) (*client.DecodedChange, error) {
-			return client.NewReshare(c, w, author, note, threshold, ids)
+			return client.NewReshare(c, w, author, note, threshold, ids, insist)
 		})
 	}))
 	cmd.Flags().StringVar(&vaults, "vaults", "", "the vaults that hold shares afterwards, such as 1,2,3,4,5")
 	cmd.Flags().IntVar(&threshold, "threshold", 0, "how many of them must sign together")
+	insistFlag(cmd, &insist)
 	return cmd
+}
+
+// insistFlag waives the rule that no model of device holds a threshold of shares.
+func insistFlag(cmd *cobra.Command, insist *bool) {
+	cmd.Flags().BoolVar(insist, "insist", false, "though as many of the vaults as must sign have devices of one model, so that one flaw of it could be enough to steal")
+}
+
+func tierVerb() *cobra.Command {
+	f := new(orderFlags)
+	return f.add(verb("tier WALLET hot|warm|cold", "Have the vaults keep their shares in another custody tier (admin quorum)", cobra.ExactArgs(2), true, func(ctx context.Context, s *session, args []string) error {
+		return giveOrder(ctx, s, args[0], f, func(c *client.Cluster, w *client.Wallet, author, note string) (*client.DecodedChange, error) {
+			return client.NewTier(c, w, author, note, args[1])
+		})
+	}))
 }
 
 // parseVaults reads "1,2,3".

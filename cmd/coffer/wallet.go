@@ -14,7 +14,8 @@ import (
 
 func walletCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "wallet", Short: "Keys that the vaults hold together", Args: cobra.ArbitraryArgs, RunE: help}
-	threshold, suite, vaults := 2, "ecdsa-secp256k1", ""
+	o := client.KeyOptions{Threshold: 2, Purpose: "ecdsa-secp256k1", Tier: "hot"}
+	vaults := ""
 	create := verb("create NAME", "Have the vaults make a key; an admin signs the order", cobra.ExactArgs(1), true, func(ctx context.Context, s *session, args []string) error {
 		if err := s.connect(ctx); err != nil {
 			return err
@@ -24,11 +25,11 @@ func walletCommand() *cobra.Command {
 			return err
 		}
 		defer k.Close()
-		parties, err := parseVaults(vaults)
-		if err != nil {
+		o.Name = args[0]
+		if o.Vaults, err = parseVaults(vaults); err != nil {
 			return err
 		}
-		order, err := k.OrderKey(s.info, args[0], suite, threshold, parties)
+		order, err := k.Order(s.info, o)
 		if err != nil {
 			return err
 		}
@@ -38,9 +39,11 @@ func walletCommand() *cobra.Command {
 		}
 		return s.print(w, func(out io.Writer) { printWallet(out, w) })
 	})
-	create.Flags().IntVar(&threshold, "threshold", threshold, "how many vaults must sign together")
+	create.Flags().IntVar(&o.Threshold, "threshold", o.Threshold, "how many vaults must sign together")
 	create.Flags().StringVar(&vaults, "vaults", "", "the vaults that hold shares, such as 1,2,3 (default: all)")
-	create.Flags().StringVar(&suite, "suite", suite, "what the key is for: ecdsa-secp256k1 (EVM chains), ed25519 (Solana), bip340-taproot")
+	create.Flags().StringVar(&o.Purpose, "suite", o.Purpose, "what the key is for: ecdsa-secp256k1 (EVM chains), ed25519 (Solana), bip340-taproot")
+	create.Flags().StringVar(&o.Tier, "tier", o.Tier, "how the vaults keep their shares: hot (open while they run), warm (sealed, opened for one signature), cold (the device's operator authorises every use)")
+	insistFlag(create, &o.Insist)
 	cmd.AddCommand(create, verb("list", "List the wallets", cobra.NoArgs, false, func(ctx context.Context, s *session, _ []string) error {
 		if err := s.connect(ctx); err != nil {
 			return err

@@ -105,7 +105,7 @@ func (s *SignedCheckpoint) Encode() []byte {
 // DecodeSignedCheckpoint is the inverse of Encode. It does not verify.
 func DecodeSignedCheckpoint(b []byte) (*SignedCheckpoint, error) {
 	r := wire.NewReader(b, signedCheckpointVersion)
-	cp, hsm, log := r.Var("checkpoint", maxName), r.Var("hsm signature", maxName), r.Var("log signature", maxName)
+	cp, hsm, log := r.Var("checkpoint", maxName), r.Var("hsm signature", signature.MaxSignature), r.Var("log signature", signature.MaxSignature)
 	if err := r.Done(); err != nil {
 		return nil, fmt.Errorf("couldn't decode signed checkpoint: %w", err)
 	}

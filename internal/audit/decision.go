@@ -10,7 +10,7 @@ import (
 
 const decisionVersion, certificateVersion = 2, 1
 
-const maxCheckpoint = 512 // a SignedCheckpoint takes 310 bytes
+const maxCheckpoint = 1024 // a SignedCheckpoint takes 310 bytes, with an RSA device 630
 
 // Decision is a vault's verdict on one attempt to sign one request, with all
 // that it rests on, so that anyone can decide again. A refusal is a Decision

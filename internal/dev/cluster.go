@@ -16,7 +16,6 @@ import (
 	"github.com/cofferhq/coffer/internal/chain/evm/devnode"
 	"github.com/cofferhq/coffer/internal/chain/evm/rpc"
 	"github.com/cofferhq/coffer/internal/governance"
-	"github.com/cofferhq/coffer/internal/hsm/softhsm"
 	"github.com/cofferhq/coffer/internal/policy/example"
 	"github.com/cofferhq/coffer/internal/signature"
 )
@@ -33,8 +32,12 @@ type Options struct {
 	Binary string // coffer
 	RPC    string // a node of one's own; empty: anvil is started
 	Chain  uint64 // its chain id, with RPC
-	Module string // a PKCS#11 module of one's own; empty: SoftHSM, or software without it
+	Module string // a PKCS#11 module of one's own; empty: what Devices says
 	PIN    string // file with its PIN
+
+	// Devices are the kinds of the vaults' devices, in turn (softhsm, software);
+	// none: every kind that this machine has.
+	Devices []string
 
 	Vaults int // how many parties; 0: Vaults
 
@@ -56,7 +59,6 @@ type Cluster struct {
 	Token       string // address of the test token; empty with RPC
 	API         string // URL
 	Broker      string // URL
-	Software    bool   // the vaults have no hardware, not even SoftHSM
 
 	people map[string]*client.Signer
 }
@@ -103,6 +105,11 @@ func Start(ctx context.Context, o Options) (_ *Cluster, err error) {
 	}
 	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("couldn't make the cluster's directory: %w", err)
+	}
+	for _, name := range c.Devices {
+		if _, err := kindOf(name); err != nil {
+			return nil, err
+		}
 	}
 	if err := c.ports(); err != nil {
 		return nil, err
@@ -192,24 +199,6 @@ func (c *Cluster) startDevices(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
-}
-
-// Device gives a party a device of its own: the module that the options name,
-// SoftHSM, or software.
-func (c *Cluster) Device(ctx context.Context, p *Party) error {
-	if c.Module != "" {
-		p.usePKCS11(c.Module, c.PIN)
-		return nil
-	}
-	_, err := os.Stat(p.path("software-hsm"))
-	if err != nil {
-		if _, _, missing := softhsm.FindModule(); missing == nil {
-			return p.useSoftHSM(ctx)
-		}
-	}
-	c.Software = true
-	p.useSoftware()
 	return nil
 }
 

@@ -21,6 +21,7 @@ type Party struct {
 	ID   uint16
 	Name string
 	Dir  string
+	Kind string // of its device: one of Devices, or pkcs11
 
 	bin    string
 	uri    string            // of its device

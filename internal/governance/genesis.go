@@ -2,6 +2,7 @@ package governance
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/cofferhq/coffer/internal/identity"
 	"github.com/cofferhq/coffer/internal/policy"
@@ -102,6 +103,9 @@ func optional(b []byte) []byte {
 	return b
 }
 
+// deviceKeys are the algorithms of keys in a device.
+var deviceKeys = []signature.Algorithm{signature.P256, signature.RSA3072}
+
 func (v *Vault) check() error {
 	if v.ID == 0 || v.ID > MaxVaults {
 		return refuseGenesis("vault id %d, want 1 to %d", v.ID, MaxVaults)
@@ -112,10 +116,15 @@ func (v *Vault) check() error {
 	for _, k := range []struct {
 		name string
 		key  signature.PublicKey
-		want signature.Algorithm
-	}{{"identity", v.Identity, signature.P256}, {"decision", v.Decision, signature.P256}, {"log", v.Log, signature.Ed25519}} {
-		if k.key.Algorithm != k.want {
-			return refuseGenesis("vault %d: the %s key is %v, want %v", v.ID, k.name, k.key.Algorithm, k.want)
+		want []signature.Algorithm
+		say  string
+	}{
+		{"identity", v.Identity, deviceKeys, "p256 or rsa3072"},
+		{"decision", v.Decision, deviceKeys, "p256 or rsa3072"},
+		{"log", v.Log, []signature.Algorithm{signature.Ed25519}, "ed25519"},
+	} {
+		if !slices.Contains(k.want, k.key.Algorithm) {
+			return refuseGenesis("vault %d: the %s key is %v, want %s", v.ID, k.name, k.key.Algorithm, k.say)
 		}
 	}
 	for _, s := range []string{v.Vendor, v.Model} {

@@ -11,7 +11,7 @@ func WriteKey(w *wire.Writer, k PublicKey) { w.Var(k.Bytes()) }
 
 // ReadKey reads what WriteKey wrote.
 func ReadKey(r *wire.Reader, field string) PublicKey {
-	b := r.Var(field, 264)
+	b := r.Var(field, MaxKey)
 	if r.Err() != nil {
 		return PublicKey{}
 	}
@@ -27,7 +27,7 @@ func WriteSignature(w *wire.Writer, s Signature) { w.Var(s.Encode()) }
 
 // ReadSignature reads what WriteSignature wrote.
 func ReadSignature(r *wire.Reader, field string) Signature {
-	b := r.Var(field, 72)
+	b := r.Var(field, MaxSignature)
 	if r.Err() != nil {
 		return Signature{}
 	}

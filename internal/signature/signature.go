@@ -8,9 +8,11 @@ package signature
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
+	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
@@ -33,6 +35,23 @@ const (
 	// P256 is ECDSA over NIST P-256, the statement's digest being the message
 	// hash; the signature is r ‖ s, 32 bytes each, s ≤ q/2.
 	P256 Algorithm = 2
+	// RSA3072 is RSASSA-PKCS1-v1_5 with SHA-256 (RFC 8017), the statement's digest
+	// being the message hash; the modulus has 3072 bits and the exponent is 65537.
+	RSA3072 Algorithm = 3
+)
+
+// algorithms are all of them, for the text form.
+var algorithms = []Algorithm{Ed25519, P256, RSA3072}
+
+// MaxKey and MaxSignature bound the encodings of a key and of a signature.
+const (
+	MaxKey       = 1 + 2 + 4 + rsaSize
+	MaxSignature = 1 + 2 + 4 + rsaSize
+)
+
+const (
+	rsaBits = 3072
+	rsaSize = rsaBits / 8
 )
 
 func (a Algorithm) String() string {
@@ -41,6 +60,8 @@ func (a Algorithm) String() string {
 		return "ed25519"
 	case P256:
 		return "p256"
+	case RSA3072:
+		return "rsa3072"
 	}
 	return fmt.Sprintf("algorithm-%d", uint16(a))
 }
@@ -57,14 +78,25 @@ type Statement struct {
 // Digest is the 32 bytes that the algorithm signs.
 func (st Statement) Digest() [32]byte { return wire.Hash(st.Domain, st.Body) }
 
+// size is the length of a signature, zero for an unknown algorithm.
+func (a Algorithm) size() int {
+	switch a {
+	case Ed25519, P256:
+		return 64
+	case RSA3072:
+		return rsaSize
+	}
+	return 0
+}
+
 // PublicKey is a verification key: 32 bytes for Ed25519, the 65-byte
-// uncompressed SEC1 point for P256.
+// uncompressed SEC1 point for P256, the 384-byte modulus for RSA3072.
 type PublicKey struct {
 	Algorithm Algorithm
 	Key       string // raw bytes; a string, so that PublicKey is comparable
 }
 
-// Signature is a signature with its algorithm: 64 bytes for both.
+// Signature is a signature with its algorithm: 64 bytes, for RSA3072 384.
 type Signature struct {
 	Algorithm Algorithm
 	Bytes     []byte
@@ -87,10 +119,23 @@ func ParsePublicKey(a Algorithm, key []byte) (PublicKey, error) {
 		if _, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), key); err != nil {
 			return PublicKey{}, fmt.Errorf("p256 key: want a 65-byte uncompressed point on the curve: %w", err)
 		}
+	case RSA3072:
+		if _, err := parseRSA(key); err != nil {
+			return PublicKey{}, err
+		}
 	default:
-		return PublicKey{}, fmt.Errorf("unknown key algorithm %d, want 1 (ed25519) or 2 (p256)", uint16(a))
+		return PublicKey{}, fmt.Errorf("unknown key algorithm %d, want 1 (ed25519), 2 (p256) or 3 (rsa3072)", uint16(a))
 	}
 	return k, nil
+}
+
+// parseRSA takes a modulus of exactly 3072 bits, big-endian.
+func parseRSA(key []byte) (*rsa.PublicKey, error) {
+	n := new(big.Int).SetBytes(key)
+	if len(key) != rsaSize || n.BitLen() != rsaBits || n.Bit(0) == 0 {
+		return nil, fmt.Errorf("rsa3072 key of %d bytes and %d bits: want an odd modulus of %d bytes and %d bits", len(key), n.BitLen(), rsaSize, rsaBits)
+	}
+	return &rsa.PublicKey{N: n, E: 65537}, nil
 }
 
 // checkEd25519 refuses what RFC 8032 verification lets pass: an encoding that is not
@@ -115,7 +160,7 @@ func (k PublicKey) Bytes() []byte {
 // DecodePublicKey is the inverse of Bytes.
 func DecodePublicKey(b []byte) (PublicKey, error) {
 	r := wire.NewReader(b, keyVersion)
-	a, key := Algorithm(r.Uint16("algorithm")), r.Var("key", 256)
+	a, key := Algorithm(r.Uint16("algorithm")), r.Var("key", rsaSize)
 	if err := r.Done(); err != nil {
 		return PublicKey{}, fmt.Errorf("couldn't decode public key: %w", err)
 	}
@@ -138,14 +183,14 @@ func ParseText(s string) (PublicKey, error) {
 	name, enc, ok := strings.Cut(s, ":")
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(enc)
 	if !ok || err != nil || strings.ContainsAny(enc, "\r\n") { // which the decoder would skip
-		return PublicKey{}, fmt.Errorf("key %q: want ed25519:BASE64URL or p256:BASE64URL", s)
+		return PublicKey{}, fmt.Errorf("key %q: want ed25519:BASE64URL, p256:BASE64URL or rsa3072:BASE64URL", s)
 	}
-	for _, a := range []Algorithm{Ed25519, P256} {
+	for _, a := range algorithms {
 		if a.String() == name {
 			return ParsePublicKey(a, raw)
 		}
 	}
-	return PublicKey{}, fmt.Errorf("key %q: unknown algorithm %q, want ed25519 or p256", s, name)
+	return PublicKey{}, fmt.Errorf("key %q: unknown algorithm %q, want ed25519, p256 or rsa3072", s, name)
 }
 
 // MarshalText and UnmarshalText let keys stand in JSON and TOML.
@@ -168,12 +213,12 @@ func (s Signature) Encode() []byte {
 // Decode is the inverse of Encode. It checks the form, not the validity.
 func Decode(b []byte) (Signature, error) {
 	r := wire.NewReader(b, signatureVersion)
-	s := Signature{Algorithm(r.Uint16("algorithm")), r.Var("signature", 64)}
+	s := Signature{Algorithm(r.Uint16("algorithm")), r.Var("signature", rsaSize)}
 	if err := r.Done(); err != nil {
 		return Signature{}, fmt.Errorf("couldn't decode signature: %w", err)
 	}
-	if (s.Algorithm != Ed25519 && s.Algorithm != P256) || len(s.Bytes) != 64 {
-		return Signature{}, fmt.Errorf("couldn't decode signature: algorithm %d with %d bytes, want 1 or 2 with 64", s.Algorithm, len(s.Bytes))
+	if want := s.Algorithm.size(); want == 0 || len(s.Bytes) != want {
+		return Signature{}, fmt.Errorf("couldn't decode signature: algorithm %d with %d bytes, want 1 or 2 with 64, or 3 with %d", s.Algorithm, len(s.Bytes), rsaSize)
 	}
 	return s, nil
 }
@@ -193,8 +238,8 @@ func VerifyDigest(k PublicKey, digest [32]byte, s Signature) error {
 	if k.Algorithm != s.Algorithm {
 		return fmt.Errorf("%w: key is %v, signature is %v", ErrInvalid, k.Algorithm, s.Algorithm)
 	}
-	if len(s.Bytes) != 64 {
-		return fmt.Errorf("%w: %d bytes, want 64", ErrInvalid, len(s.Bytes))
+	if want := k.Algorithm.size(); want != 0 && len(s.Bytes) != want {
+		return fmt.Errorf("%w: %d bytes, want %d", ErrInvalid, len(s.Bytes), want)
 	}
 	switch k.Algorithm {
 	case Ed25519:
@@ -208,6 +253,14 @@ func VerifyDigest(k PublicKey, digest [32]byte, s Signature) error {
 		}
 		r, t := new(big.Int).SetBytes(s.Bytes[:32]), new(big.Int).SetBytes(s.Bytes[32:])
 		if t.Cmp(p256HalfOrder) <= 0 && ecdsa.Verify(pub, digest[:], r, t) {
+			return nil
+		}
+	case RSA3072:
+		pub, err := parseRSA([]byte(k.Key))
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrInvalid, err)
+		}
+		if rsa.VerifyPKCS1v15(pub, crypto.SHA256, digest[:], s.Bytes) == nil {
 			return nil
 		}
 	default:

@@ -117,10 +117,11 @@ func TestVectors(t *testing.T) {
 func TestVerify(t *testing.T) {
 	ed, p := edPublic("a"), pPublic(t, "a")
 	edSig, pSig := edSign("a", statement), pSign(t, "a", statement)
+	rk, rSig := rsaPublic(t), rsaSign(t, statement)
 	for name, c := range map[string]struct {
 		k PublicKey
 		s Signature
-	}{"ed25519": {ed, edSig}, "p256": {p, pSig}} {
+	}{"ed25519": {ed, edSig}, "p256": {p, pSig}, "rsa3072": {rk, rSig}} {
 		if err := Verify(c.k, statement, c.s); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -146,9 +147,16 @@ func TestVerify(t *testing.T) {
 		{"p256, key off the curve", "does not verify", PublicKey{P256, p.Key[:64] + "\x00"}, statement, pSig},
 		{"short", "63 bytes, want 64", ed, statement, Signature{Ed25519, edSig.Bytes[:63]}},
 		{"long", "65 bytes, want 64", p, statement, Signature{P256, append(bytes.Clone(pSig.Bytes), 0)}},
+		{"rsa3072, another body", "does not verify", rk, body, rSig},
+		{"rsa3072, another domain", "does not verify", rk, other, rSig},
+		{"rsa3072, short", "383 bytes, want 384", rk, statement, Signature{RSA3072, rSig.Bytes[:383]}},
+		{"rsa3072 plus the modulus", "does not verify", rk, statement, plusModulus(rk, rSig)},
+		{"rsa3072, zero", "does not verify", rk, statement, Signature{RSA3072, make([]byte, 384)}},
+		{"rsa3072, short key", "rsa3072 key of 383 bytes", PublicKey{RSA3072, rk.Key[1:]}, statement, rSig},
+		{"a p256 signature under an rsa3072 key", "key is rsa3072, signature is p256", rk, statement, pSig},
 		{"ed25519, short key", "does not verify", PublicKey{Ed25519, ed.Key[:31]}, statement, edSig},
-		{"unknown algorithm", "unknown algorithm 3", PublicKey{3, ed.Key}, statement, Signature{3, edSig.Bytes}},
-		{"nothing", "want 64", PublicKey{}, Statement{Domain: "x"}, Signature{}},
+		{"unknown algorithm", "unknown algorithm 4", PublicKey{4, ed.Key}, statement, Signature{4, edSig.Bytes}},
+		{"nothing", "unknown algorithm 0", PublicKey{}, Statement{Domain: "x"}, Signature{}},
 	} {
 		if err := Verify(c.k, c.st, c.s); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %s", c.name, err, c.want)
@@ -158,10 +166,10 @@ func TestVerify(t *testing.T) {
 
 // TestEveryBitCounts: in key, statement and signature.
 func TestEveryBitCounts(t *testing.T) {
-	keys := map[Algorithm]PublicKey{Ed25519: edPublic("a"), P256: pPublic(t, "a")}
-	sigs := map[Algorithm]Signature{Ed25519: edSign("a", statement), P256: pSign(t, "a", statement)}
+	keys := map[Algorithm]PublicKey{Ed25519: edPublic("a"), P256: pPublic(t, "a"), RSA3072: rsaPublic(t)}
+	sigs := map[Algorithm]Signature{Ed25519: edSign("a", statement), P256: pSign(t, "a", statement), RSA3072: rsaSign(t, statement)}
 	rapid.Check(t, func(t *rapid.T) {
-		a := rapid.SampledFrom([]Algorithm{Ed25519, P256}).Draw(t, "algorithm")
+		a := rapid.SampledFrom(algorithms).Draw(t, "algorithm")
 		flip := func(s string) string {
 			b := []byte(s)
 			b[rapid.IntRange(0, len(b)-1).Draw(t, "byte")] ^= 1 << rapid.IntRange(0, 7).Draw(t, "bit")
@@ -238,13 +246,17 @@ func TestParsePublicKeyRefuses(t *testing.T) {
 		{"infinity", "want a 65-byte uncompressed point", P256, []byte{0}},
 		{"zero", "want a 65-byte uncompressed point", P256, make([]byte, 65)},
 		{"an ed25519 key", "want a 65-byte uncompressed point", P256, []byte(edPublic("a").Key)},
-		{"algorithm 0", "unknown key algorithm 0, want 1 (ed25519) or 2 (p256)", 0, p},
-		{"algorithm 3", "unknown key algorithm 3", 3, p},
+		{"algorithm 0", "unknown key algorithm 0, want 1 (ed25519), 2 (p256) or 3 (rsa3072)", 0, p},
+		{"algorithm 4", "unknown key algorithm 4", 4, p},
+		{"rsa3072, short", "rsa3072 key of 256 bytes and 2048 bits", RSA3072, bytes.Repeat([]byte{0xff}, 256)},
+		{"rsa3072, a bit short", "rsa3072 key of 384 bytes and 3071 bits", RSA3072, append([]byte{0x7f}, bytes.Repeat([]byte{0xff}, 383)...)},
+		{"rsa3072, even", "an odd modulus", RSA3072, append(bytes.Repeat([]byte{0xff}, 383), 0xfe)},
+		{"rsa3072, long", "rsa3072 key of 385 bytes", RSA3072, append([]byte{0}, bytes.Repeat([]byte{0xff}, 384)...)},
 	} {
 		if _, err := ParsePublicKey(c.a, c.key); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %s", c.name, err, c.want)
 		}
-		if c.a == Ed25519 || c.a == P256 {
+		if c.a.size() != 0 {
 			if _, err := DecodePublicKey((PublicKey{c.a, string(c.key)}).Bytes()); err == nil {
 				t.Errorf("%s: its encoding decodes", c.name)
 			}
@@ -253,7 +265,7 @@ func TestParsePublicKeyRefuses(t *testing.T) {
 }
 
 func TestText(t *testing.T) {
-	for _, k := range []PublicKey{edPublic("a"), pPublic(t, "a")} {
+	for _, k := range []PublicKey{edPublic("a"), pPublic(t, "a"), rsaPublic(t)} {
 		back, err := ParseText(k.String())
 		if err != nil || back != k {
 			t.Errorf("%s is read back as %v, %v", k, back, err)
@@ -269,14 +281,14 @@ func TestText(t *testing.T) {
 	}
 	k := edPublic("a").String()
 	for _, c := range []struct{ s, want string }{
-		{"", "want ed25519:BASE64URL or p256:BASE64URL"},
+		{"", "want ed25519:BASE64URL, p256:BASE64URL or rsa3072:BASE64URL"},
 		{"ed25519", "want ed25519:BASE64URL"},
 		{k + "=", "want ed25519:BASE64URL"},
 		{k + "\n", "want ed25519:BASE64URL"},
 		{k[:len(k)-1], "ed25519 key of 31 bytes, want 32"},
 		{k[:len(k)-4], "want ed25519:BASE64URL"},
 		{strings.Replace(k, "ed25519", "p256", 1), "want a 65-byte uncompressed point"},
-		{strings.Replace(k, "ed25519", "rsa", 1), `unknown algorithm "rsa", want ed25519 or p256`},
+		{strings.Replace(k, "ed25519", "rsa", 1), `unknown algorithm "rsa", want ed25519, p256 or rsa3072`},
 	} {
 		if _, err := ParseText(c.s); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%q: %v, want %s", c.s, err, c.want)
@@ -296,9 +308,12 @@ func TestDecodeRefuses(t *testing.T) {
 	}{
 		{"nothing", "version", nil},
 		{"version", "version 2, want 1", append([]byte{2}, s.Encode()[1:]...)},
-		{"algorithm", "algorithm 3 with 64 bytes", Signature{3, s.Bytes}.Encode()},
+		{"algorithm", "algorithm 4 with 64 bytes", Signature{4, s.Bytes}.Encode()},
+		{"rsa of an ed25519's size", "algorithm 3 with 64 bytes", Signature{RSA3072, s.Bytes}.Encode()},
+		{"ed25519 of an rsa's size", "algorithm 1 with 384 bytes", Signature{Ed25519, make([]byte, 384)}.Encode()},
+		{"rsa, long", "385 items, at most 384", Signature{RSA3072, make([]byte, 385)}.Encode()},
 		{"short", "algorithm 1 with 63 bytes", Signature{Ed25519, s.Bytes[:63]}.Encode()},
-		{"long", "65 items, at most 64", Signature{Ed25519, make([]byte, 65)}.Encode()},
+		{"long", "algorithm 1 with 65 bytes", Signature{Ed25519, make([]byte, 65)}.Encode()},
 		{"trailing", "after the end", append(s.Encode(), 0)},
 	} {
 		if _, err := Decode(c.b); err == nil || !strings.Contains(err.Error(), c.want) {
@@ -370,7 +385,7 @@ func TestNestedFields(t *testing.T) {
 }
 
 func TestAlgorithmNames(t *testing.T) {
-	for a, want := range map[Algorithm]string{Ed25519: "ed25519", P256: "p256", 9: "algorithm-9"} {
+	for a, want := range map[Algorithm]string{Ed25519: "ed25519", P256: "p256", RSA3072: "rsa3072", 9: "algorithm-9"} {
 		if a.String() != want {
 			t.Errorf("%d is %s, want %s", a, a, want)
 		}
@@ -379,6 +394,7 @@ func TestAlgorithmNames(t *testing.T) {
 
 func FuzzDecode(f *testing.F) {
 	f.Add(edSign("a", statement).Encode())
+	f.Add(rsaSign(f, statement).Encode())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		s, err := Decode(b)
 		if err == nil && !bytes.Equal(s.Encode(), b) {
@@ -390,6 +406,7 @@ func FuzzDecode(f *testing.F) {
 func FuzzDecodePublicKey(f *testing.F) {
 	f.Add(edPublic("a").Bytes())
 	f.Add(pPublic(f, "a").Bytes())
+	f.Add(rsaPublic(f).Bytes())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		k, err := DecodePublicKey(b)
 		if err != nil {
@@ -407,6 +424,7 @@ func FuzzDecodePublicKey(f *testing.F) {
 func FuzzParseText(f *testing.F) {
 	f.Add(edPublic("a").String())
 	f.Add(pPublic(f, "a").String())
+	f.Add(rsaPublic(f).String())
 	f.Fuzz(func(t *testing.T, s string) {
 		if k, err := ParseText(s); err == nil && k.String() != s {
 			t.Fatalf("%q is %q", s, k)
@@ -419,12 +437,13 @@ func FuzzVerify(f *testing.F) {
 	s := edSign("a", statement)
 	f.Add(uint16(1), []byte(edPublic("a").Key), s.Bytes, uint16(1))
 	f.Add(uint16(2), []byte(pPublic(f, "a").Key), pSign(f, "a", statement).Bytes, uint16(2))
+	f.Add(uint16(3), []byte(rsaPublic(f).Key), rsaSign(f, statement).Bytes, uint16(3))
 	f.Fuzz(func(t *testing.T, a uint16, key, sig []byte, b uint16) {
 		k, err := ParsePublicKey(Algorithm(a), key)
 		if err != nil {
 			return
 		}
-		if Verify(k, statement, Signature{Algorithm(b), sig}) == nil && k != edPublic("a") && k != pPublic(t, "a") {
+		if Verify(k, statement, Signature{Algorithm(b), sig}) == nil && k != edPublic("a") && k != pPublic(t, "a") && k != rsaPublic(t) {
 			t.Fatalf("a signature under a key that nobody holds: %x", key)
 		}
 	})

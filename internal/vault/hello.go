@@ -44,7 +44,7 @@ func (h *hello) encode() []byte {
 
 func decodeHello(b []byte) (*hello, error) {
 	r := wire.NewReader(b, helloVersion)
-	body, sig := r.Var("body", 512), r.Var("signature", 128)
+	body, sig := r.Var("body", 512), r.Var("signature", signature.MaxSignature)
 	if err := r.Done(); err != nil {
 		return nil, fmt.Errorf("couldn't decode hello: %w", err)
 	}

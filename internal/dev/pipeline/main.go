@@ -48,7 +48,8 @@ func measure(ctx context.Context, binary string, n int) (_ []time.Duration, err 
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	c, err := dev.Start(ctx, dev.Options{Dir: dir, Binary: binary})
+	have, _ := dev.Devices()
+	c, err := dev.Start(ctx, dev.Options{Dir: dir, Binary: binary, Devices: have[:1]}) // all alike: SoftHSM, as ever
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +84,7 @@ func (b *bench) setUp(ctx context.Context) (err error) {
 	if b.info, err = b.client.Cluster(ctx); err != nil {
 		return err
 	}
-	order, err := b.cluster.Person("alice").OrderWallet(b.info, "bench", 2, nil)
+	order, err := b.cluster.Order(b.info, "alice", client.KeyOptions{Name: "bench", Threshold: 2})
 	if err != nil {
 		return err
 	}
