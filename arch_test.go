@@ -43,7 +43,7 @@ var layers = [][]string{
 	{"internal/hsm"},
 	{"internal/vault"},
 	// Outside: devices, disks, networks, chains' nodes,
-	{"internal/config", "internal/keyfile", "internal/machine", "internal/audit/logfile", "internal/hsm/pkcs11uri", "internal/hsm/soft", "internal/hsm/hsmtest", "internal/policy/example", "internal/transport/transporttest", "mpc/internal/mpctest"},
+	{"internal/cage", "internal/config", "internal/keyfile", "internal/machine", "internal/audit/logfile", "internal/hsm/pkcs11uri", "internal/hsm/soft", "internal/hsm/hsmtest", "internal/policy/example", "internal/transport/transporttest", "mpc/internal/mpctest"},
 	{"internal/chain/evm/rpc", "internal/hsm/pkcs11", "internal/hsm/softhsm", "internal/hsm/remote", "internal/transport", "internal/vaultlink"},
 	{"internal/hsm/device", "internal/chain/evm/devnode", "internal/node", "internal/vaultshell", "internal/verify", "internal/sim"},
 	// the services around the vaults,

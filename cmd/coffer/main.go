@@ -17,6 +17,7 @@ import (
 
 	"github.com/cofferhq/coffer/client"
 	"github.com/cofferhq/coffer/internal/refusal"
+	"github.com/cofferhq/coffer/internal/vaultshell"
 )
 
 // Exit codes.
@@ -26,7 +27,12 @@ const (
 	exitDenied = 3 // the request came to an end without a payment: denied, rejected, expired, cancelled, reverted
 )
 
-func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+func main() {
+	if code, caged := vaultshell.RunCaged(); caged {
+		os.Exit(code)
+	}
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
 
 func run(args []string, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

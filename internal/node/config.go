@@ -12,6 +12,8 @@ type Config struct {
 	Node struct {
 		Dir    string `toml:"dir"`    // what the vault wants durable
 		Socket string `toml:"socket"` // on which the vault listens
+		// VaultUser started the vault (`coffer vault`); empty: this process's user.
+		VaultUser string `toml:"vault-user"`
 	} `toml:"node"`
 	Broker transport.ClientConfig `toml:"broker"`
 }

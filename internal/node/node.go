@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
 
+	"github.com/cofferhq/coffer/internal/cage"
 	"github.com/cofferhq/coffer/internal/cluster"
 	"github.com/cofferhq/coffer/internal/transport"
 	"github.com/cofferhq/coffer/internal/vaultlink"
@@ -38,6 +40,7 @@ type node struct {
 	store   *store
 	started time.Time
 	longest time.Duration // between two connections to a vault that fails
+	uid     int           // of the vault's socket
 
 	vault   uint16
 	broker  *transport.Node // nil until the vault has said which cluster
@@ -69,11 +72,15 @@ func Run(ctx context.Context, cfg *Config, log *slog.Logger) error {
 }
 
 func run(ctx context.Context, cfg *Config, log *slog.Logger, longest time.Duration) error {
+	uid, err := cage.PeerUID("node.vault-user", cfg.Node.VaultUser, os.Geteuid())
+	if err != nil {
+		return err
+	}
 	s, err := openStore(cfg.Node.Dir)
 	if err != nil {
 		return err
 	}
-	n := &node{log: log, cfg: cfg, store: s, longest: longest, started: time.Now(), open: map[uint64]func([]byte){}, detail: "the vault was not here yet"}
+	n := &node{log: log, cfg: cfg, store: s, longest: longest, uid: uid, started: time.Now(), open: map[uint64]func([]byte){}, detail: "the vault was not here yet"}
 	err = n.host(ctx)
 	if n.broker != nil {
 		n.broker.Close()
@@ -113,7 +120,7 @@ func (n *node) host(ctx context.Context) error {
 func (n *node) dial(ctx context.Context) (*vaultlink.Conn, error) {
 	told := false
 	for {
-		link, err := vaultlink.Dial(ctx, n.cfg.Node.Socket)
+		link, err := vaultlink.DialUser(ctx, n.cfg.Node.Socket, n.uid)
 		if err == nil {
 			return link, nil
 		}

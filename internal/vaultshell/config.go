@@ -3,7 +3,9 @@ package vaultshell
 import (
 	"errors"
 	"fmt"
+	"os"
 
+	"github.com/cofferhq/coffer/internal/cage"
 	"github.com/cofferhq/coffer/internal/config"
 	"github.com/cofferhq/coffer/internal/wire"
 )
@@ -17,9 +19,14 @@ type Config struct {
 		Genesis string `toml:"genesis"` // the cluster's genesis file
 		Enrol   bool   `toml:"enrol"`   // make keys and card, and stop
 		Card    string `toml:"card"`    // enrol: where the card is written
+
+		User     string `toml:"user"`      // of the confined process; empty: the one who starts it. Another takes root
+		NodeUser string `toml:"node-user"` // who runs the node; empty: the one who starts this
+		Strict   bool   `toml:"strict"`    // do not start where a part of the isolation cannot be applied
 	} `toml:"vault"`
 	HSM struct {
 		Socket string `toml:"socket"` // of the HSM's helper
+		User   string `toml:"user"`   // who runs the helper; empty: the one who starts this
 	} `toml:"hsm"`
 }
 
@@ -30,6 +37,15 @@ func LoadConfig(path string, environ []string) (*Config, error) {
 		return nil, err
 	}
 	return &c, c.Check()
+}
+
+// peers are the users at the other ends of the vault's sockets.
+func (c *Config) peers() (node, helper int, err error) {
+	if node, err = cage.PeerUID("vault.node-user", c.Vault.NodeUser, os.Geteuid()); err != nil {
+		return 0, 0, err
+	}
+	helper, err = cage.PeerUID("hsm.user", c.HSM.User, os.Geteuid())
+	return node, helper, err
 }
 
 // Check refuses what the vault could not start with.

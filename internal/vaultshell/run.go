@@ -38,32 +38,63 @@ const maxGenesis = 1 << 20
 
 // Run is the process `coffer vault`: it runs until ctx ends, which is no error,
 // or the vault cannot go on. An enrolling vault returns nil when its card is
-// written.
+// written. The vault itself runs in a confined child of this process.
 func Run(ctx context.Context, cfg *Config, log *slog.Logger) error {
 	if err := CheckProcessor(); err != nil {
 		return err
 	}
-	if err := harden(log); err != nil {
-		return err
-	}
-	err := run(ctx, cfg, log)
+	err := launch(ctx, cfg, log)
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		return nil
 	}
 	return err
 }
 
+// world is what a vault has of the system around it.
+type world struct {
+	genesis   []byte // nil: the vault enrols
+	listener  *vaultlink.Listener
+	helper    remote.Endpoint
+	writeCard func(card []byte) error
+	software  [32]byte
+	isolation []string
+}
+
+// run is a vault in this process, confined by nothing: for tests, and for systems
+// without a cage.
 func run(ctx context.Context, cfg *Config, log *slog.Logger) error {
-	vc, err := vaultConfig(cfg)
+	genesis, err := readGenesis(cfg)
 	if err != nil {
 		return err
 	}
-	ln, err := vaultlink.Listen(cfg.Vault.Socket)
+	w, err := openWorld(cfg, genesis)
 	if err != nil {
 		return err
 	}
-	defer ln.Close()
-	device, err := dialHelper(ctx, cfg.HSM.Socket, log)
+	defer w.listener.Close()
+	return runIn(ctx, cfg, w, log)
+}
+
+// openWorld takes everything from the system itself.
+func openWorld(cfg *Config, genesis []byte) (w world, err error) {
+	node, helper, err := cfg.peers()
+	if err != nil {
+		return world{}, err
+	}
+	w = world{genesis: genesis, helper: remote.Endpoint{Path: cfg.HSM.Socket, UID: helper}, isolation: []string{"process: not confined"}}
+	w.writeCard = func(card []byte) error { return writeCard(cfg.Vault.Card, card) }
+	if w.listener, err = vaultlink.ListenFor(cfg.Vault.Socket, node); err != nil {
+		return world{}, err
+	}
+	return w, nil
+}
+
+func runIn(ctx context.Context, cfg *Config, w world, log *slog.Logger) error {
+	vc, err := vaultConfig(cfg, w)
+	if err != nil {
+		return err
+	}
+	device, err := dialHelper(ctx, w.helper, log)
 	if err != nil {
 		return err
 	}
@@ -76,7 +107,7 @@ func run(ctx context.Context, cfg *Config, log *slog.Logger) error {
 		return fmt.Errorf("couldn't read the device's decision key: %w", err)
 	}
 	log.Info("device ready", "device", vc.Info.String())
-	return serve(ctx, ln, log, func(link *vaultlink.Conn, loaded vault.Loaded) (*shell, vault.Ready, error) {
+	return serve(ctx, w.listener, log, func(link *vaultlink.Conn, loaded vault.Loaded) (*shell, vault.Ready, error) {
 		v, ready, err := vault.New(vc, rand.Reader, clock(), loaded)
 		if err != nil {
 			return nil, vault.Ready{}, fmt.Errorf("the vault cannot start: %w", err)
@@ -84,7 +115,7 @@ func run(ctx context.Context, cfg *Config, log *slog.Logger) error {
 		return &shell{
 			log: log, vault: v, link: link, device: device, now: clock,
 			enrolls: vc.Genesis == nil,
-			onCard:  func(card []byte) error { return writeCard(cfg.Vault.Card, card) },
+			onCard:  w.writeCard,
 		}, ready, nil
 	}, hello(vc))
 }
@@ -99,24 +130,37 @@ func hello(vc vault.Config) *vaultlink.Hello {
 	return h
 }
 
-func vaultConfig(cfg *Config) (vault.Config, error) {
-	vc := vault.Config{ID: mpc.ID(cfg.Vault.ID), Name: cfg.Vault.Name, Codecs: family.Codecs()}
+// readGenesis checks the configuration and reads the genesis that it names, nil for
+// a vault that enrols.
+func readGenesis(cfg *Config) ([]byte, error) {
 	if err := cfg.Check(); err != nil || cfg.Vault.Enrol {
-		return vc, err
+		return nil, err
 	}
 	f, err := os.Open(cfg.Vault.Genesis)
 	if err != nil {
-		return vc, fmt.Errorf("couldn't read the genesis: %w", err)
+		return nil, fmt.Errorf("couldn't read the genesis: %w", err)
 	}
 	defer func() { _ = f.Close() }() // only read
 	b, err := io.ReadAll(io.LimitReader(f, maxGenesis+1))
 	if err != nil {
-		return vc, fmt.Errorf("couldn't read the genesis: %w", err)
+		return nil, fmt.Errorf("couldn't read the genesis: %w", err)
 	}
 	if len(b) > maxGenesis {
-		return vc, fmt.Errorf("couldn't read the genesis: %s has more than %d bytes", cfg.Vault.Genesis, maxGenesis)
+		return nil, fmt.Errorf("couldn't read the genesis: %s has more than %d bytes", cfg.Vault.Genesis, maxGenesis)
 	}
-	if vc.Genesis, err = governance.DecodeGenesis(b); err != nil {
+	if _, err := governance.DecodeGenesis(b); err != nil {
+		return nil, fmt.Errorf("couldn't read the genesis %s: %w", cfg.Vault.Genesis, err)
+	}
+	return b, nil
+}
+
+func vaultConfig(cfg *Config, w world) (vault.Config, error) {
+	vc := vault.Config{ID: mpc.ID(cfg.Vault.ID), Name: cfg.Vault.Name, Codecs: family.Codecs(), Software: w.software, Isolation: w.isolation}
+	if w.genesis == nil {
+		return vc, nil
+	}
+	var err error
+	if vc.Genesis, err = governance.DecodeGenesis(w.genesis); err != nil {
 		return vc, fmt.Errorf("couldn't read the genesis %s: %w", cfg.Vault.Genesis, err)
 	}
 	return vc, nil
@@ -124,9 +168,9 @@ func vaultConfig(cfg *Config) (vault.Config, error) {
 
 // dialHelper waits for a helper that is not there yet. Any other failure, such
 // as a refused PIN, is the operator's to mend.
-func dialHelper(ctx context.Context, path string, log *slog.Logger) (*remote.Client, error) {
+func dialHelper(ctx context.Context, at remote.Endpoint, log *slog.Logger) (*remote.Client, error) {
 	for told := false; ; told = true {
-		device, err := remote.Dial(ctx, path)
+		device, err := remote.DialEndpoint(ctx, at)
 		if err == nil {
 			return device, nil
 		}
@@ -137,7 +181,7 @@ func dialHelper(ctx context.Context, path string, log *slog.Logger) (*remote.Cli
 			return nil, fmt.Errorf("couldn't use the HSM: %w", err)
 		}
 		if !told {
-			log.Info("waiting for the HSM's helper", "socket", path, "err", err)
+			log.Info("waiting for the HSM's helper", "socket", at.Path, "err", err)
 		}
 		select {
 		case <-time.After(helperRetry):

@@ -3,18 +3,12 @@ package vaultshell
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/cofferhq/coffer/internal/hsm"
 	"github.com/cofferhq/coffer/internal/hsm/remote"
@@ -208,54 +202,4 @@ func TestForeignDisk(t *testing.T) {
 	one.start()
 	two.start()
 	s.ready(1, 2)
-}
-
-// Harden is tried in a process of its own, whose limits it changes.
-const hardenEnv = "COFFER_TEST_HARDEN"
-
-func TestMain(m *testing.M) {
-	if os.Getenv(hardenEnv) != "" {
-		hardened()
-	}
-	os.Exit(m.Run())
-}
-
-// hardened tells what Run leaves of this process. The configuration is refused
-// right after.
-func hardened() {
-	if err := Run(context.Background(), &Config{}, slog.New(slog.NewTextHandler(os.Stdout, nil))); err == nil || !strings.Contains(err.Error(), "vault.id") {
-		fmt.Println("run:", err)
-		os.Exit(1)
-	}
-	var core syscall.Rlimit
-	_ = syscall.Getrlimit(syscall.RLIMIT_CORE, &core)
-	status, _ := os.ReadFile("/proc/self/status")
-	dumpable, _ := unix.PrctlRetInt(unix.PR_GET_DUMPABLE, 0, 0, 0, 0)
-	fmt.Printf("umask %o\ncore %d %d\ndumpable %d\n%s", syscall.Umask(0), core.Cur, core.Max, dumpable, status)
-	os.Exit(0)
-}
-
-func TestHarden(t *testing.T) {
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), hardenEnv+"=1")
-	b, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v\n%s", err, b)
-	}
-	out := string(b)
-	for _, want := range []string{"umask 77\n", "core 0 0\n", "dumpable 0\n"} {
-		if !strings.Contains(out, want) {
-			t.Errorf("not %q in\n%s", want, out)
-		}
-	}
-	locked := 0
-	for _, line := range strings.Split(out, "\n") {
-		if f := strings.Fields(line); len(f) > 1 && f[0] == "VmLck:" {
-			locked, _ = strconv.Atoi(f[1])
-		}
-	}
-	if locked == 0 && !strings.Contains(out, "memory is not locked") {
-		t.Errorf("memory is not locked, and nobody is told:\n%s", out)
-	}
-	t.Logf("%d kB locked", locked)
 }

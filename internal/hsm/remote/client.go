@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -25,7 +26,7 @@ const (
 // hsm.ErrUnavailable; when it is back they work again, provided that it serves the
 // same keys.
 type Client struct {
-	path  string
+	at    Endpoint
 	id    identity
 	slots chan struct{}
 
@@ -48,10 +49,43 @@ var (
 	_ hsm.Attester = (*Client)(nil)
 )
 
-// Dial connects to the helper and learns its device's keys, which the client then
-// holds it to.
+// Endpoint is where a helper is.
+type Endpoint struct {
+	Path string // of its socket
+	UID  int    // of the user that it runs as; another one is refused
+	// Connect makes a connection, for a process that may not do that itself; nil:
+	// the path is dialed. Errors of kind hsm.ErrConfig are the operator's to mend.
+	Connect func(context.Context) (*net.UnixConn, error)
+}
+
+// Dial connects to a helper of this user and learns its device's keys, which the
+// client then holds it to.
 func Dial(ctx context.Context, path string) (*Client, error) {
-	c := &Client{path: path, slots: make(chan struct{}, maxCalls), seal: make(map[sealName]hsm.SealKey)}
+	return DialEndpoint(ctx, Endpoint{Path: path, UID: os.Geteuid()})
+}
+
+// Connection dials the path and refuses another user at the other end.
+func (e Endpoint) Connection(ctx context.Context) (*net.UnixConn, error) {
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "unix", e.Path)
+	if err != nil {
+		return nil, err
+	}
+	c := conn.(*net.UnixConn)
+	if err := checkPeer(c, e.UID); err != nil {
+		_ = c.Close()
+		return nil, hsm.Errorf(hsm.ErrConfig, "", "refused the socket %s: %w", e.Path, err)
+	}
+	return c, nil
+}
+
+// DialEndpoint is Dial for a helper that runs as another user, or to which
+// somebody else connects.
+func DialEndpoint(ctx context.Context, at Endpoint) (*Client, error) {
+	if at.Connect == nil {
+		at.Connect = at.Connection
+	}
+	c := &Client{at: at, slots: make(chan struct{}, maxCalls), seal: make(map[sealName]hsm.SealKey)}
 	conn, id, err := c.connect(ctx)
 	if err != nil {
 		return nil, err
@@ -63,19 +97,17 @@ func Dial(ctx context.Context, path string) (*Client, error) {
 
 func (c *Client) gone(err error) *hsm.Error {
 	return hsm.Errorf(hsm.ErrUnavailable, "start the helper again (coffer hsm); nothing was lost",
-		"the HSM helper at %s does not answer: %w", c.path, err)
+		"the HSM helper at %s does not answer: %w", c.at.Path, err)
 }
 
 // connect opens a connection and asks who is there.
 func (c *Client) connect(ctx context.Context) (net.Conn, identity, error) {
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "unix", c.path)
+	conn, err := c.at.Connect(ctx)
+	if errors.Is(err, hsm.ErrConfig) {
+		return nil, identity{}, err
+	}
 	if err != nil {
 		return nil, identity{}, c.gone(err)
-	}
-	if err := checkPeer(conn.(*net.UnixConn)); err != nil {
-		conn.Close()
-		return nil, identity{}, hsm.Errorf(hsm.ErrConfig, "", "refused the socket %s: %w", c.path, err)
 	}
 	p, err := c.roundTrip(ctx, conn, request{op: opHello})
 	if err == nil {
@@ -117,10 +149,10 @@ func (c *Client) roundTrip(ctx context.Context, conn net.Conn, q request) (reply
 	defer secret.Wipe(frame)
 	p, err := decodeReply(frame)
 	if err != nil {
-		return reply{}, hsm.Errorf(hsm.ErrUnavailable, "", "the HSM helper at %s: %w", c.path, err)
+		return reply{}, hsm.Errorf(hsm.ErrUnavailable, "", "the HSM helper at %s: %w", c.at.Path, err)
 	}
 	if p.kind == 0 && p.op != q.op {
-		return reply{}, hsm.Errorf(hsm.ErrUnavailable, "", "the HSM helper at %s answered operation %d, asked was %d", c.path, p.op, q.op)
+		return reply{}, hsm.Errorf(hsm.ErrUnavailable, "", "the HSM helper at %s answered operation %d, asked was %d", c.at.Path, p.op, q.op)
 	}
 	return p, nil
 }
@@ -156,7 +188,7 @@ func (c *Client) call(ctx context.Context, q request) (reply, error) {
 	if id.keys != c.id.keys || id.approval != c.id.approval {
 		conn.Close()
 		return reply{}, hsm.Errorf(hsm.ErrUnavailable, "give the helper back its device, or restart the vault to take the new one",
-			"the HSM helper at %s now serves another device: serial %q, was %q", c.path, id.info.Serial, c.id.info.Serial)
+			"the HSM helper at %s now serves another device: serial %q, was %q", c.at.Path, id.info.Serial, c.id.info.Serial)
 	}
 	p, err := c.use(ctx, conn, q)
 	if err == nil {
@@ -204,7 +236,7 @@ func (c *Client) ready(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
-		return hsm.Errorf(hsm.ErrUnavailable, "", "the connection to the HSM helper at %s is closed", c.path)
+		return hsm.Errorf(hsm.ErrUnavailable, "", "the connection to the HSM helper at %s is closed", c.at.Path)
 	}
 	if err := ctx.Err(); err != nil {
 		return c.gone(err)

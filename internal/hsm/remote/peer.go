@@ -2,9 +2,9 @@ package remote
 
 import "fmt"
 
-func checkUID(peer, own int) error {
-	if peer != own {
-		return fmt.Errorf("the process at the other end runs as user %d, want %d", peer, own)
+func checkUID(peer, want int) error {
+	if peer != want {
+		return fmt.Errorf("the process at the other end runs as user %d, want %d", peer, want)
 	}
 	return nil
 }

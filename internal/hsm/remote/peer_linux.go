@@ -3,12 +3,11 @@ package remote
 import (
 	"fmt"
 	"net"
-	"os"
 	"syscall"
 )
 
-// checkPeer refuses the process of another user at the other end.
-func checkPeer(c *net.UnixConn) error {
+// checkPeer refuses the process of another user than this at the other end.
+func checkPeer(c *net.UnixConn, uid int) error {
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return fmt.Errorf("couldn't learn who is at the other end: %w", err)
@@ -24,5 +23,5 @@ func checkPeer(c *net.UnixConn) error {
 	if err != nil {
 		return fmt.Errorf("couldn't learn who is at the other end: %w", err)
 	}
-	return checkUID(int(cred.Uid), os.Geteuid())
+	return checkUID(int(cred.Uid), uid)
 }

@@ -8,6 +8,6 @@ import (
 )
 
 // checkPeer fails: on this system it isn't known who is at the other end.
-func checkPeer(*net.UnixConn) error {
+func checkPeer(*net.UnixConn, int) error {
 	return errors.New("couldn't learn who is at the other end: only supported on linux")
 }

@@ -31,7 +31,7 @@ type Device interface {
 	hsm.Sealer
 }
 
-// Server serves a device to the processes of its own user.
+// Server serves a device to the processes of one user.
 type Server struct {
 	Device Device
 	Log    *slog.Logger
@@ -48,6 +48,7 @@ const MaxWait = 120 * time.Second
 type Listener struct {
 	*net.UnixListener
 	lock *os.File
+	uid  int // whose connections are taken
 
 	once sync.Once
 	err  error // of the first Close
@@ -57,8 +58,13 @@ type Listener struct {
 // kernel says so itself.
 const maxPath = 107
 
-// Listen makes the socket, replacing one that a killed server left behind.
-func Listen(path string) (*Listener, error) {
+// Listen makes the socket for this process's user, replacing one that a killed
+// server left behind.
+func Listen(path string) (*Listener, error) { return ListenFor(path, os.Geteuid()) }
+
+// ListenFor is Listen for a vault that another user starts, who then owns the
+// socket. To give it away takes root.
+func ListenFor(path string, uid int) (*Listener, error) {
 	if len(path) > maxPath {
 		return nil, hsm.Errorf(hsm.ErrConfig, "use a shorter directory",
 			"socket path of %d bytes, at most %d: %s", len(path), maxPath, path)
@@ -72,15 +78,15 @@ func Listen(path string) (*Listener, error) {
 		return nil, hsm.Errorf(hsm.ErrConfig, "stop the other helper, or give this one another socket",
 			"another process serves %s", path)
 	}
-	l, err := listenLocked(path)
+	l, err := listenLocked(path, uid)
 	if err != nil {
 		lock.Close()
 		return nil, err
 	}
-	return &Listener{UnixListener: l, lock: lock}, nil
+	return &Listener{UnixListener: l, lock: lock, uid: uid}, nil
 }
 
-func listenLocked(path string) (*net.UnixListener, error) {
+func listenLocked(path string, uid int) (*net.UnixListener, error) {
 	switch fi, err := os.Lstat(path); {
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
@@ -100,6 +106,12 @@ func listenLocked(path string) (*net.UnixListener, error) {
 	if err := os.Chmod(path, 0o600); err != nil {
 		l.Close()
 		return nil, hsm.Errorf(hsm.ErrConfig, "", "couldn't protect the socket: %w", err)
+	}
+	if uid != os.Geteuid() {
+		if err := os.Chown(path, uid, -1); err != nil {
+			l.Close()
+			return nil, hsm.Errorf(hsm.ErrConfig, "run the helper as root, or as the vault's user", "couldn't give the socket to user %d: %w", uid, err)
+		}
 	}
 	return l, nil
 }
@@ -140,7 +152,7 @@ func (s *Server) Serve(ctx context.Context, l *Listener) error {
 			}
 			continue
 		}
-		if err := checkPeer(c); err != nil {
+		if err := checkPeer(c, l.uid); err != nil {
 			s.Log.Warn("refused a connection", "err", err)
 			c.Close()
 			continue
