@@ -1,7 +1,8 @@
-// Package keyfile keeps an Ed25519 signing key of a person, a service or a risk
-// engine in a file of one line, closed to other users (docs/spec/api.md):
+// Package keyfile keeps a signing key of a person, a service or a risk engine in a
+// file of one line, closed to other users (docs/spec/api.md):
 //
 //	coffer-key-v1 alice ed25519 BASE64URL(32-byte seed)
+//	coffer-key-v1 alice p256 BASE64URL(32-byte scalar)
 //
 // It is the plainest credential that Coffer takes: whoever reads the file can
 // sign as its owner. It does not encrypt, and it is not used by vaults, whose

@@ -1,11 +1,16 @@
 package keyfile
 
 import (
+	"crypto"
+	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/elliptic"
+	"encoding/asn1"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
+	"math/big"
 	"os"
 	"path/filepath"
 	"strings"
@@ -20,30 +25,61 @@ const (
 	maxFile = 1024
 )
 
+// seedSize is the length of an Ed25519 seed, and of a P-256 scalar.
+const seedSize = 32
+
 // Key signs as one principal.
 type Key struct {
 	Principal string
-	seed      secret.Bytes
+	seed      secret.Bytes // Ed25519: the seed; P-256: the private scalar
 	public    signature.PublicKey
 }
 
-// New makes a key from 32 bytes of rand.
+// New makes an Ed25519 key from 32 bytes of rand.
 func New(rand io.Reader, principal string) (*Key, error) {
+	return newKey(rand, principal, signature.Ed25519)
+}
+
+// NewP256 makes a key for ECDSA over P-256, which devices take as an approver's too.
+func NewP256(rand io.Reader, principal string) (*Key, error) {
+	return newKey(rand, principal, signature.P256)
+}
+
+func newKey(rand io.Reader, principal string, a signature.Algorithm) (*Key, error) {
 	if err := wire.CheckName(principal); err != nil {
 		return nil, err
 	}
-	seed, err := secret.Random(rand, ed25519.SeedSize)
-	if err != nil {
-		return nil, err
+	for range maxDraws {
+		seed, err := secret.Random(rand, seedSize)
+		if err != nil {
+			return nil, err
+		}
+		if k, err := of(principal, a, seed); err == nil {
+			return k, nil
+		}
+		seed.Destroy()
 	}
-	return of(principal, seed), nil
+	return nil, errors.New("couldn't draw a key: the randomness gives nothing but numbers above the order of P-256")
 }
 
-func of(principal string, seed secret.Bytes) *Key {
+// maxDraws bounds the draws of a scalar. One in four billion lies above the order.
+const maxDraws = 8
+
+func of(principal string, a signature.Algorithm, seed secret.Bytes) (*Key, error) {
+	if a == signature.P256 {
+		private, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), seed.Reveal())
+		if err != nil {
+			return nil, errors.New("the scalar is not one of P-256, want 1 to the group's order - 1")
+		}
+		point, err := private.PublicKey.Bytes()
+		if err != nil {
+			return nil, err
+		}
+		return &Key{principal, seed, signature.PublicKey{Algorithm: a, Key: string(point)}}, nil
+	}
 	private := ed25519.NewKeyFromSeed(seed.Reveal())
 	defer secret.Wipe(private)
-	public := signature.PublicKey{Algorithm: signature.Ed25519, Key: string(private.Public().(ed25519.PublicKey))}
-	return &Key{principal, seed, public}
+	return &Key{principal, seed, signature.PublicKey{Algorithm: a, Key: string(private.Public().(ed25519.PublicKey))}}, nil
 }
 
 // Public is what the roster lists.
@@ -51,10 +87,46 @@ func (k *Key) Public() signature.PublicKey { return k.public }
 
 // Sign signs a statement.
 func (k *Key) Sign(st signature.Statement) signature.Signature {
+	d := st.Digest()
+	if k.public.Algorithm == signature.P256 {
+		return k.signP256(d)
+	}
 	private := ed25519.NewKeyFromSeed(k.seed.Reveal())
 	defer secret.Wipe(private)
-	d := st.Digest()
 	return signature.Signature{Algorithm: signature.Ed25519, Bytes: ed25519.Sign(private, d[:])}
+}
+
+// Approve signs a device's challenge (hsm.Challenge.Digest), which is no Statement's
+// digest. Devices take that of P-256 keys only.
+func (k *Key) Approve(digest [32]byte) (signature.Signature, error) {
+	if k.public.Algorithm != signature.P256 {
+		return signature.Signature{}, fmt.Errorf("%s's key is %v: devices take approvals by p256 keys only (coffer user create NAME --p256)", k.Principal, k.public.Algorithm)
+	}
+	return k.signP256(digest), nil
+}
+
+// signP256 makes the signature of RFC 6979, which needs no randomness.
+func (k *Key) signP256(digest [32]byte) signature.Signature {
+	private, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), k.seed.Reveal())
+	if err != nil {
+		panic("keyfile: a key that was parsed is none: " + err.Error())
+	}
+	der, err := private.Sign(nil, digest[:], crypto.SHA256)
+	var sig struct{ R, S *big.Int }
+	if err == nil {
+		_, err = asn1.Unmarshal(der, &sig)
+	}
+	if err != nil {
+		panic("keyfile: couldn't sign: " + err.Error()) // the digest has the right length, and there is no other input
+	}
+	raw := make([]byte, 64)
+	sig.R.FillBytes(raw[:32])
+	sig.S.FillBytes(raw[32:])
+	out, err := signature.NormalizeP256(raw)
+	if err != nil {
+		panic("keyfile: couldn't sign: " + err.Error())
+	}
+	return out
 }
 
 // Destroy wipes the key.
@@ -85,7 +157,7 @@ func (k *Key) Write(path string) (err error) {
 
 // line is the content of the file.
 func (k *Key) line() []byte {
-	line := []byte(fmt.Sprintf("%s %s ed25519 ", magic, k.Principal))
+	line := []byte(fmt.Sprintf("%s %s %v ", magic, k.Principal, k.public.Algorithm))
 	return append(base64.RawURLEncoding.AppendEncode(line, k.seed.Reveal()), '\n')
 }
 
@@ -141,18 +213,23 @@ func parse(b []byte) (*Key, error) {
 	}
 	fields := strings.Split(strings.TrimSuffix(string(b), "\n"), " ")
 	if len(fields) != 4 || fields[0] != magic {
-		return nil, fmt.Errorf("want one line: %s NAME ed25519 SEED", magic)
+		return nil, fmt.Errorf("want one line: %s NAME ed25519 SEED, or p256 for ed25519", magic)
 	}
 	if err := wire.CheckName(fields[1]); err != nil {
 		return nil, err
 	}
-	if fields[2] != "ed25519" {
-		return nil, errors.New("unknown algorithm, want ed25519")
+	algorithm := signature.Ed25519
+	switch fields[2] {
+	case signature.Ed25519.String():
+	case signature.P256.String():
+		algorithm = signature.P256
+	default:
+		return nil, errors.New("unknown algorithm, want ed25519 or p256")
 	}
 	seed, err := base64.RawURLEncoding.Strict().DecodeString(fields[3])
-	if err != nil || len(seed) != ed25519.SeedSize {
+	if err != nil || len(seed) != seedSize {
 		secret.Wipe(seed)
-		return nil, fmt.Errorf("the seed is not %d bytes in base64url without padding", ed25519.SeedSize)
+		return nil, fmt.Errorf("the seed is not %d bytes in base64url without padding", seedSize)
 	}
-	return of(fields[1], secret.New(seed)), nil
+	return of(fields[1], algorithm, secret.New(seed))
 }

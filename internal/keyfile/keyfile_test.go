@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/rand"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,10 +16,18 @@ import (
 var statement = signature.Statement{Domain: "coffer/test/v1", Body: []byte("body")}
 
 func TestRoundTrip(t *testing.T) {
-	k, err := New(rand.Reader, "alice")
-	if err != nil {
-		t.Fatal(err)
+	for name, make := range map[string]func(io.Reader, string) (*Key, error){"ed25519": New, "p256": NewP256} {
+		t.Run(name, func(t *testing.T) {
+			k, err := make(rand.Reader, "alice")
+			if err != nil {
+				t.Fatal(err)
+			}
+			roundTrip(t, k)
+		})
 	}
+}
+
+func roundTrip(t *testing.T, k *Key) {
 	path := filepath.Join(t.TempDir(), "alice.key")
 	if err := k.Write(path); err != nil {
 		t.Fatal(err)
@@ -36,8 +45,20 @@ func TestRoundTrip(t *testing.T) {
 	if got.Principal != "alice" || got.Public() != k.Public() {
 		t.Errorf("read %s %v", got.Principal, got.Public())
 	}
-	if err := signature.Verify(k.Public(), statement, got.Sign(statement)); err != nil {
-		t.Error(err)
+	for range 8 { // s is above half the order every other time
+		statement.Body = append(statement.Body, 1)
+		if err := signature.Verify(k.Public(), statement, got.Sign(statement)); err != nil {
+			t.Error(err)
+		}
+	}
+	digest := [32]byte{1}
+	switch sig, err := got.Approve(digest); {
+	case k.Public().Algorithm == signature.Ed25519:
+		if err == nil || !strings.Contains(err.Error(), "p256 keys only") {
+			t.Errorf("an Ed25519 key approves in a device: %v", err)
+		}
+	case err != nil || signature.VerifyDigest(k.Public(), digest, sig) != nil:
+		t.Errorf("approval: %v", err)
 	}
 	if s := fmt.Sprintf("%v %+v %#v", got, *got, got); strings.Contains(s, fmt.Sprint(k.seed.Reveal()[:4])[1:8]) {
 		t.Error("printing shows the seed")
@@ -70,6 +91,8 @@ func TestBadFiles(t *testing.T) {
 		"magic":     {strings.Replace(good, "v1", "v2", 1), "want one line"},
 		"name":      {strings.Replace(good, "bob", "Bob", 1), "name"},
 		"algorithm": {strings.Replace(good, "ed25519", "rsa", 1), "want ed25519"},
+		"scalar 0":  {"coffer-key-v1 bob p256 " + strings.Repeat("A", 43), "not one of P-256"},
+		"too large": {"coffer-key-v1 bob p256 " + strings.Repeat("_", 42) + "8", "not one of P-256"},
 		"short":     {good[:len(good)-2], "the seed is not 32 bytes"},
 		"padding":   {good + "=", "the seed is not 32 bytes"},
 		"two lines": {good + "\n" + good, "want one line"},
