@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"crypto/rand"
 	"crypto/rsa"
+	"slices"
 	"testing"
 
 	"github.com/cofferhq/coffer/internal/hsm"
@@ -16,6 +17,13 @@ import (
 type rsaDevice struct {
 	remote.Device
 	keys map[hsm.Role]*rsa.PrivateKey
+}
+
+// Info leaves the ratchet out, which the embedded interface hides.
+func (d *rsaDevice) Info() hsm.Info {
+	i := d.Device.Info()
+	i.Suites = slices.DeleteFunc(slices.Clone(i.Suites), func(s string) bool { return s == hsm.HasRatchet })
+	return i
 }
 
 func (d *rsaDevice) Public(ctx context.Context, role hsm.Role) (signature.PublicKey, error) {
