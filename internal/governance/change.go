@@ -248,6 +248,9 @@ func (st *State) CheckKeygen(o *KeygenOrder, now uint64) error {
 	if err := st.checkParties(o.Parties, int(o.Threshold), bad); err != nil {
 		return err
 	}
+	if err := st.checkDiversity(o.Parties, int(o.Threshold), o.Insist); err != nil {
+		return err
+	}
 	if o.Created > now && o.Created-now > request.MaxSkew {
 		return bad("", "created: %s is ahead of this vault's clock, %s", request.Instant(o.Created), request.Instant(now))
 	}

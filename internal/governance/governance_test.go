@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/sha256"
+	"fmt"
 	"math/big"
 	"strings"
 	"testing"
@@ -69,7 +70,7 @@ func p256Sign(t testing.TB, id string, st signature.Statement) signature.Signatu
 func enrol(t testing.TB, n uint16, name string) Enrolment {
 	e := Enrolment{Vault: Vault{
 		ID: n, Name: name, Identity: p256Public(t, name+"-identity"), Decision: p256Public(t, name+"-decision"),
-		Log: edPublic(name + "-log"), Vendor: "SoftHSM project", Model: "SoftHSM v2",
+		Log: edPublic(name + "-log"), Vendor: "SoftHSM project", Model: fmt.Sprintf("SoftHSM v%d", n),
 	}}
 	return seal(t, e)
 }

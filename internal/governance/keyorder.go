@@ -135,9 +135,13 @@ func (st *State) checkKeyOrder(o *KeyOrder) error {
 		}
 		return nil
 	}
-	return st.checkParties(o.Parties, int(o.Threshold), func(fix, format string, args ...any) error {
+	err := st.checkParties(o.Parties, int(o.Threshold), func(fix, format string, args ...any) error {
 		return refusal.Newf("change.body", fix, format, args...)
 	})
+	if err != nil {
+		return err
+	}
+	return st.checkDiversity(o.Parties, int(o.Threshold), o.Insist)
 }
 
 // checkParties checks who is to hold shares.

@@ -123,7 +123,11 @@ func (st *State) after(c *Change) (*State, error) {
 // body says that a change's body is not what its kind says.
 func body(c *Change, err error) error {
 	if r := refusal.As(err); r != nil {
-		return refusal.New("change.body", "", fmt.Sprintf("%s of change %d: %s", c.Kind, c.Seq, r.Detail), r.Fix)
+		code := "change.body"
+		if r.Code == "keygen.diversity" { // one code, whether a key is made or moved
+			code = r.Code
+		}
+		return refusal.New(code, "", fmt.Sprintf("%s of change %d: %s", c.Kind, c.Seq, r.Detail), r.Fix)
 	}
 	return refusal.Newf("change.body", "", "%s of change %d: %v", c.Kind, c.Seq, err)
 }

@@ -188,7 +188,7 @@ func Codecs() []chain.Codec { return family.Codecs() }
 func (w *World) start(p *Party) error {
 	p.Starts++
 	cfg := vault.Config{
-		ID: p.ID, Name: fmt.Sprintf("vault-%d", p.ID), Info: hsm.Info{Vendor: "sim", Model: "seeded", PerUse: w.perUse(p.ID), Suites: []string{hsm.HasRatchet, hsm.HasPerUse}},
+		ID: p.ID, Name: fmt.Sprintf("vault-%d", p.ID), Info: hsm.Info{Vendor: "sim", Model: fmt.Sprintf("seeded %d", p.ID), PerUse: w.perUse(p.ID), Suites: []string{hsm.HasRatchet, hsm.HasPerUse}},
 		Identity: p.Device.Public(hsm.RoleIdentity), Decision: p.Device.Public(hsm.RoleDecision),
 		Genesis: w.Genesis, Codecs: Codecs(),
 	}

@@ -151,7 +151,7 @@ func newWorld(t testing.TB) *world {
 }
 
 func (w *world) newVault(id uint16) governance.Enrolment {
-	v := &testVault{card: governance.Vault{ID: id, Name: fmt.Sprintf("vault-%d", id), Vendor: "test", Model: "soft"}}
+	v := &testVault{card: governance.Vault{ID: id, Name: fmt.Sprintf("vault-%d", id), Vendor: "test", Model: fmt.Sprintf("soft %d", id)}}
 	v.identity, v.card.Identity = p256Key(w.t)
 	v.decision, v.card.Decision = p256Key(w.t)
 	v.log, v.card.Log = edKey(w.t)
