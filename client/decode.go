@@ -171,6 +171,17 @@ func decodedChange(c *governance.Change) (*DecodedChange, error) {
 			return nil, err
 		}
 		out.Document = o.JSON()
+	case governance.KindVault:
+		o, err := governance.DecodeVaultOrder(c.Body)
+		if err != nil {
+			return nil, err
+		}
+		out.Document = o.JSON()
+	case governance.KindMeasurements:
+		var err error
+		if out.Document, err = governance.MeasurementsJSON(c.Body); err != nil {
+			return nil, err
+		}
 	}
 	return out, nil
 }

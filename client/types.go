@@ -27,6 +27,7 @@ type Card struct {
 	Log      string `json:"log" doc:"The key that signs the log's notes."`
 	Sealing  string `json:"sealing,omitempty" doc:"The suites by which its HSM seals, as the card says."`
 	Approval string `json:"approval,omitempty" doc:"The HSM's key that signs with the device approvers' signatures only."`
+	From     uint64 `json:"from,omitempty" doc:"The change that put this card in force; left out for the genesis'."`
 	Device   string `json:"device" enum:"declared,attested" doc:"Whether people say which device this is, or the device itself has shown it."`
 }
 
@@ -68,6 +69,7 @@ type Vault struct {
 	State      string      `json:"state,omitempty" doc:"starting, replaced, awaiting-heads, running, rolled-back or suspended."`
 	Awaiting   []int       `json:"awaiting,omitempty" doc:"awaiting-heads: whose answers would do."`
 	RolledBack *RolledBack `json:"rolled_back,omitempty"`
+	Suspension *Suspension `json:"suspension,omitempty" doc:"The admins' order that suspends it."`
 	Hardware   *Hardware   `json:"hardware,omitempty" doc:"What its HSM says of itself."`
 	Isolation  []string    `json:"isolation,omitempty" doc:"What holds the vault's process, each \"name: state\"; its own word."`
 	Software   string      `json:"software,omitempty" doc:"SHA-256 of the program that the vault says it runs."`
@@ -95,6 +97,12 @@ type RolledBack struct {
 	By       []int  `json:"by" doc:"The vaults that showed it; none: its own device's counter."`
 }
 
+// Suspension is an order by which nobody works with a vault.
+type Suspension struct {
+	Seq    uint64 `json:"seq" doc:"The change's number."`
+	Reason string `json:"reason"`
+}
+
 // Peer is one vault's view of another.
 type Peer struct {
 	Vault       int  `json:"vault"`
@@ -104,7 +112,8 @@ type Peer struct {
 	Suspended   bool `json:"suspended" doc:"Caught with two histories, or suspended by the admins."`
 
 	HeldBoot uint64 `json:"held_boot,omitempty" doc:"The newest head of the other's log that this vault holds: of which start,"`
-	HeldSize uint64 `json:"held_size,omitempty" doc:"how many entries."`
+	HeldSize uint64 `json:"held_size,omitempty" doc:"how many entries,"`
+	HeldRoot string `json:"held_root,omitempty" doc:"and the log's root."`
 }
 
 // Key is a key that a vault holds a share of.
@@ -128,6 +137,8 @@ type Wallet struct {
 	Threshold   int               `json:"threshold"`
 	Parties     []int             `json:"parties"`
 	Epoch       uint64            `json:"epoch" doc:"Grows by one with every refresh or reshare; name, key id and addresses stay."`
+	Tier        string            `json:"tier" doc:"How the vaults keep their shares: hot, warm or cold."`
+	Insisted    bool              `json:"insisted,omitempty" doc:"An admin waived that devices differ when the key was made."`
 	Orders      []KeyOrder        `json:"orders,omitempty" doc:"What the admins ordered for the key, oldest first."`
 	Addresses   map[string]string `json:"addresses" doc:"By chain (CAIP-2), as the chain writes it."`
 	Created     time.Time         `json:"created"`
@@ -137,8 +148,10 @@ type Wallet struct {
 // KeyOrder is an order about a key, and how far it has come.
 type KeyOrder struct {
 	Change    string `json:"change" doc:"Hash of the change that holds it."`
-	Action    string `json:"action" doc:"refresh, reshare, abandon or erase."`
+	Action    string `json:"action" doc:"refresh, reshare, abandon, erase or tier."`
 	Epoch     uint64 `json:"epoch" doc:"The epoch that it is for."`
+	Tier      string `json:"tier,omitempty" doc:"Of custody, from now on: hot, warm or cold."`
+	Insist    bool   `json:"insist,omitempty" doc:"The admins waived that devices differ."`
 	Threshold int    `json:"threshold,omitempty"`
 	Parties   []int  `json:"parties,omitempty"`
 	Done      bool   `json:"done"`

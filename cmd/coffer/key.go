@@ -286,6 +286,9 @@ func printOrder(out io.Writer, o *client.KeyOrder) {
 	if len(o.Parties) > 0 {
 		what += fmt.Sprintf(" to %d of vaults %s", o.Threshold, joinInts(o.Parties))
 	}
+	if o.Tier != "" {
+		what += " to " + o.Tier
+	}
 	state := "done"
 	if !o.Done {
 		if state = "under way"; o.Detail != "" {

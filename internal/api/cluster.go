@@ -50,13 +50,16 @@ func (s *server) registerCluster(a huma.API) {
 
 func (s *server) vaults(ctx context.Context, _ *struct{}) (*vaultsOut, error) {
 	out := new(vaultsOut)
-	seq := s.co.Governance().Seq
+	gov := s.co.Governance()
 	for _, v := range s.co.Statuses(ctx) {
-		x := &client.Vault{Card: card(&v.Vault)}
+		x := &client.Vault{Card: card(gov, &v.Vault)}
+		if o, ok := gov.Suspended(v.Vault.ID); ok {
+			x.Suspension = &client.Suspension{Seq: o.Seq, Reason: o.Reason}
+		}
 		if v.Err != nil {
 			x.Error = v.Err.Error()
 		} else {
-			status(x, v.Status, seq)
+			status(x, v.Status, gov.Seq)
 		}
 		out.Body.Items = append(out.Body.Items, x)
 	}
@@ -77,10 +80,14 @@ func status(x *client.Vault, st *cluster.Status, seq uint64) {
 		x.RolledBack = &client.RolledBack{OwnSize: r.OwnSize, HeldBoot: r.HeldBoot, HeldSize: r.HeldSize, HeldRoot: hex.EncodeToString(r.HeldRoot[:]), By: ints(r.By)}
 	}
 	for _, p := range st.Peers {
-		x.Peers = append(x.Peers, client.Peer{
+		y := client.Peer{
 			Vault: int(p.Vault), Connected: p.Connected, Ready: p.Ready, Quarantined: p.Quarantined, Suspended: p.Suspended,
 			HeldBoot: p.HeldBoot, HeldSize: p.HeldSize,
-		})
+		}
+		if p.HeldSize > 0 {
+			y.HeldRoot = hex.EncodeToString(p.HeldRoot[:])
+		}
+		x.Peers = append(x.Peers, y)
 	}
 	for _, k := range st.Keys {
 		key := client.Key{

@@ -114,6 +114,18 @@ func (s *server) change(x *coordinator.StoredChange) (*client.Change, error) {
 			return nil, err
 		}
 		out.Document = json.RawMessage(o.JSON())
+	case governance.KindVault:
+		o, err := governance.DecodeVaultOrder(c.Body)
+		if err != nil {
+			return nil, err
+		}
+		out.Document = json.RawMessage(o.JSON())
+	case governance.KindMeasurements:
+		b, err := governance.MeasurementsJSON(c.Body)
+		if err != nil {
+			return nil, err
+		}
+		out.Document = json.RawMessage(b)
 	}
 	return out, nil
 }

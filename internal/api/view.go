@@ -56,13 +56,16 @@ func (s *server) governance(gov *governance.State) client.Governance {
 	return client.Governance{Seq: gov.Seq, Head: hex.EncodeToString(gov.Head[:]), PolicyRoot: hex.EncodeToString(p[:]), RosterRoot: hex.EncodeToString(r[:])}
 }
 
-func card(v *governance.Vault) client.Card {
+func card(gov *governance.State, v *governance.Vault) client.Card {
 	c := client.Card{
 		ID: int(v.ID), Name: v.Name, Vendor: v.Vendor, Model: v.Model, Sealing: v.Sealing, Device: "declared",
 		Identity: v.Identity.String(), Decision: v.Decision.String(), Log: v.Log.String(),
 	}
 	if v.HasApproval() {
 		c.Approval = v.Approval.String()
+	}
+	if all := gov.Cards(v.ID); len(all) > 0 {
+		c.From = all[len(all)-1].From
 	}
 	return c
 }
@@ -71,7 +74,7 @@ func (s *server) cluster() *client.Cluster {
 	g, gov, id := s.co.Genesis(), s.co.Governance(), s.co.Cluster()
 	out := &client.Cluster{ID: hex.EncodeToString(id[:]), Name: g.Name, Created: millis(g.Created), Governance: s.governance(gov)}
 	for i := range gov.Vaults {
-		out.Vaults = append(out.Vaults, card(&gov.Vaults[i]))
+		out.Vaults = append(out.Vaults, card(gov, &gov.Vaults[i]))
 	}
 	for _, ch := range s.co.Chains() {
 		out.Chains = append(out.Chains, client.Chain{ID: ch.ID, Confirmations: max(ch.Confirmations, 1)})
@@ -95,12 +98,21 @@ func (s *server) wallet(w *coordinator.Wallet) (*client.Wallet, error) {
 		out.Parties = append(out.Parties, int(p))
 	}
 	out.Epoch = cert.Epoch
+	order, err := governance.DecodeKeygenOrder(w.Order)
+	if err != nil {
+		return nil, err
+	}
+	out.Tier, out.Insisted = s.co.Governance().Tier(w.ID, order.Tier).String(), order.Insist
 	for _, p := range s.co.Orders(w) {
 		o := &p.Order
-		out.Orders = append(out.Orders, client.KeyOrder{
+		x := client.KeyOrder{
 			Change: hex.EncodeToString(o.Hash[:]), Action: o.Action.String(), Epoch: o.Epoch, Threshold: int(o.Threshold), Parties: ints(o.Parties),
-			Done: p.Done, Detail: p.Detail,
-		})
+			Insist: o.Insist, Done: p.Done, Detail: p.Detail,
+		}
+		if o.Tier != 0 {
+			x.Tier = o.Tier.String()
+		}
+		out.Orders = append(out.Orders, x)
 	}
 	for _, id := range s.co.ChainsOf(w) {
 		account, err := w.Address(id)

@@ -97,7 +97,10 @@ func (c *Coordinator) settled(o *governance.Order, w *Wallet) bool {
 	if err != nil || done {
 		return true
 	}
-	if o.Action == governance.Erase {
+	switch o.Action {
+	case governance.SetTier:
+		return c.overtaken(o)
+	case governance.Erase:
 		return cert.Epoch > o.Epoch+1
 	}
 	return cert.Epoch > o.Epoch
@@ -139,11 +142,49 @@ func (c *Coordinator) Orders(w *Wallet) []Progress {
 	return out
 }
 
+// overtaken says that a later order about the key's custody tier is in force.
+func (c *Coordinator) overtaken(o *governance.Order) bool {
+	return slices.ContainsFunc(c.Governance().Orders, func(x governance.Order) bool {
+		return x.Action == governance.SetTier && x.Key == o.Key && x.Seq > o.Seq
+	})
+}
+
+// awaitTier sees whether every vault that holds a share keeps it as ordered. The
+// vaults do that by themselves when the change reaches them.
+func (c *Coordinator) awaitTier(ctx context.Context, o *governance.Order, cert *dkg.Certificate) error {
+	if _, err := c.prepare(ctx, o, cert, fromIDs(cert.Parties)); err != nil {
+		return err
+	}
+	c.peers.forget()
+	for _, s := range c.peers.get(ctx) {
+		if !slices.Contains(cert.Parties, mpc.ID(s.Vault.ID)) {
+			continue
+		}
+		if s.Err != nil {
+			return s.Err
+		}
+		if s.Status.GovernanceSeq < o.Seq {
+			return fmt.Errorf("vault %d is at change %d of %d", s.Vault.ID, s.Status.GovernanceSeq, o.Seq)
+		}
+		for _, k := range s.Status.Keys {
+			if k.ID == o.Key && k.Tier != 0 && governance.Tier(k.Tier) != o.Tier {
+				return fmt.Errorf("vault %d keeps its share %v, not %v yet", s.Vault.ID, governance.Tier(k.Tier), o.Tier)
+			}
+		}
+	}
+	return nil
+}
+
 // carryOut makes one attempt at an order.
 func (c *Coordinator) carryOut(o *governance.Order, w *Wallet) error {
 	cert, err := w.Key()
 	if err != nil {
 		return err
+	}
+	if o.Action == governance.SetTier {
+		ctx, cancel := context.WithTimeout(c.ctx, commandTimeout)
+		defer cancel()
+		return c.awaitTier(ctx, o, cert)
 	}
 	ctx, cancel := context.WithTimeout(c.ctx, handoverTimeout)
 	defer cancel()

@@ -248,14 +248,14 @@ func (st *State) CheckKeygen(o *KeygenOrder, now uint64) error {
 	if err := st.checkParties(o.Parties, int(o.Threshold), bad); err != nil {
 		return err
 	}
-	if err := st.checkDiversity(o.Parties, int(o.Threshold), o.Insist); err != nil {
-		return err
-	}
 	if o.Created > now && o.Created-now > request.MaxSkew {
 		return bad("", "created: %s is ahead of this vault's clock, %s", request.Instant(o.Created), request.Instant(now))
 	}
 	if err := st.checkAdmin("author", o.Author); err != nil {
 		return err
 	}
-	return st.Roster.Verify(o.Author, o.Key, o.Statement(), o.Signature)
+	if err := st.Roster.Verify(o.Author, o.Key, o.Statement(), o.Signature); err != nil {
+		return err
+	}
+	return st.checkDiversity(o.Parties, int(o.Threshold), o.Insist)
 }

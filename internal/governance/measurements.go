@@ -1,6 +1,10 @@
 package governance
 
-import "fmt"
+import (
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+)
 
 // maxMeasurements bounds the body of a change of kind measurements.
 const maxMeasurements = 64 << 10
@@ -11,4 +15,15 @@ func checkMeasurements(b []byte) error {
 		return fmt.Errorf("%d bytes, at most %d", len(b), maxMeasurements)
 	}
 	return nil
+}
+
+// MeasurementsJSON is the body of a change of kind measurements in the form that
+// people read.
+func MeasurementsJSON(b []byte) ([]byte, error) {
+	if err := checkMeasurements(b); err != nil {
+		return nil, err
+	}
+	return json.Marshal(struct {
+		Canonical string `json:"canonical"`
+	}{hex.EncodeToString(b)})
 }

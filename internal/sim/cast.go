@@ -150,7 +150,7 @@ func (w *World) KeygenOrder(name string, threshold int) *governance.KeygenOrder 
 func (w *World) KeygenOrderFor(name, purpose string, threshold int) *governance.KeygenOrder {
 	k := Person(w.Seed, Admins[0])
 	o := &governance.KeygenOrder{
-		Cluster: w.Genesis.Hash(), Name: name, Threshold: uint16(threshold), Purpose: purpose, Tier: cmp.Or(w.Tier, governance.TierHot),
+		Cluster: w.Genesis.Hash(), Name: name, Threshold: uint16(threshold), Purpose: purpose, Tier: cmp.Or(w.Tier, governance.TierHot), Insist: w.Insist,
 		Created: w.Now, Author: Admins[0], Key: PublicKey(k),
 	}
 	for _, id := range w.IDs {

@@ -97,6 +97,7 @@ type World struct {
 	Genesis *governance.Genesis
 	Tier    governance.Tier      // of the keys that are made; 0: hot
 	PerUse  map[mpc.ID]hsm.Grade // of devices that differ in it
+	Insist  bool                 // that keys may be made though the devices are alike
 
 	// Queues of what has not happened yet, oldest first.
 	Frames  []Frame

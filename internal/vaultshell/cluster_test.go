@@ -131,7 +131,7 @@ func (s *site) enrol(n int) {
 	s.t.Helper()
 	now := clock()
 	g := &governance.Genesis{Name: "test", Created: now, Roster: sim.Roster(seed), Policy: sim.Policy()}
-	s.world = &sim.World{Seed: seed, Now: now, Genesis: g}
+	s.world = &sim.World{Seed: seed, Now: now, Genesis: g, Insist: true} // the devices are all software
 	genesis := filepath.Join(s.dir, "genesis")
 	for i := 1; i <= n; i++ {
 		p := &party{site: s, id: i, dir: filepath.Join(s.dir, strconv.Itoa(i))}
