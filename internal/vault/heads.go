@@ -1,0 +1,601 @@
+package vault
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/cofferhq/coffer/internal/audit"
+	"github.com/cofferhq/coffer/internal/governance"
+	"github.com/cofferhq/coffer/internal/signature"
+	"github.com/cofferhq/coffer/internal/vault/planted"
+	"github.com/cofferhq/coffer/internal/wire"
+	"github.com/cofferhq/coffer/mpc"
+	"github.com/cofferhq/coffer/mpc/handover"
+)
+
+// The start gate (docs/spec/rollback.md). A disk does not know that it is old. After
+// every start a vault reserves, votes and signs nothing until as many others have
+// said, over the nonce of this start, what they hold of it, that one of them was
+// there whenever it promised anything.
+
+// Rounds of innerHeads.
+const (
+	headsQuery  = 0 // private: the asker's boot nonce
+	headsAnswer = 1 // broadcast: answer
+	headsProve  = 2 // private: two sizes of the receiver's log
+	headsProof  = 3 // broadcast: those and the proof
+	headsShow   = 4 // private: checkpoints
+	headsLedger = 5 // private: how far the sender has its own ledger
+	headsDelta  = 6 // private: what the sender knows of the receiver's ledger beyond that
+)
+
+// answer is what a vault holds of another, which has started. Its signature, by the
+// session key, makes it evidence.
+type answer struct {
+	Asker      mpc.ID
+	Nonce      [32]byte // of the asker's start
+	Hello      []byte   // the newest start of the asker that is known here; signed by the asker
+	Checkpoint []byte   // the newest checkpoint of the asker; signed by the asker; empty: none
+	Ledger     ledgerHead
+	Votes      [][]byte // handover.Bundle: what is known of open plans in which the asker has a part
+}
+
+const maxToldVotes = 8
+
+func (a *answer) encode() []byte {
+	w := wire.NewWriter(1).Uint16(uint16(a.Asker)).Fixed(a.Nonce[:]).Var(a.Hello).Var(a.Checkpoint)
+	w.Uint64(a.Ledger.Seq).Fixed(a.Ledger.Hash[:]).Count(len(a.Votes))
+	for _, b := range a.Votes {
+		w.Var(b)
+	}
+	return w.Bytes()
+}
+
+func decodeAnswer(b []byte) (*answer, error) {
+	r := wire.NewReader(b, 1)
+	a := &answer{Asker: mpc.ID(r.Uint16("asker"))}
+	r.Into("nonce", a.Nonce[:])
+	a.Hello, a.Checkpoint = r.Var("hello", maxHello), r.Var("checkpoint", maxCheckpointBytes)
+	a.Ledger = ledgerHead{Party: a.Asker, Seq: r.Uint64("ledger")}
+	r.Into("ledger head", a.Ledger.Hash[:])
+	for range r.Count("votes", maxToldVotes, 4) {
+		a.Votes = append(a.Votes, r.Var("votes", MaxFrame))
+	}
+	if err := r.Done(); err != nil {
+		return nil, fmt.Errorf("couldn't decode heads: %w", err)
+	}
+	return a, nil
+}
+
+// gate is what is known about this start.
+type gate struct {
+	answered map[mpc.ID]bool
+	asked    map[mpc.ID]uint64
+	claims   map[mpc.ID]ledgerHead // of this vault's ledger, beyond what it has; nobody can prove them
+	votes    []toldVotes
+	began    uint64 // when this start came about
+	sure     bool   // a hardware counter confirms that the disk is the newest
+	named    bool   // the admins named this start
+	voting   bool   // handovers go on
+	rolled   *rolledBack
+
+	// While the admins' order to resume is carried out.
+	resumed uint64                // the newest order that was carried out, by seq
+	live    bool                  // the order came while this vault ran: it names this start
+	held    head                  // the newest checkpoint of the history that the order ends
+	merged  map[mpc.ID]ledgerHead // peers whose copy of this vault's ledger was taken over
+}
+
+type toldVotes struct {
+	from   mpc.ID
+	bundle *handover.Bundle
+}
+
+// rolledBack says that this vault's disk is older than what was shown to others.
+type rolledBack struct {
+	Why        string
+	OwnSize    uint64
+	HeldBoot   uint64
+	HeldSize   uint64
+	HeldRoot   [32]byte
+	Quarantine [32]byte // head of the quarantines in that checkpoint
+	By         []mpc.ID // who showed it; empty: the device's counter
+}
+
+const (
+	recordRolledBack = "rolled-back"
+	recordResumed    = "resumed"
+)
+
+func (x *rolledBack) encode() []byte {
+	w := wire.NewWriter(1).String(x.Why).Uint64(x.OwnSize).Uint64(x.HeldBoot).Uint64(x.HeldSize).Fixed(x.HeldRoot[:]).Fixed(x.Quarantine[:])
+	writeParties(w, x.By)
+	return w.Bytes()
+}
+
+func decodeRolledBack(b []byte) (*rolledBack, error) {
+	r := wire.NewReader(b, 1)
+	x := &rolledBack{Why: r.String("why", 4096), OwnSize: r.Uint64("own size"), HeldBoot: r.Uint64("held boot"), HeldSize: r.Uint64("held size")}
+	r.Into("held root", x.HeldRoot[:])
+	r.Into("quarantine", x.Quarantine[:])
+	x.By = readParties(r, "by")
+	return x, r.Done()
+}
+
+func (v *Vault) newGate() gate {
+	return gate{answered: map[mpc.ID]bool{}, asked: map[mpc.ID]uint64{}, claims: map[mpc.ID]ledgerHead{}, merged: map[mpc.ID]ledgerHead{}, began: v.now, resumed: v.gate.resumed}
+}
+
+func (v *Vault) loadGate(records map[string][]byte) error {
+	v.gate = v.newGate()
+	if b, ok := records[recordRolledBack]; ok {
+		x, err := decodeRolledBack(b)
+		if err != nil {
+			return fmt.Errorf("record %s: %w", recordRolledBack, err)
+		}
+		v.gate.rolled = x
+	}
+	if b, ok := records[recordResumed]; ok {
+		r := wire.NewReader(b, 1)
+		v.gate.resumed = r.Uint64("seq")
+		if err := r.Done(); err != nil {
+			return fmt.Errorf("record %s: %w", recordResumed, err)
+		}
+	}
+	return nil
+}
+
+// witnesses is how many others must answer: of those with whom this vault can have
+// finished anything, t−1 at a time, one is among any n−t+1.
+func witnesses(n, t int) int { return min(n-1, n-t+1) }
+
+// voters is how many must answer before this vault votes on a handover: it may have
+// closed an epoch in the company of any n−t others, or dealt in that of t−1.
+func voters(n, t int) int { return min(n-1, max(n-t+1, t)) }
+
+// confirmed says whether enough of the parties have said what they hold of this
+// vault. The error says who is missing.
+func (v *Vault) confirmed(parties []mpc.ID, need int) error {
+	if v.gate.sure || v.gate.named {
+		return nil
+	}
+	var waiting []string
+	for _, id := range parties {
+		switch {
+		case id == v.cfg.ID:
+		case v.gate.answered[id]:
+			need--
+		default:
+			waiting = append(waiting, fmt.Sprint(id))
+		}
+	}
+	if need <= 0 || planted.Bug == planted.Gate {
+		return nil
+	}
+	return fmt.Errorf("vault %d has started anew and waits until %d more of the vaults %s say what they hold of it", v.cfg.ID, need, strings.Join(waiting, ", "))
+}
+
+// everybody are all vaults of the cluster with the threshold that stands for keys
+// which this vault does not know.
+func (v *Vault) everybody() ([]mpc.ID, int) {
+	ids := append(sortedIDs(v.peers), v.cfg.ID)
+	slices.Sort(ids)
+	return ids, len(ids)/2 + 1
+}
+
+// stopped says that this vault signs nothing, whoever has answered.
+func (v *Vault) stopped() error {
+	if planted.Bug == planted.Gate {
+		return nil
+	}
+	if x := v.gate.rolled; x != nil {
+		return errors.New(x.words(v.cfg.ID))
+	}
+	if o, ok := v.gov.Suspended(uint16(v.cfg.ID)); ok {
+		return fmt.Errorf("the admins have suspended this vault by change %d: %s", o.Seq, o.Reason)
+	}
+	for _, id := range sortedIDs(v.gate.claims) {
+		if c := v.gate.claims[id]; !v.barred(v.peers[id]) {
+			return fmt.Errorf("vault %d says that vault %d's ledger has %d events, here it has %d, or others: either this vault's disk was rolled back, or vault %d lies: the admins resume this vault (coffer vault resume %d) or suspend that one",
+				id, v.cfg.ID, c.Seq, v.ledgers[v.cfg.ID].head().Seq, id, v.cfg.ID)
+		}
+	}
+	return nil
+}
+
+func (x *rolledBack) words(self mpc.ID) string {
+	return fmt.Sprintf("vault %d is rolled back and signs nothing: %s. Its log has %d entries here. Only the admins let it go on: coffer vault resume %d", self, x.Why, x.OwnSize, self)
+}
+
+// mayReserve says whether this start may take part in a signature with a key.
+func (v *Vault) mayReserve(parties []mpc.ID, threshold int) error {
+	if err := v.stopped(); err != nil {
+		return err
+	}
+	if v.resuming() {
+		return fmt.Errorf("vault %d is being resumed and waits for what the vaults %v hold of it", v.cfg.ID, v.awaited())
+	}
+	return v.confirmed(parties, witnesses(len(parties), threshold))
+}
+
+// mayCheckpoint says whether this vault may sign for its log: it may for one of its
+// keys, or there is none.
+func (v *Vault) mayCheckpoint() bool {
+	if v.stopped() != nil {
+		return false
+	}
+	held := false
+	for _, k := range v.keys {
+		if k.share == nil {
+			continue
+		}
+		if v.mayReserve(k.cert.Parties, k.cert.Threshold) == nil {
+			return true
+		}
+		held = true
+	}
+	return !held && v.mayReserve(v.everybody()) == nil
+}
+
+// ready says why commands that sign are not looked at yet.
+func (v *Vault) ready() error {
+	if err := v.stopped(); err != nil {
+		return err
+	}
+	if v.mayCheckpoint() {
+		return nil
+	}
+	for _, k := range v.sortedKeys() {
+		if k.share != nil {
+			return v.mayReserve(k.cert.Parties, k.cert.Threshold)
+		}
+	}
+	return v.mayReserve(v.everybody())
+}
+
+// mayVote says whether this start may cast votes on handovers.
+func (v *Vault) mayVote() error {
+	if err := v.stopped(); err != nil {
+		return err
+	}
+	if v.resuming() {
+		return errors.New("it is being resumed")
+	}
+	sets := 0
+	check := func(parties []mpc.ID, t int) error {
+		sets++
+		return v.confirmed(parties, voters(len(parties), t))
+	}
+	for _, k := range v.sortedKeys() {
+		if k.share == nil {
+			continue
+		}
+		if err := check(k.cert.Parties, k.cert.Threshold); err != nil {
+			return err
+		}
+	}
+	for _, kid := range sortedHashes(v.machines) {
+		for _, p := range v.machines[kid].Progress() {
+			if containsID(p.Plan.New, v.cfg.ID) {
+				if err := check(p.Plan.New, p.Plan.NewThreshold); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	if sets == 0 {
+		parties, t := v.everybody()
+		return check(parties, t)
+	}
+	return nil
+}
+
+// answerHeads tells a peer what this vault holds of it, over the nonce of its
+// present start.
+func (v *Vault) answerHeads(p *peer) {
+	if p.hello == nil || p.send == nil {
+		return
+	}
+	a := v.answerFor(p, p.hello.Nonce)
+	v.saveWitness(p)
+	v.broadcast(innerHeads, [16]byte{}, headsAnswer, []mpc.ID{p.id}, a.encode(), nil)
+}
+
+func (v *Vault) answerFor(p *peer, nonce [32]byte) *answer {
+	a := &answer{Asker: p.id, Nonce: nonce, Hello: p.held.hello, Checkpoint: p.held.seen.raw, Ledger: v.ledgers[p.id].head()}
+	if nonce == p.held.nonce && p.held.other != nil {
+		a.Hello = p.held.other
+	}
+	for _, kid := range sortedHashes(v.machines) {
+		for _, b := range v.machines[kid].Open(p.id) {
+			if enc := b.Encode(); len(a.Votes) < maxToldVotes && len(enc) < MaxFrame/(2*maxToldVotes) {
+				a.Votes = append(a.Votes, enc)
+			}
+		}
+	}
+	return a
+}
+
+// frameTell carries an answer to a start with which there is no channel, because it
+// is not the newest: hello, answer and the session key's signature on it.
+const frameTell = 3
+
+// tell shows a start of a peer that is refused what is known of a newer one.
+func (v *Vault) tell(p *peer, nonce [32]byte) {
+	if v.now-p.toldAt < helloEvery && p.toldAt > 0 {
+		return
+	}
+	p.toldAt = max(v.now, 1)
+	b := v.answerFor(p, nonce).encode()
+	sig := v.signSession(v.broadcastStatement(innerHeads, [16]byte{}, headsAnswer, v.cfg.ID, b))
+	v.send(p.id, frameTell, wire.NewWriter(1).Var(v.helloFrame).Var(b).Fixed(sig.Bytes).Bytes())
+}
+
+// onTell: what it says of this vault is believed as far as this vault signed it.
+func (v *Vault) onTell(p *peer, b []byte) {
+	r := wire.NewReader(b, 1)
+	hb, body := r.Var("hello", maxHello), r.Var("answer", MaxFrame)
+	sig := signature.Signature{Algorithm: signature.Ed25519, Bytes: r.Fixed("signature", 64)}
+	if r.Done() != nil || v.hello == nil || !p.showPace.spend(v.now, proofCost, proofBurst) {
+		return
+	}
+	h, err := decodeHello(hb)
+	if err != nil || h.Vault != p.id || h.Cluster != v.clusterID() || signature.Verify(p.identity, h.statement(), h.Signature) != nil {
+		return
+	}
+	if signature.Verify(h.Session, v.broadcastStatement(innerHeads, [16]byte{}, headsAnswer, p.id, body), sig) != nil {
+		return
+	}
+	if a, err := decodeAnswer(body); err == nil && a.Asker == v.cfg.ID && a.Nonce == v.bootNonce {
+		_ = v.judge(p, a)
+	}
+}
+
+// onHeads takes a frame about heads.
+func (v *Vault) onHeads(p *peer, in *inner) {
+	switch in.Round {
+	case headsQuery:
+		r := wire.NewReader(in.Private, 1)
+		nonce := r.Fixed("nonce", 32)
+		if r.Done() == nil && [32]byte(nonce) == p.hello.Nonce && p.proofPace.spend(v.now, proofCost, proofBurst) {
+			v.answerHeads(p)
+		}
+	case headsAnswer:
+		v.onAnswer(p, in.Broadcast)
+	case headsProve:
+		v.onProve(p, in.Private)
+	case headsProof:
+		v.onProof(p, in)
+	case headsShow:
+		v.onShow(p, in.Private)
+	case headsLedger:
+		v.onOwnLedgerAsked(p, in.Private)
+	case headsDelta:
+		v.onOwnLedger(p, in.Private)
+	}
+}
+
+// onAnswer counts a peer's answer.
+func (v *Vault) onAnswer(p *peer, b []byte) {
+	a, err := decodeAnswer(b)
+	if err != nil || a.Asker != v.cfg.ID || a.Nonce != v.bootNonce || !p.showPace.spend(v.now, proofCost, proofBurst) {
+		return // of another start: stale, or not for us
+	}
+	if err := v.judge(p, a); err != nil {
+		v.notePeer(p, "this peer's word about this vault does not count", "error", err.Error())
+		return
+	}
+	// Who answers has this start for the newest and works with no other copy: only so
+	// much counts.
+	if v.gate.rolled != nil || string(a.Hello) != string(v.helloFrame) {
+		return
+	}
+	first := !v.gate.answered[p.id]
+	v.gate.answered[p.id] = true
+	if first {
+		for _, raw := range a.Votes {
+			if x, err := handover.DecodeBundle(raw); err == nil {
+				v.gate.votes = append(v.gate.votes, toldVotes{p.id, x})
+			}
+		}
+		if cp, err := audit.DecodeSignedCheckpoint(a.Checkpoint); err == nil {
+			p.shown = cp.Size
+		}
+	}
+	v.passGate()
+}
+
+// judge compares what a peer holds with what this vault has. An error says that the
+// answer is worth nothing; what is worth something may stop this vault.
+func (v *Vault) judge(p *peer, a *answer) error {
+	h, err := decodeHello(a.Hello)
+	if err != nil {
+		return err
+	}
+	if h.Vault != v.cfg.ID || h.Cluster != v.clusterID() || !v.ownIdentity(h) {
+		return fmt.Errorf("it shows a start that vault %d has not signed", v.cfg.ID)
+	}
+	var cp *audit.SignedCheckpoint
+	if len(a.Checkpoint) > 0 {
+		if cp, err = audit.DecodeSignedCheckpoint(a.Checkpoint); err != nil {
+			return err
+		}
+		if err := v.ownCheckpoint(cp); err != nil {
+			return err
+		}
+	}
+	switch {
+	case h.Boot > v.boot:
+		v.rollBack(p, cp, h.Boot, fmt.Sprintf("vault %d holds start %d of it, this is start %d", p.id, h.Boot, v.boot), a.Hello)
+	case h.Boot == v.boot && h.Nonce != v.bootNonce:
+		v.rollBack(p, cp, h.Boot, fmt.Sprintf("vault %d holds another start %d of it: its disk was put back, or a copy of it runs", p.id, h.Boot), a.Hello)
+	}
+	if cp != nil {
+		v.judgeCheckpoint(p, cp, a.Checkpoint)
+	}
+	return v.judgeLedger(p, a.Ledger)
+}
+
+// ownIdentity says whether this vault signed a hello, under the card in force.
+func (v *Vault) ownIdentity(h *hello) bool {
+	return signature.Verify(v.cfg.Identity, h.statement(), h.Signature) == nil
+}
+
+// ownCheckpoint says whether this vault signed a checkpoint, under any card that it
+// had: an old device's word stands against this disk.
+func (v *Vault) ownCheckpoint(cp *audit.SignedCheckpoint) (err error) {
+	for _, c := range v.gov.Cards(uint16(v.cfg.ID)) {
+		if err = cp.Verify(audit.Keys{Cluster: v.clusterID(), Vault: c.Vault.ID, Decision: c.Vault.Decision, Log: c.Vault.Log}); err == nil {
+			return nil
+		}
+	}
+	return fmt.Errorf("it shows a checkpoint that vault %d has not signed: %w", v.cfg.ID, err)
+}
+
+// onOwnCheckpoint takes a checkpoint of this vault itself that somebody relays.
+func (v *Vault) onOwnCheckpoint(p *peer, cp *audit.SignedCheckpoint, raw []byte) {
+	if v.ownCheckpoint(cp) == nil {
+		v.judgeCheckpoint(p, cp, raw)
+	}
+}
+
+func (v *Vault) judgeCheckpoint(p *peer, cp *audit.SignedCheckpoint, raw []byte) {
+	if o := v.resumption(); o != nil && cp.Boot < o.Boot {
+		// Of the history that the admins have ended.
+		if cp.Size > v.gate.held.size {
+			v.gate.held = headOf(cp, raw)
+		}
+		if o.Action == governance.ResumeVault && cp.Size > o.Held.Size {
+			v.rollBack(p, cp, cp.Boot, fmt.Sprintf("vault %d holds a log of it with %d entries, which is more than the %d that the admins gave up by change %d", p.id, cp.Size, o.Held.Size, o.Seq), raw)
+		}
+		return
+	}
+	root, err := v.log.RootAt(min(cp.Size, v.log.Size()))
+	switch {
+	case cp.Size > v.log.Size():
+		v.rollBack(p, cp, cp.Boot, fmt.Sprintf("vault %d holds its signed log of %d entries, from start %d", p.id, cp.Size, cp.Boot), raw)
+	case err != nil || root != cp.Root:
+		v.rollBack(p, cp, cp.Boot, fmt.Sprintf("vault %d holds its signed log of %d entries, from start %d, which is another one", p.id, cp.Size, cp.Boot), raw)
+	case cp.Boot > v.boot:
+		v.rollBack(p, cp, cp.Boot, fmt.Sprintf("vault %d holds its signed log from start %d, this is start %d", p.id, cp.Boot, v.boot), raw)
+	case !v.ledgers[v.cfg.ID].knows(cp.Ledger) && !v.resuming():
+		v.rollBack(p, cp, cp.Boot, fmt.Sprintf("vault %d holds its signed log of %d entries, whose ledger is not known here", p.id, cp.Size), raw)
+	}
+}
+
+// knows says whether a head is one that the ledger has had.
+func (l *ledger) knows(hash [32]byte) bool {
+	return hash == emptyLedger || slices.Contains(l.hashes, hash)
+}
+
+// judgeLedger: how far a peer has heard of this vault's ledger cannot be proven, so
+// it stops only until the admins have looked.
+func (v *Vault) judgeLedger(p *peer, h ledgerHead) error {
+	own, ok := v.ledgers[v.cfg.ID].hashAt(h.Seq)
+	switch {
+	case ok && own == h.Hash:
+		delete(v.gate.claims, p.id)
+		return nil
+	case v.resuming() && v.gate.merged[p.id] == h:
+		return nil
+	case v.resuming():
+		v.askOwnLedger(p, 0)
+		return errors.New("it knows more of this vault's ledger, which is being taken over")
+	}
+	if _, known := v.gate.claims[p.id]; !known {
+		v.incident(p, "rollback", "heads", fmt.Sprintf("vault %d says that this vault's ledger has %d events, here it has %d, or others", p.id, h.Seq, v.ledgers[v.cfg.ID].head().Seq), nil)
+		v.endSessions(func([]mpc.ID) bool { return true }, errors.New("this vault's ledger is in doubt"))
+	}
+	v.gate.claims[p.id] = h
+	return errors.New("it speaks of another ledger of this vault")
+}
+
+// rollBack stops this vault: its own signature shows that it has forgotten
+// something. Only the admins let it go on.
+func (v *Vault) rollBack(p *peer, cp *audit.SignedCheckpoint, boot uint64, why string, evidence []byte) {
+	x := v.gate.rolled
+	first := x == nil
+	if first {
+		x = &rolledBack{OwnSize: v.log.Size(), Why: why}
+		v.gate.rolled = x
+	}
+	changed := first
+	if boot > x.HeldBoot {
+		x.HeldBoot, changed = boot, true
+	}
+	if cp != nil && cp.Size > x.HeldSize {
+		x.HeldSize, x.HeldRoot, x.Quarantine, changed = cp.Size, cp.Root, cp.Quarantine, true
+		x.HeldBoot = max(x.HeldBoot, cp.Boot)
+	}
+	if p != nil && !containsID(x.By, p.id) {
+		x.By = append(x.By, p.id)
+		slices.Sort(x.By)
+		changed = true
+	}
+	if !changed {
+		return
+	}
+	if err := v.store.put(recordRolledBack, x.encode()); err != nil {
+		panic("vault: randomness ended: " + err.Error())
+	}
+	if !first {
+		return
+	}
+	v.endSessions(func([]mpc.ID) bool { return true }, errors.New("this vault's disk was rolled back"))
+	for _, id := range sortedIDs(v.peers) {
+		v.closePair(v.peers[id])
+	}
+	i := audit.Incident{Peer: uint16(v.cfg.ID), Class: "rollback", Step: "heads", Detail: x.words(v.cfg.ID), Evidence: evidence}
+	v.appendLog(audit.KindIncident, i.Encode())
+	v.note("rolled back: this vault signs nothing until the admins resume it", "why", why, "own log", x.OwnSize, "held log", x.HeldSize, "held boot", x.HeldBoot)
+}
+
+// passGate lets begin what the answers so far allow.
+func (v *Vault) passGate() {
+	if !v.finishResumption() {
+		return
+	}
+	if v.gate.voting || v.mayVote() != nil {
+		return
+	}
+	v.gate.voting = true
+	told := v.gate.votes
+	v.gate.votes = nil
+	// What this vault has voted and its disk does not know comes first.
+	for _, t := range told {
+		if m := v.machineOf(t.bundle); m != nil {
+			v.carryOut(t.bundle.Plan.Key, m, m.Remind(t.bundle))
+		}
+	}
+	v.resumeHandovers()
+	for _, t := range told {
+		if m := v.machines[t.bundle.Plan.Key]; m != nil {
+			v.carryOut(t.bundle.Plan.Key, m, m.Deliver(t.from, t.bundle))
+		}
+	}
+}
+
+// tickGate asks those who have not answered.
+func (v *Vault) tickGate() {
+	for _, id := range sortedIDs(v.peers) {
+		p := v.peers[id]
+		if v.gate.answered[id] || !p.confirmed || v.now-v.gate.asked[id] < helloEvery {
+			continue
+		}
+		v.gate.asked[id] = v.now
+		v.sendSealed(p, &inner{Kind: innerHeads, Round: headsQuery, Private: wire.NewWriter(1).Fixed(v.bootNonce[:]).Bytes()})
+	}
+	v.passGate()
+}
+
+// awaited are the peers who have not answered.
+func (v *Vault) awaited() (ids []uint16) {
+	for _, id := range sortedIDs(v.peers) {
+		if !v.gate.answered[id] {
+			ids = append(ids, uint16(id))
+		}
+	}
+	return ids
+}

@@ -1,0 +1,534 @@
+package vault
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/cofferhq/coffer/internal/audit"
+	"github.com/cofferhq/coffer/internal/wire"
+	"github.com/cofferhq/coffer/mpc"
+)
+
+// Witnessing (docs/spec/rollback.md): a vault keeps, durably, the newest start and
+// the newest signed checkpoint that each peer has shown it. By that it tells a peer
+// whose disk was put back what it has forgotten, and finds out who tells two
+// stories.
+
+// head is a signed checkpoint of a peer, verified; one that the admins named has no
+// signed form.
+type head struct {
+	size, boot         uint64
+	root               [32]byte
+	ledger, quarantine [32]byte
+	raw                []byte // audit.SignedCheckpoint
+	since              uint64 // when it was first seen, while it is not proven
+	asked              uint64 // when its proof was last asked for
+}
+
+// witness is what this vault holds of a peer.
+type witness struct {
+	hello  []byte // of its newest start; it is signed by its HSM
+	boot   uint64 // of that start
+	nonce  [32]byte
+	seen   head // the newest that it signed
+	proven head // the newest that is known to continue all that came before
+
+	dirty bool // differs from the record
+	saved uint64
+	// In memory only.
+	good    map[uint64]head // by size; what is proven, as far back as it is kept
+	pending []head          // signed by the peer and not proven yet
+	other   []byte          // hello of a second copy of the newest start
+}
+
+const (
+	recordWitness   = "witness/"
+	recordSuspended = "suspended/"
+
+	// maxGood bounds the proven heads of a peer that are remembered.
+	maxGood = 128
+	// maxPending bounds those that wait for their proof.
+	maxPending = 8
+	// proveEvery asks again for a proof; provenWithin is how long a peer may owe one
+	// before nothing is begun with it any more.
+	proveEvery   = 1_000
+	provenWithin = 10_000
+	// witnessEvery makes durable what nothing else has.
+	witnessEvery = 1_000
+)
+
+func witnessName(id mpc.ID) string { return recordWitness + idText(id) }
+
+func (x *witness) encode() []byte {
+	return wire.NewWriter(1).Var(x.hello).Var(x.seen.raw).Uint64(x.proven.size).Fixed(x.proven.root[:]).Var(x.proven.raw).Bytes()
+}
+
+func decodeWitness(b []byte) (*witness, error) {
+	r := wire.NewReader(b, 1)
+	x := &witness{hello: r.Var("hello", maxHello)}
+	seen := r.Var("seen", maxCheckpointBytes)
+	x.proven.size = r.Uint64("proven size")
+	r.Into("proven root", x.proven.root[:])
+	raw := r.Var("proven", maxCheckpointBytes)
+	err := r.Done()
+	if err == nil && len(x.hello) > 0 {
+		var h *hello
+		if h, err = decodeHello(x.hello); err == nil {
+			x.boot, x.nonce = h.Boot, h.Nonce
+		}
+	}
+	if err == nil && len(seen) > 0 {
+		err = x.seen.decode(seen)
+	}
+	if err == nil && len(raw) > 0 {
+		size, root := x.proven.size, x.proven.root
+		if err = x.proven.decode(raw); err == nil && (x.proven.size != size || x.proven.root != root) {
+			err = errors.New("the proven checkpoint is of another size or root")
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("couldn't decode witness: %w", err)
+	}
+	return x, nil
+}
+
+// Bounds of what is kept of a peer.
+const (
+	maxHello           = 2048
+	maxCheckpointBytes = 4096
+)
+
+func (h *head) decode(raw []byte) error {
+	cp, err := audit.DecodeSignedCheckpoint(raw)
+	if err != nil {
+		return err
+	}
+	*h = headOf(cp, raw)
+	return nil
+}
+
+func headOf(cp *audit.SignedCheckpoint, raw []byte) head {
+	return head{
+		size: cp.Size, boot: cp.Boot, root: cp.Root, ledger: cp.Ledger, quarantine: cp.Quarantine,
+		raw: slices.Clone(raw),
+	}
+}
+
+func (v *Vault) loadWitnesses(records map[string][]byte) error {
+	for _, id := range sortedIDs(v.peers) {
+		p := v.peers[id]
+		if b, ok := records[witnessName(id)]; ok {
+			x, err := decodeWitness(b)
+			if err != nil {
+				return fmt.Errorf("record %s: %w", witnessName(id), err)
+			}
+			p.held = *x
+			p.held.remember(x.proven)
+		}
+		_, p.suspended = records[recordSuspended+idText(id)]
+		if x := &p.held; x.seen.size > x.proven.size {
+			x.wait(x.seen, v.now)
+		}
+	}
+	return nil
+}
+
+// saveWitness makes what is held of a peer durable with this step.
+func (v *Vault) saveWitness(p *peer) {
+	if !p.held.dirty {
+		return
+	}
+	p.held.dirty, p.held.saved = false, v.now
+	if err := v.store.put(witnessName(p.id), p.held.encode()); err != nil {
+		panic("vault: randomness ended: " + err.Error())
+	}
+}
+
+func (x *witness) remember(h head) {
+	if h.size == 0 {
+		return
+	}
+	if x.good == nil {
+		x.good = map[uint64]head{}
+	}
+	if len(x.good) >= maxGood {
+		least := h.size
+		for size := range x.good {
+			least = min(least, size)
+		}
+		delete(x.good, least)
+	}
+	x.good[h.size] = h
+	x.pending = slices.DeleteFunc(x.pending, func(y head) bool { return y.size == h.size })
+}
+
+// wait keeps a head until its proof comes. When too many wait, the newest and the
+// oldest of them are the ones that tell most.
+func (x *witness) wait(h head, now uint64) {
+	if slices.ContainsFunc(x.pending, func(y head) bool { return y.size == h.size }) {
+		return
+	}
+	h.since = now
+	x.pending = append(x.pending, h)
+	if len(x.pending) > maxPending {
+		x.pending = slices.Delete(x.pending, 1, 2)
+	}
+}
+
+// known finds another head of the same size, among all that are kept.
+func (x *witness) known(size uint64) (head, bool) {
+	if h, ok := x.good[size]; ok {
+		return h, true
+	}
+	for _, h := range append(slices.Clone(x.pending), x.seen, x.proven) {
+		if h.size == size && size > 0 {
+			return h, true
+		}
+	}
+	return head{}, false
+}
+
+// witness takes a checkpoint that a peer shows, or that another vault relays. An
+// error says why it is not one that goes on from what is known.
+func (v *Vault) witness(p *peer, b []byte) error {
+	if len(b) == 0 {
+		return fmt.Errorf("vault %d shows no checkpoint yet", p.id)
+	}
+	x := &p.held
+	cp, err := audit.DecodeSignedCheckpoint(b)
+	if err != nil {
+		return fmt.Errorf("vault %d's checkpoint: %w", p.id, err)
+	}
+	old, known := x.known(cp.Size)
+	if known && string(old.raw) == string(b) {
+		return nil
+	}
+	if err := cp.Verify(v.keysOf(p)); err != nil {
+		return fmt.Errorf("vault %d's checkpoint: %w", p.id, err)
+	}
+	if least := v.gov.MinBoot(uint16(p.id)); cp.Boot < least {
+		return fmt.Errorf("vault %d's checkpoint is of start %d: the admins have ended all before %d", p.id, cp.Boot, least)
+	}
+	h := headOf(cp, b)
+	switch {
+	case known && old.root != h.root && len(old.raw) == 0:
+		return fmt.Errorf("vault %d's log of %d entries is not the one from which the admins let it go on", p.id, cp.Size)
+	case known && old.root != h.root:
+		v.equivocated(p, "equivocation", fmt.Sprintf("two checkpoints of vault %d at size %d have different roots", p.id, cp.Size), old.raw, b)
+		return fmt.Errorf("vault %d signed two logs of %d entries", p.id, cp.Size)
+	case x.seen.size > 0 && (h.size < x.seen.size && h.boot > x.seen.boot || h.size > x.seen.size && h.boot < x.seen.boot):
+		v.equivocated(p, "rollback", fmt.Sprintf("vault %d started anew with a shorter log: %d entries in start %d, %d in start %d", p.id, x.seen.size, x.seen.boot, h.size, h.boot), x.seen.raw, b)
+		return fmt.Errorf("vault %d's log shrank: its disk was rolled back", p.id)
+	}
+	if h.size > x.seen.size {
+		x.seen, x.dirty = h, true
+	}
+	switch {
+	case known:
+	case x.proven.size == 0:
+		x.proven, x.dirty = h, true
+		x.remember(h)
+	default:
+		x.wait(h, v.now)
+	}
+	return nil
+}
+
+// prove takes a proof of consistency between two sizes of a peer's log: one of them
+// is proven, the other was signed. It says whether the proof was of use and right.
+func (v *Vault) prove(p *peer, from, to uint64, proof [][32]byte) (used bool, err error) {
+	x := &p.held
+	pending := func(size uint64) (head, bool) {
+		i := slices.IndexFunc(x.pending, func(y head) bool { return y.size == size })
+		if i < 0 {
+			return head{}, false
+		}
+		return x.pending[i], true
+	}
+	a, okA := x.good[from]
+	b, okB := pending(to)
+	fresh := b
+	if !okA || !okB {
+		if a, okA = pending(from); !okA {
+			return false, nil
+		}
+		if b, okB = x.good[to]; !okB {
+			return false, nil
+		}
+		fresh = a
+	}
+	if err := audit.CheckConsistency(proof, a.size, a.root, b.size, b.root); err != nil {
+		return true, err
+	}
+	x.remember(fresh)
+	if fresh.size > x.proven.size {
+		x.proven, x.dirty = fresh, true
+	}
+	v.proved(p)
+	return true, nil
+}
+
+// proved lets the sessions go on that waited for a peer's proof.
+func (v *Vault) proved(p *peer) {
+	for _, a := range sortedAttempts(v.signs) {
+		if s := v.signs[a]; s != nil && s.proving && s.has(p.id) {
+			s.proving = false
+			v.advanceSign(s)
+		}
+	}
+}
+
+// unproven says whether a head of a peer is signed but not proven to continue what
+// was known, and sees to it that the proof is asked for.
+func (v *Vault) unproven(p *peer, size uint64) bool {
+	for i := range p.held.pending {
+		if h := &p.held.pending[i]; h.size == size {
+			v.askProof(p, h)
+			return true
+		}
+	}
+	return false
+}
+
+// mayWorkWith says whether a session may be begun with a peer.
+func (v *Vault) mayWorkWith(p *peer) error {
+	switch {
+	case p.quarantined:
+		return fmt.Errorf("the pair with vault %d is quarantined until the admins lift it", p.id)
+	case p.suspended:
+		return fmt.Errorf("vault %d is suspended until the admins lift it: it told two stories, or two copies of it ran", p.id)
+	}
+	if o, ok := v.gov.Suspended(uint16(p.id)); ok {
+		return fmt.Errorf("the admins have suspended vault %d by change %d: %s", p.id, o.Seq, o.Reason)
+	}
+	for _, h := range p.held.pending {
+		if v.now-h.since > provenWithin {
+			return fmt.Errorf("vault %d does not show that its log of %d entries continues the one of %d that is known", p.id, h.size, p.held.proven.size)
+		}
+	}
+	return nil
+}
+
+// barred says that nothing but witnessing goes on with a peer.
+func (v *Vault) barred(p *peer) bool {
+	_, ordered := v.gov.Suspended(uint16(p.id))
+	return p.quarantined || p.suspended || ordered
+}
+
+// equivocated writes down that a peer has signed two things that do not go together,
+// and suspends it for all keys.
+func (v *Vault) equivocated(p *peer, class, detail string, evidence ...[]byte) {
+	w := wire.NewWriter(1).Count(len(evidence))
+	for _, e := range evidence {
+		w.Var(e)
+	}
+	v.suspend(p, class, detail, w.Bytes())
+}
+
+// suspendedRecord says why a peer is suspended.
+type suspendedRecord struct {
+	Peer  mpc.ID
+	Time  uint64
+	Class string
+}
+
+func (s *suspendedRecord) encode() []byte {
+	return wire.NewWriter(1).Uint16(uint16(s.Peer)).Uint64(s.Time).String(s.Class).Bytes()
+}
+
+// suspend ends all work with a peer, at once and durably. Only the admins lift it.
+func (v *Vault) suspend(p *peer, class, detail string, evidence []byte) {
+	if p.suspended {
+		return
+	}
+	p.suspended = true
+	v.closePair(p)
+	s := suspendedRecord{p.id, v.now, class}
+	if err := v.store.put(recordSuspended+idText(p.id), s.encode()); err != nil {
+		panic("vault: randomness ended: " + err.Error())
+	}
+	v.incident(p, class, "witness", detail, evidence)
+	v.endSessionsWith(p.id, fmt.Errorf("vault %d is suspended", p.id))
+	v.answerHeads(p) // its own disk may be what was changed: it learns of that
+}
+
+// tickWitness asks for what is missing, and makes durable what waits for it.
+func (v *Vault) tickWitness(p *peer) {
+	for i := range p.held.pending {
+		v.askProof(p, &p.held.pending[i])
+	}
+	if p.held.dirty && v.now-p.held.saved >= witnessEvery {
+		v.saveWitness(p)
+	}
+	if p.confirmed && v.now-p.shownAt >= witnessEvery {
+		v.show(p, true)
+	}
+}
+
+func (v *Vault) askProof(p *peer, h *head) {
+	from, to := p.held.proven.size, h.size
+	if from > to {
+		from, to = to, from
+	}
+	if !p.confirmed || from == 0 || h.asked > 0 && v.now-h.asked < proveEvery {
+		return
+	}
+	h.asked = max(v.now, 1)
+	v.sendSealed(p, &inner{Kind: innerHeads, Round: headsProve, Private: wire.NewWriter(1).Uint64(from).Uint64(to).Bytes()})
+}
+
+// onProve answers with a proof from this vault's own log.
+func (v *Vault) onProve(p *peer, b []byte) {
+	r := wire.NewReader(b, 1)
+	from, to := r.Uint64("from"), r.Uint64("to")
+	if r.Done() != nil || v.gate.rolled != nil || !p.proofPace.spend(v.now, proofCost, proofBurst) {
+		return
+	}
+	proof, err := v.log.Consistency(from, to)
+	if err != nil {
+		v.notePeer(p, "peer asks for a proof that this log does not have", "from", from, "to", to)
+		return
+	}
+	v.broadcast(innerHeads, [16]byte{}, headsProof, []mpc.ID{p.id}, encodeProof(from, to, proof), nil)
+}
+
+// Bounds of the proofs that one peer may ask for: 100 a second after a burst.
+const (
+	proofCost  = 10
+	proofBurst = 256 * proofCost
+)
+
+func encodeProof(from, to uint64, proof [][32]byte) []byte {
+	w := wire.NewWriter(1).Uint64(from).Uint64(to)
+	writeHashes(w, proof)
+	return w.Bytes()
+}
+
+func decodeProof(b []byte) (from, to uint64, proof [][32]byte, err error) {
+	r := wire.NewReader(b, 1)
+	from, to = r.Uint64("from"), r.Uint64("to")
+	proof = readHashes(r)
+	return from, to, proof, r.Done()
+}
+
+const maxProof = 128
+
+func writeHashes(w *wire.Writer, hs [][32]byte) {
+	w.Count(len(hs))
+	for i := range hs {
+		w.Fixed(hs[i][:])
+	}
+}
+
+func readHashes(r *wire.Reader) (hs [][32]byte) {
+	for range r.Count("proof", maxProof, 32) {
+		var h [32]byte
+		r.Into("hash", h[:])
+		hs = append(hs, h)
+	}
+	return hs
+}
+
+// onProof: a proof that is wrong, and signed, shows that the peer's log was
+// rewritten.
+func (v *Vault) onProof(p *peer, in *inner) {
+	from, to, proof, err := decodeProof(in.Broadcast)
+	if err != nil {
+		return
+	}
+	old := p.held.proven
+	i := slices.IndexFunc(p.held.pending, func(y head) bool { return y.size == from || y.size == to })
+	if i < 0 {
+		return
+	}
+	fresh := p.held.pending[i]
+	if _, err := v.prove(p, from, to, proof); err != nil {
+		v.equivocated(p, "equivocation", fmt.Sprintf("the log of vault %d with %d entries does not continue the one with %d: %v", p.id, max(fresh.size, old.size), min(fresh.size, old.size), err), old.raw, fresh.raw, in.Broadcast, in.Signature.Encode())
+	}
+}
+
+// A peer is shown this vault's newest checkpoint, with the proof that it continues
+// the one that it was shown before, and the newest of the others'.
+type shown struct {
+	Checkpoint []byte
+	From       uint64
+	Proof      [][32]byte
+}
+
+func encodeShown(xs []shown) []byte {
+	w := wire.NewWriter(1).Count(len(xs))
+	for _, s := range xs {
+		w.Var(s.Checkpoint).Uint64(s.From)
+		writeHashes(w, s.Proof)
+	}
+	return w.Bytes()
+}
+
+func decodeShown(b []byte) (xs []shown, err error) {
+	r := wire.NewReader(b, 1)
+	for range r.Count("shown", mpc.MaxParties, 16) {
+		xs = append(xs, shown{r.Var("checkpoint", maxCheckpointBytes), r.Uint64("from"), readHashes(r)})
+	}
+	return xs, r.Done()
+}
+
+// show sends a peer this vault's newest checkpoint, once.
+func (v *Vault) show(p *peer, relay bool) {
+	if !p.confirmed || v.gate.rolled != nil {
+		return
+	}
+	var xs []shown
+	if cp := v.checkpoint; cp != nil && v.mayCheckpoint() && (cp.Size > p.shown || p.shownAt == 0) {
+		s := shown{Checkpoint: cp.Encode(), From: p.shown}
+		var err error
+		if s.Proof, err = v.log.Consistency(p.shown, cp.Size); err != nil {
+			s.From, s.Proof = 0, nil
+		}
+		xs = append(xs, s)
+		p.shown = cp.Size
+	}
+	if relay {
+		for _, id := range sortedIDs(v.peers) {
+			q := v.peers[id]
+			if size := q.held.seen.size; id != p.id && size > 0 && size != p.relayed[id] {
+				xs = append(xs, shown{Checkpoint: q.held.seen.raw})
+				if p.relayed == nil {
+					p.relayed = map[mpc.ID]uint64{}
+				}
+				p.relayed[id] = size
+			}
+		}
+	}
+	if len(xs) > 0 {
+		p.shownAt = max(v.now, 1)
+		v.sendSealed(p, &inner{Kind: innerHeads, Round: headsShow, Private: encodeShown(xs)})
+	}
+}
+
+// onShow takes the checkpoints that a peer shows. What it says of others counts only
+// by their own signatures.
+func (v *Vault) onShow(p *peer, b []byte) {
+	xs, err := decodeShown(b)
+	if err != nil {
+		return
+	}
+	for _, s := range xs {
+		if !p.showPace.spend(v.now, proofCost, proofBurst) {
+			return
+		}
+		cp, err := audit.DecodeSignedCheckpoint(s.Checkpoint)
+		if err != nil {
+			continue
+		}
+		q := v.peers[mpc.ID(cp.Vault)]
+		if mpc.ID(cp.Vault) == v.cfg.ID {
+			v.onOwnCheckpoint(p, cp, s.Checkpoint)
+			continue
+		}
+		if q == nil || v.witness(q, s.Checkpoint) != nil || q != p {
+			continue
+		}
+		_, _ = v.prove(p, s.From, cp.Size, s.Proof) // a proof that is of no use is asked for
+	}
+}
