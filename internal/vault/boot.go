@@ -156,6 +156,12 @@ func (v *Vault) open(rootKey []byte, loaded Loaded) error {
 		return err
 	}
 	v.loadQuarantine(records)
+	if err := v.loadWitnesses(records); err != nil {
+		return err
+	}
+	if err := v.loadGate(records); err != nil {
+		return err
+	}
 	return v.run(m)
 }
 
@@ -317,27 +323,14 @@ func (v *Vault) run(m *manifest) error {
 		}
 		v.appendLog(audit.KindGenesis, v.cfg.Genesis.Encode())
 	}
-	b := audit.Boot{Vault: uint16(v.cfg.ID), Counter: v.boot, Software: Version, Device: v.cfg.Info.Vendor + " " + v.cfg.Info.Model,
-		Hash: v.cfg.Software, Isolation: strings.Join(v.cfg.Isolation, "; ")}
-	v.appendLog(audit.KindBoot, b.Encode())
-	v.releaseAbandoned()
-	v.resumeHandovers()
+	v.logBoot()
+	v.continueResumption()
 	v.resumeRatchet()
-	v.signCheckpoint()
 	return v.makeHello()
 }
 
-// releaseAbandoned gives back what the last start had reserved: its sessions
-// lived in memory only, so a share that was not authorised will never leave.
-func (v *Vault) releaseAbandoned() {
-	var as [][16]byte
-	for a := range v.index.byAttempt {
-		if p := v.index.of(a, v.cfg.ID); p != nil && p.status == statusReserved {
-			as = append(as, a)
-		}
-	}
-	sort.Slice(as, func(i, j int) bool { return string(as[i][:]) < string(as[j][:]) })
-	for _, a := range as {
-		v.record(&event{Kind: eventRelease, Attempt: a})
-	}
+func (v *Vault) logBoot() {
+	b := audit.Boot{Vault: uint16(v.cfg.ID), Counter: v.boot, Software: Version, Device: v.cfg.Info.Vendor + " " + v.cfg.Info.Model,
+		Hash: v.cfg.Software, Isolation: strings.Join(v.cfg.Isolation, "; ")}
+	v.appendLog(audit.KindBoot, b.Encode())
 }

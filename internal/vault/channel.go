@@ -24,6 +24,7 @@ const (
 	frameVersion = 1
 	frameHello   = 1
 	frameSealed  = 2
+	// 3: frameTell (heads.go)
 )
 
 // MaxFrame bounds a frame.
@@ -54,7 +55,14 @@ type peer struct {
 	pairPace    pace // of the setups begun with it since this vault's start
 
 	quarantined bool
-	seen        seenCheckpoint // the newest checkpoint that it showed
+	suspended   bool    // told two stories (witness.go)
+	held        witness // what this vault has seen of it, durably
+	shown       uint64  // size of the newest checkpoint that it was shown on this channel
+	shownAt     uint64
+	relayed     map[mpc.ID]uint64 // sizes of others' checkpoints that it was shown
+	toldAt      uint64
+	proofPace   pace // of what it asks
+	showPace    pace // of what it shows
 
 	forked      bool // two histories of its ledger are known: no more of it is taken
 	behind      bool // its ledger goes on beyond what is known
@@ -83,6 +91,8 @@ func (v *Vault) frame(b []byte) {
 		if in, err := v.openFrame(p, body); err == nil {
 			v.onInner(p, in)
 		}
+	case frameTell:
+		v.onTell(p, body)
 	}
 }
 
@@ -134,6 +144,7 @@ func (v *Vault) openChannel(p *peer, h *hello) error {
 	p.hello, p.send, p.receive = h, send, receive
 	p.sent, p.window, p.confirmed, p.warned, p.cloned = 0, window{}, false, false, false
 	p.pairAttempt = 0
+	p.shown, p.shownAt, p.relayed = 0, 0, nil
 	v.dropEarly(p.id)
 	return nil
 }
@@ -166,6 +177,7 @@ const (
 
 	innerHandover = 6 // a refresh or reshare
 	innerVotes    = 7 // Private: handover.Bundle
+	innerHeads    = 8 // what vaults hold of each other (heads.go, witness.go)
 
 	innerVersion = 1
 )
@@ -247,7 +259,7 @@ func (v *Vault) openFrame(p *peer, body []byte) (*inner, error) {
 }
 
 func (v *Vault) onInner(p *peer, in *inner) {
-	if p.quarantined && in.Kind != innerPing && in.Kind != innerSync {
+	if v.barred(p) && in.Kind != innerPing && in.Kind != innerSync && in.Kind != innerHeads {
 		return
 	}
 	if len(in.Broadcast) > 0 {
@@ -269,6 +281,8 @@ func (v *Vault) onInner(p *peer, in *inner) {
 		v.onHandover(p, in)
 	case innerVotes:
 		v.onVotes(p, in.Private)
+	case innerHeads:
+		v.onHeads(p, in)
 	}
 }
 

@@ -34,6 +34,8 @@ func (v *Vault) command(in *Command) {
 		v.refuse(in.ID, v.replaced(c))
 	case c.Kind == cluster.CommandChange:
 		v.change(in.ID, c)
+	case c.Kind != cluster.CommandAbandon && v.ready() != nil:
+		v.reply(in.ID, abortReply(benign("start", v.ready())))
 	case c.Kind == cluster.CommandKeygen:
 		v.keygen(in.ID, c)
 	case c.Kind == cluster.CommandSign:
@@ -118,9 +120,17 @@ func (v *Vault) status() *cluster.Status {
 	}
 	s.GovernanceSeq, s.GovernanceHead = v.gov.Seq, v.gov.Head
 	s.LogSize, s.LogRoot = v.log.Size(), v.log.Root()
+	if s.State == cluster.StateAwaiting {
+		s.Awaiting = v.awaited()
+	}
+	if x := v.gate.rolled; x != nil {
+		s.RolledBack = &cluster.RolledBack{OwnSize: x.OwnSize, HeldBoot: x.HeldBoot, HeldSize: x.HeldSize, HeldRoot: x.HeldRoot, By: fromIDs(x.By)}
+	}
 	for _, id := range sortedIDs(v.peers) {
 		p := v.peers[id]
-		s.Peers = append(s.Peers, cluster.PeerStatus{Vault: uint16(id), Connected: p.confirmed, Ready: p.setup != nil, Quarantined: p.quarantined})
+		s.Peers = append(s.Peers, cluster.PeerStatus{Vault: uint16(id), Connected: p.confirmed, Ready: p.setup != nil, Quarantined: p.quarantined,
+			Suspended: v.barred(p) && !p.quarantined || p.suspended, HeldBoot: p.held.boot, HeldSize: p.held.seen.size, HeldRoot: p.held.seen.root,
+		})
 	}
 	for _, k := range v.sortedKeys() {
 		if !k.holds() {
@@ -160,7 +170,12 @@ func (v *Vault) change(id uint64, c *cluster.Command) {
 	// It is in force at once: what was begun under the old rules ends.
 	v.endSessions(func([]mpc.ID) bool { return true }, fmt.Errorf("change %d of the governance came into force: retry", next.Seq))
 	if n := len(next.VaultOrders); n > len(before.VaultOrders) {
-		v.onVaultOrder(before, &next.VaultOrders[n-1].VaultOrder)
+		v.onVaultOrder(before, &next.VaultOrders[n-1])
+	}
+	if !v.mayCheckpoint() {
+		// It is durable and in force. This vault may not sign for its log yet.
+		v.reply(id, cluster.Reply{Outcome: cluster.OutcomeDone})
+		return
 	}
 	v.covered(func(_ *audit.SignedCheckpoint, err error) {
 		if err != nil {

@@ -111,40 +111,6 @@ func distance(a, b uint64) uint64 {
 	return b - a
 }
 
-// seenCheckpoint is the newest checkpoint that a peer has shown.
-type seenCheckpoint struct {
-	size uint64
-	boot uint64
-	root [32]byte
-	raw  []byte
-}
-
-// witness checks a checkpoint that a peer shows against the one that it showed
-// before: a log only grows.
-func (v *Vault) witness(p *peer, b []byte) error {
-	if len(b) == 0 {
-		return fmt.Errorf("vault %d shows no checkpoint yet", p.id)
-	}
-	cp, err := audit.DecodeSignedCheckpoint(b)
-	if err != nil {
-		return fmt.Errorf("vault %d's checkpoint: %w", p.id, err)
-	}
-	if err := cp.Verify(v.keysOf(p)); err != nil {
-		return fmt.Errorf("vault %d's checkpoint: %w", p.id, err)
-	}
-	switch {
-	case cp.Size == p.seen.size && cp.Root != p.seen.root:
-		v.incident(p, "equivocation", "checkpoint", fmt.Sprintf("two checkpoints of vault %d at size %d have different roots", p.id, cp.Size), append(append([]byte(nil), p.seen.raw...), b...))
-		return fmt.Errorf("vault %d signed two logs of %d entries", p.id, cp.Size)
-	case cp.Size < p.seen.size && cp.Boot > p.seen.boot:
-		return fmt.Errorf("vault %d started anew with a log of %d entries and has shown %d before: its disk was rolled back", p.id, cp.Size, p.seen.size)
-	case cp.Size < p.seen.size:
-		return nil // an older frame that came late
-	}
-	p.seen = seenCheckpoint{cp.Size, cp.Boot, cp.Root, append([]byte(nil), b...)}
-	return nil
-}
-
 func (v *Vault) keysOf(p *peer) audit.Keys {
 	return audit.Keys{Cluster: v.clusterID(), Vault: uint16(p.id), Decision: p.decision, Log: p.log}
 }

@@ -157,6 +157,9 @@ func (v *Vault) machine(kid [32]byte) (*handover.Machine, error) {
 // maySign says whether this vault's promises let it sign with the key now.
 func (v *Vault) maySign(k *key) error {
 	m := v.machines[k.id]
+	if err := v.mayReserve(k.cert.Parties, k.cert.Threshold); err != nil {
+		return err
+	}
 	switch {
 	case !k.holds():
 		return fmt.Errorf("vault %d holds no share of the wallet since epoch %d", v.cfg.ID, k.cert.Epoch)

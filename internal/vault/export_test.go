@@ -62,7 +62,31 @@ const (
 	InnerSign   = innerSign
 	InnerSync   = innerSync
 	InnerVotes  = innerVotes
+	InnerHeads  = innerHeads
 )
+
+// FrameKind is the kind of a sealed frame that this vault can open; 0: it can't.
+func (v *Vault) FrameKind(b []byte) uint8 {
+	r := wire.NewReader(b, frameVersion)
+	kind, from, _ := r.Uint8("kind"), mpc.ID(r.Uint16("from")), r.Uint16("to")
+	r = wire.NewReader(r.Var("body", MaxFrame), 1)
+	seq, sealed := r.Uint64("sequence"), r.Var("sealed", MaxFrame)
+	p := v.peers[from]
+	if kind != frameSealed || r.Done() != nil || p == nil || p.receive == nil {
+		return 0
+	}
+	var nonce [12]byte
+	binary.BigEndian.PutUint64(nonce[4:], seq)
+	plain, err := p.receive.Open(nil, nonce[:], sealed, nil)
+	if err != nil {
+		return 0
+	}
+	in, err := decodeInner(plain)
+	if err != nil {
+		return 0
+	}
+	return in.Kind
+}
 
 // Seal makes a genuine frame of this vault for a peer.
 func (v *Vault) Seal(to mpc.ID, kind uint8, attempt [16]byte, round uint8, broadcast, private []byte) []byte {

@@ -354,14 +354,14 @@ func TestFROSTForgedMessages(t *testing.T) {
 		b := f.Pay(x, sim.KnownSolana, 1)
 		c := f.signCommand(b, sim.UnsignedSolana(x, sim.KnownSolana, 1, 1), 1, 2)
 		sent, back := 0, 0
-		f.Intercept = func(fr sim.Frame) bool {
+		f.Intercept = f.rounds(func(fr sim.Frame) bool {
 			if fr.From == 1 && fr.To == 2 {
 				sent++
 				return sent <= round
 			}
 			back++
 			return back <= 2
-		}
+		})
 		f.command(1, c)
 		two := f.command(2, c)
 		f.ok(f.Settle())
@@ -380,13 +380,13 @@ func TestFROSTForgedMessages(t *testing.T) {
 		b := f.Pay(x, sim.KnownSolana, 1)
 		c := f.signCommand(b, sim.UnsignedSolana(x, sim.KnownSolana, 1, 1), 1, 2)
 		sent := 0
-		f.Intercept = func(fr sim.Frame) bool {
+		f.Intercept = f.rounds(func(fr sim.Frame) bool {
 			if fr.From == 1 && fr.To == 2 {
 				sent++
 				return sent <= int(round)
 			}
 			return sent <= int(round)
-		}
+		})
 		f.command(1, c)
 		two := f.command(2, c)
 		f.ok(f.Settle())
@@ -410,12 +410,12 @@ func TestFROSTSplitView(t *testing.T) {
 	for round := uint8(1); round < 3; round++ {
 		c := f.signCommand(f.Pay(x, sim.KnownSolana, 1), sim.UnsignedSolana(x, sim.KnownSolana, 1, 1), 1, 2)
 		sent := 0
-		f.Intercept = func(fr sim.Frame) bool {
+		f.Intercept = f.rounds(func(fr sim.Frame) bool {
 			if fr.From == 1 && fr.To == 2 {
 				sent++
 			}
 			return sent <= int(round)
-		}
+		})
 		f.command(1, c)
 		two := f.command(2, c)
 		f.ok(f.Settle())
@@ -508,12 +508,12 @@ func TestECDSAFinalNeedsItsMessages(t *testing.T) {
 	f := startQuick(t)
 	c := f.signCommand(f.Transfer(f.x, sim.Known, sim.ETH(1)), sim.Unsigned(sim.Known, sim.ETH(1), 4), 1, 2)
 	sent := 0
-	f.Intercept = func(fr sim.Frame) bool {
+	f.Intercept = f.rounds(func(fr sim.Frame) bool {
 		if fr.From == 1 && fr.To == 2 {
 			sent++
 		}
 		return sent <= 2
-	}
+	})
 	f.command(1, c)
 	two := f.command(2, c)
 	f.ok(f.Settle())

@@ -12,9 +12,10 @@ import (
 
 // onVaultOrder does what a vault order demands of this vault, once its change is in
 // force and recorded.
-func (v *Vault) onVaultOrder(before *governance.State, o *governance.VaultOrder) {
+func (v *Vault) onVaultOrder(before *governance.State, o *governance.VaultChange) {
+	defer v.obey(before, o)
 	if o.Action == governance.ReplaceVault {
-		v.onReplaced(before, o)
+		v.onReplaced(before, &o.VaultOrder)
 	}
 }
 
@@ -31,10 +32,8 @@ func (v *Vault) onReplaced(before *governance.State, o *governance.VaultOrder) {
 	v.dropEarly(id)
 	*p = peer{
 		id: id, name: card.Name, identity: card.Identity, decision: card.Decision, log: card.Log,
-		quarantined: p.quarantined, forked: p.forked, incidents: p.incidents, seen: p.seen,
-	}
-	if before.FreshLog(o) {
-		p.seen = seenCheckpoint{}
+		quarantined: p.quarantined, forked: p.forked, incidents: p.incidents,
+		suspended: p.suspended, held: p.held,
 	}
 }
 
@@ -112,6 +111,14 @@ func (v *Vault) state() cluster.State {
 		return cluster.StateStarting
 	case v.inForce(v.gov) != nil:
 		return cluster.StateReplaced
+	case v.gate.rolled != nil:
+		return cluster.StateRolledBack
+	}
+	if _, ok := v.gov.Suspended(uint16(v.cfg.ID)); ok {
+		return cluster.StateSuspended
+	}
+	if v.ready() != nil {
+		return cluster.StateAwaiting
 	}
 	return cluster.StateRunning
 }

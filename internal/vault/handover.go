@@ -73,6 +73,10 @@ func (v *Vault) handover(id uint64, c *cluster.Command) {
 		v.reply(id, abortReply(benign("handover", fmt.Errorf("no change %x with an order is in force here: bring this vault up to date", h.Order[:8]))))
 		return
 	}
+	if err := v.mayVote(); err != nil {
+		v.reply(id, abortReply(benign("handover", err)))
+		return
+	}
 	k := v.keys[order.Key]
 	if k != nil && k.name != order.Name {
 		v.refuse(id, refusal.New("handover.name", "", fmt.Sprintf("the order calls key %x %q, here it is %q", order.Key[:8], order.Name, k.name), "the wallet's name"))
@@ -316,8 +320,9 @@ func (v *Vault) deal(s *handoverSession, cert *dkg.Certificate, k *key) error {
 			return fmt.Errorf("vault %d is not in the cluster", id)
 		case p.hello == nil:
 			return fmt.Errorf("no channel to vault %d yet", id)
-		case p.quarantined:
-			return fmt.Errorf("the pair with vault %d is quarantined until the admins lift it", id)
+		}
+		if err := v.mayWorkWith(p); err != nil {
+			return err
 		}
 		cfg.Identities[id] = p.identity.Bytes()
 		s.peers = append(s.peers, id)
@@ -461,17 +466,26 @@ func (v *Vault) storeCandidate(s *handoverSession, c *candidate, proof []byte) e
 // command.
 func (v *Vault) onVotes(p *peer, b []byte) {
 	x, err := handover.DecodeBundle(b)
-	if err != nil {
-		return
+	if err != nil || !v.gate.voting || v.mayVote() != nil {
+		return // it comes again, as long as something is open
 	}
+	if m := v.machineOf(x); m != nil {
+		v.carryOut(x.Plan.Key, m, m.Deliver(p.id, x))
+	}
+}
+
+// machineOf finds the machine that a bundle is about, which joins its plan if that is
+// as ordered; nil: there is none.
+func (v *Vault) machineOf(x *handover.Bundle) *handover.Machine {
 	kid := x.Plan.Key
 	m := v.machines[kid]
 	if m == nil {
 		if v.keys[kid] == nil {
-			return
+			return nil
 		}
+		var err error
 		if m, err = v.machine(kid); err != nil {
-			return
+			return nil
 		}
 	}
 	if !m.Knows(x.Plan.ID()) {
@@ -482,7 +496,7 @@ func (v *Vault) onVotes(p *peer, b []byte) {
 			}
 		}
 	}
-	v.carryOut(kid, m, m.Deliver(p.id, x))
+	return m
 }
 
 // tellEpochs: a peer with which a channel opens may have missed that a key went on.
@@ -508,6 +522,9 @@ func (v *Vault) tickHandovers() {
 		return
 	}
 	v.asked = v.now
+	if !v.gate.voting || v.mayVote() != nil {
+		return
+	}
 	for _, kid := range sortedHashes(v.machines) {
 		v.carryOut(kid, v.machines[kid], v.machines[kid].Tick())
 	}

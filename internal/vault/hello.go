@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"bytes"
 	"crypto/ecdh"
 	"crypto/ed25519"
 	"fmt"
@@ -91,6 +92,9 @@ func (v *Vault) makeHello() error {
 	h.Session = signature.PublicKey{Algorithm: signature.Ed25519, Key: string(v.session.Public().(ed25519.PublicKey))}
 	copy(h.Channel[:], priv.PublicKey().Bytes())
 	v.askIdentity(h.statement(), func(sig signature.Signature) {
+		if h.Nonce != v.bootNonce {
+			return // of a start that is over
+		}
 		h.Signature = sig
 		v.hello = h
 		v.helloFrame = h.encode()
@@ -119,32 +123,39 @@ func (v *Vault) onHello(from mpc.ID, b []byte) {
 	if signature.Verify(p.identity, h.statement(), h.Signature) != nil {
 		return // unauthenticated bytes are dropped and end nothing
 	}
-	if h.Boot < v.gov.MinBoot(uint16(from)) {
-		v.notePeer(p, "peer shows a start that the admins have ended", "boot", h.Boot, "least", v.gov.MinBoot(uint16(from)))
+	if least := v.gov.MinBoot(uint16(from)); h.Boot < least {
+		v.notePeer(p, "peer shows a start that the admins have ended", "boot", h.Boot, "least", least)
 		return
 	}
+	x := &p.held
 	switch {
-	case p.hello != nil && h.Boot < p.hello.Boot:
+	case h.Boot < x.boot:
 		if !p.warned {
 			p.warned = true
-			v.note("peer shows an older start than known: its disk may have been rolled back, or a network replays", "peer", from, "boot", h.Boot, "known", p.hello.Boot)
+			v.note("peer shows an older start than known: its disk was rolled back, or a network replays", "peer", from, "boot", h.Boot, "known", x.boot)
 		}
+		v.tell(p, h.Nonce)
 		return
-	case p.hello != nil && h.Boot == p.hello.Boot:
-		if h.Nonce != p.hello.Nonce && !p.cloned {
-			p.cloned = true
-			v.incident(p, "clone", "hello", fmt.Sprintf("two different starts number %d of vault %d: two copies of it run", h.Boot, from), h.encode())
-		}
-		if h.Nonce == p.hello.Nonce {
-			v.sendSealed(p, &inner{Kind: innerPing}) // it has not heard us yet
-		}
+	case h.Boot == x.boot && h.Nonce != x.nonce:
+		x.other = bytes.Clone(b)
+		v.equivocated(p, "clone", fmt.Sprintf("two different starts number %d of vault %d: its disk was put back, or two copies of it run", h.Boot, from), x.hello, b)
+		v.tell(p, h.Nonce)
+		return
+	case p.hello != nil && h.Nonce == p.hello.Nonce:
+		v.sendSealed(p, &inner{Kind: innerPing}) // it has not heard us yet
 		return
 	}
 	if err := v.openChannel(p, h); err != nil {
 		v.notePeer(p, "couldn't open channel", "error", err.Error())
 		return
 	}
+	// That this start is the newest is durable before it hears so: from here on no
+	// older copy of the vault gets anything.
+	if h.Boot > x.boot {
+		x.hello, x.boot, x.nonce, x.dirty = bytes.Clone(b), h.Boot, h.Nonce, true
+	}
 	v.sendHello(p)
 	v.sendSealed(p, &inner{Kind: innerPing})
+	v.answerHeads(p)
 	v.startPairing(p, p.pairAttempt+1)
 }

@@ -230,6 +230,9 @@ func fromIDs(in []mpc.ID) []uint16 {
 }
 
 func (v *Vault) startKeygen(id uint64, c *cluster.Command, o *governance.KeygenOrder) error {
+	if err := v.mayReserve(toIDs(o.Parties), int(o.Threshold)); err != nil {
+		return err
+	}
 	if err := v.mayBegin(c.Attempt, o.Name); err != nil {
 		return err
 	}
@@ -246,8 +249,8 @@ func (v *Vault) startKeygen(id uint64, c *cluster.Command, o *governance.KeygenO
 		if p.hello == nil {
 			return fmt.Errorf("no channel to vault %d yet", pid)
 		}
-		if p.quarantined {
-			return fmt.Errorf("the pair with vault %d is quarantined until the admins lift it", pid)
+		if err := v.mayWorkWith(p); err != nil {
+			return err
 		}
 		identities[pid] = p.identity.Bytes()
 		s.peers = append(s.peers, pid)

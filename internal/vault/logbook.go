@@ -59,7 +59,7 @@ const (
 // would take to sign for each of them alone.
 func (v *Vault) checkpointDue() bool {
 	switch {
-	case v.signing:
+	case v.signing, !v.mayCheckpoint():
 		return false
 	case len(v.waiters) == 0:
 		// What nobody waits for is covered too, a little later.
@@ -210,7 +210,7 @@ func (v *Vault) loadQuarantine(records map[string][]byte) {
 func (v *Vault) quarantineHead() [32]byte {
 	var names []string
 	for n := range v.store.sums {
-		if strings.HasPrefix(n, recordQuarantine) {
+		if strings.HasPrefix(n, recordQuarantine) || strings.HasPrefix(n, recordSuspended) {
 			names = append(names, n)
 		}
 	}

@@ -293,14 +293,14 @@ func (f *fixture) lie(round int, attachment func([]byte) []byte) *cluster.Reply 
 	f.Helper()
 	c := f.signCommand(f.Transfer(f.x, sim.Known, sim.ETH(1)), sim.Unsigned(sim.Known, sim.ETH(1), 4), 1, 2)
 	n, back := 0, 0
-	f.Intercept = func(fr sim.Frame) bool {
+	f.Intercept = f.rounds(func(fr sim.Frame) bool {
 		if fr.From == 1 && fr.To == 2 {
 			n++
 			return n <= round
 		}
 		back++ // vault 1 gets no R2, or it would be done
 		return back <= 2
-	}
+	})
 	f.command(1, c)
 	two := f.command(2, c)
 	f.ok(f.Settle())

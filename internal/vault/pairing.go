@@ -22,7 +22,7 @@ const (
 // that restores a snapshot finds another Δ. When too many were begun it does
 // nothing; tickPeer tries again.
 func (v *Vault) startPairing(p *peer, attempt uint32) {
-	if p.quarantined || p.hello == nil || !p.pairPace.spend(v.now, pairingCost, pairingBurst) {
+	if v.barred(p) || v.gate.rolled != nil || p.hello == nil || !p.pairPace.spend(v.now, pairingCost, pairingBurst) {
 		return
 	}
 	for _, a := range sortedAttempts(v.signs) {
@@ -112,7 +112,7 @@ func (v *Vault) tickPeer(p *peer) {
 	// It leaves room for an answer: if each spent its last on a setup of its own,
 	// neither could take the other's.
 	room := !p.pairPace.spent(v.now, pairingBurst-2*pairingCost)
-	if p.confirmed && !p.quarantined && p.setup == nil && room && v.now-p.pairStarted >= wait {
+	if p.confirmed && p.setup == nil && room && v.now-p.pairStarted >= wait {
 		v.startPairing(p, p.pairAttempt+1)
 	}
 	if p.behind && v.now-p.askedLedger >= ledgerEvery {

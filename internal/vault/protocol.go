@@ -31,8 +31,8 @@ type protocol interface {
 // quarantined has cheated: no suite signs with it.
 func (v *Vault) begin(s *signSession) (protocol, error) {
 	for _, id := range s.peers {
-		if v.peers[id].quarantined {
-			return nil, benign("sign", fmt.Errorf("the pair with vault %d is quarantined until the admins lift it", id))
+		if err := v.mayWorkWith(v.peers[id]); err != nil {
+			return nil, benign("sign", err)
 		}
 	}
 	switch s.key.cert.Suite {

@@ -50,6 +50,7 @@ type signSession struct {
 	r0Hash    [32]byte
 	decided   audit.Decision
 	cert      []byte
+	proving   bool // waits for a peer's proof that its log only grew
 }
 
 func (s *signSession) has(id mpc.ID) bool { return containsID(s.peers, id) }
@@ -60,6 +61,9 @@ func (s *signSession) waitingFor() string {
 	}
 	if s.busy {
 		return "the device's signature on the checkpoint"
+	}
+	if s.proving {
+		return "a peer's proof that its log only grew"
 	}
 	return fmt.Sprintf("R%d of %v", s.round, missing(s.peers, s.broadcast[s.round]))
 }
@@ -171,6 +175,9 @@ func (v *Vault) reserve(s *signSession) {
 		Kind: eventReserve, Attempt: s.attempt, Request: s.request, Key: s.key.id, Parties: s.signers,
 		Policy: s.gov.Policy.Root(), Digest: s.prepared.Digests[0], Slots: s.prepared.Slots, Expires: s.bundle.Request.Expires,
 	})
+	for _, id := range s.peers {
+		v.show(v.peers[id], false)
+	}
 	s.envelope = v.envelope(s)
 	b, err := s.run.Round0(s.envelope.encode())
 	if err != nil {
@@ -227,7 +234,7 @@ func (v *Vault) onSign(p *peer, in *inner) {
 
 // advanceSign runs the rounds whose messages are all there.
 func (v *Vault) advanceSign(s *signSession) {
-	for v.signs[s.attempt] == s && !s.busy && len(s.broadcast[s.round]) == len(s.peers) {
+	for v.signs[s.attempt] == s && !s.busy && !s.proving && len(s.broadcast[s.round]) == len(s.peers) {
 		var err error
 		switch s.round {
 		case 0:
@@ -332,6 +339,10 @@ func (v *Vault) signDecide(s *signSession) error {
 		v.askLedgers(s)
 		return v.refuseLate(s, r)
 	}
+	// What the peers have shown is durable before R2 leaves.
+	for _, id := range s.peers {
+		v.saveWitness(v.peers[id])
+	}
 	s.decided = v.decision(s, s.prepared.Canonical, nil)
 	index := v.appendDecision(&s.decided)
 	s.busy, s.round = true, 2
@@ -398,6 +409,9 @@ func (v *Vault) signR2(s *signSession, index uint64, cp *audit.SignedCheckpoint)
 		return err
 	}
 	s.own[2] = b
+	for _, id := range s.peers {
+		v.show(v.peers[id], false)
+	}
 	v.broadcast(innerSign, s.attempt, 2, s.peers, b, private)
 	return nil
 }
@@ -416,6 +430,13 @@ func (v *Vault) signFinal(s *signSession) error {
 			return attributed(id, "sign R2", err)
 		}
 		witnessed = append(witnessed, *cp)
+		s.proving = v.unproven(v.peers[id], cp.Size) || s.proving
+	}
+	if s.proving {
+		return nil
+	}
+	for _, id := range s.peers {
+		v.saveWitness(v.peers[id])
 	}
 	share, err := s.run.Final(s.broadcast[2], s.private[2])
 	if err != nil {

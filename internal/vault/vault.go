@@ -97,6 +97,7 @@ type Vault struct {
 	index   *requestIndex
 	// receipts are the attempts whose signature is in the log.
 	receipts map[[16]byte]bool
+	gate     gate // what is known about this start (heads.go)
 
 	machines   map[[32]byte]*handover.Machine // of the keys' epochs
 	candidates map[[32]byte]*candidate        // by plan
@@ -225,7 +226,9 @@ func (v *Vault) reply(id uint64, r cluster.Reply) {
 func (v *Vault) tick() {
 	for _, id := range sortedIDs(v.peers) {
 		v.tickPeer(v.peers[id])
+		v.tickWitness(v.peers[id])
 	}
+	v.tickGate()
 	for _, a := range sortedAttempts(v.signs) {
 		if s := v.signs[a]; s != nil && v.now-s.started > patience(s.key.tier()) {
 			v.abortSign(s, benign("sign", errors.New("a peer stayed silent: "+s.waitingFor())))

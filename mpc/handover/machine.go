@@ -340,3 +340,36 @@ func (m *Machine) Erase() Effects {
 	}
 	return out
 }
+
+// Open are the bundles of plans that are not settled and in which a party has a
+// part: what it may have voted there.
+func (m *Machine) Open(party mpc.ID) []*Bundle {
+	var out []*Bundle
+	for _, e := range m.plans {
+		if !e.settled && slices.Contains(e.plan.everybody(), party) {
+			out = append(out, m.bundle(e))
+		}
+	}
+	return out
+}
+
+// Remind shows a party, after a start and before it votes on anything, what others
+// know of its votes. On a plan on which it has voted and does not know of it, it
+// votes no more.
+func (m *Machine) Remind(b *Bundle) Effects {
+	e := m.find(b.Plan.ID())
+	if e == nil {
+		return Effects{}
+	}
+	var out Effects
+	for i := range b.Votes {
+		v := &b.Votes[i]
+		if v.From != m.self || e.mine[v.Kind] || v.Kind == Prepared || !sharing.Contains(e.plan.voters(v.Kind), v.From) || e.forgotten {
+			continue
+		}
+		if m.verify.Signature(v.Kind, v.From, v.Digest(e.id), v.Signature) {
+			e.forgotten, out.Save = true, true
+		}
+	}
+	return out
+}

@@ -7,5 +7,6 @@ const (
 	Approval   = "approval"   // missing approvals are not missed
 	Nonce      = "nonce"      // two sessions draw the same nonces
 	Order      = "order"      // messages leave before the writes they rest on
+	Gate       = "gate"       // a start waits for nobody, and no evidence stops it
 	Digest     = "digest"     // what is signed is taken from the coordinator
 )
