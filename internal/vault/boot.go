@@ -162,6 +162,7 @@ func (v *Vault) open(rootKey []byte, loaded Loaded) error {
 	if err := v.loadGate(records); err != nil {
 		return err
 	}
+	v.findUndone(loaded.Entries)
 	return v.run(m)
 }
 

@@ -377,8 +377,8 @@ func TestDeviceFailsForCommands(t *testing.T) {
 }
 
 // What was reserved and comes to nothing is released at once when it is abandoned.
-// When the vault went down it stays: the disk does not know whether it is an old one
-// and the share has left since. Another party's release ends it.
+// When the vault went down before it had decided, it is once the others have said that
+// they hold no newer head: on the disk's own word nothing is.
 func TestReservationsAreReleased(t *testing.T) {
 	f := startQuick(t)
 	command := func() (*cluster.Command, uint64) {
@@ -393,10 +393,19 @@ func TestReservationsAreReleased(t *testing.T) {
 	}
 	command()
 	f.Crash(1)
+	f.Intercept = func(fr sim.Frame) bool { return fr.To != 1 || fr.From != 3 }
 	f.ok(f.Restart(1))
 	f.ok(f.Settle())
 	if seq := f.Parties[1].Vault.LedgerSeq(1); seq != 3 {
 		t.Errorf("%d events after the restart, want 3: nothing is released on the disk's own word", seq)
+	}
+	f.Intercept = nil
+	for range 3 {
+		f.ok(f.Tick(1000))
+		f.ok(f.Settle())
+	}
+	if seq := f.Parties[1].Vault.LedgerSeq(1); seq != 4 {
+		t.Errorf("%d events once the others have answered, want 4", seq)
 	}
 }
 

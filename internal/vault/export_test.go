@@ -40,6 +40,25 @@ func (v *Vault) Delta(id mpc.ID) [16]byte { return v.peers[id].setup.Alice.Delta
 // Quarantined says whether the pair is halted.
 func (v *Vault) Quarantined(id mpc.ID) bool { return v.peers[id].quarantined }
 
+// Suspended says whether nothing is done with a peer until the admins lift it.
+func (v *Vault) Suspended(id mpc.ID) bool { return v.peers[id].suspended }
+
+// Stopped says why this vault signs nothing, or "".
+func (v *Vault) Stopped() string {
+	if err := v.stopped(); err != nil {
+		return err.Error()
+	}
+	return ""
+}
+
+// Ready says why commands that sign are not looked at, or "".
+func (v *Vault) Ready() string {
+	if err := v.ready(); err != nil {
+		return err.Error()
+	}
+	return ""
+}
+
 // LedgerSeq is how far this vault knows a party's ledger.
 func (v *Vault) LedgerSeq(id mpc.ID) uint64 { return v.ledgers[id].head().Seq }
 

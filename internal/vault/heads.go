@@ -80,9 +80,11 @@ type gate struct {
 	named    bool   // the admins named this start
 	voting   bool   // handovers go on
 	rolled   *rolledBack
+	undone   [][16]byte // attempts that ended with the last start, before this vault had decided
 
 	// While the admins' order to resume is carried out.
 	resumed uint64                // the newest order that was carried out, by seq
+	floor   uint64                // events of the own ledger up to then
 	live    bool                  // the order came while this vault ran: it names this start
 	held    head                  // the newest checkpoint of the history that the order ends
 	merged  map[mpc.ID]ledgerHead // peers whose copy of this vault's ledger was taken over
@@ -125,7 +127,7 @@ func decodeRolledBack(b []byte) (*rolledBack, error) {
 }
 
 func (v *Vault) newGate() gate {
-	return gate{answered: map[mpc.ID]bool{}, asked: map[mpc.ID]uint64{}, claims: map[mpc.ID]ledgerHead{}, merged: map[mpc.ID]ledgerHead{}, began: v.now, resumed: v.gate.resumed}
+	return gate{answered: map[mpc.ID]bool{}, asked: map[mpc.ID]uint64{}, claims: map[mpc.ID]ledgerHead{}, merged: map[mpc.ID]ledgerHead{}, began: v.now, resumed: v.gate.resumed, floor: v.gate.floor}
 }
 
 func (v *Vault) loadGate(records map[string][]byte) error {
@@ -139,7 +141,7 @@ func (v *Vault) loadGate(records map[string][]byte) error {
 	}
 	if b, ok := records[recordResumed]; ok {
 		r := wire.NewReader(b, 1)
-		v.gate.resumed = r.Uint64("seq")
+		v.gate.resumed, v.gate.floor = r.Uint64("seq"), r.Uint64("floor")
 		if err := r.Done(); err != nil {
 			return fmt.Errorf("record %s: %w", recordResumed, err)
 		}
@@ -557,6 +559,7 @@ func (v *Vault) passGate() {
 	if !v.finishResumption() {
 		return
 	}
+	v.releaseUndone()
 	if v.gate.voting || v.mayVote() != nil {
 		return
 	}
@@ -575,6 +578,64 @@ func (v *Vault) passGate() {
 			v.carryOut(t.bundle.Plan.Key, m, m.Deliver(t.from, t.bundle))
 		}
 	}
+}
+
+// findUndone finds the reservations that ended with the last start and for which the
+// log has no decision.
+func (v *Vault) findUndone(entries [][]byte) {
+	open := map[[16]byte]bool{}
+	for a := range v.index.byAttempt {
+		if p := v.index.of(a, v.cfg.ID); p != nil && p.status == statusReserved {
+			open[a] = true
+		}
+	}
+	for i := len(entries) - 1; i >= 0 && len(open) > 0; i-- {
+		e, err := audit.DecodeEntry(entries[i])
+		if err != nil || e.Kind != audit.KindDecision {
+			continue
+		}
+		if d, err := audit.DecodeDecision(e.Body); err == nil && d.Allow {
+			delete(open, d.Attempt)
+		}
+	}
+	// What came from other copies of the ledger may have been decided in a log that was
+	// given up.
+	floor := min(v.gate.floor, uint64(len(v.ledgers[v.cfg.ID].events)))
+	for _, enc := range v.ledgers[v.cfg.ID].events[:floor] {
+		if e, err := decodeEvent(enc); err == nil {
+			delete(open, e.Attempt)
+		}
+	}
+	v.gate.undone = sortedAttempts(open)
+}
+
+// releaseUndone gives back what the last start had reserved and not decided, once
+// the witnesses have confirmed the log. A party sends its final share only after it
+// has stored this vault's checkpoint over that decision: if none of those who answer
+// holds one, none of them has sent its share. Of what was decided nobody can say
+// whether this vault's own share has left: it stays until another party releases it.
+func (v *Vault) releaseUndone() {
+	if len(v.gate.undone) == 0 || v.gate.sure || v.gate.named || planted.Bug == planted.Gate {
+		return
+	}
+	kept := v.gate.undone[:0]
+	for _, a := range v.gate.undone {
+		p := v.index.of(a, v.cfg.ID)
+		k := v.keys[p.reserve.Key]
+		switch {
+		case k == nil || p.status != statusReserved || v.signs[a] != nil:
+		case v.mayReserve(k.cert.Parties, k.cert.Threshold) != nil || !v.heardOf(&p.reserve):
+			kept = append(kept, a)
+		default:
+			v.record(&event{Kind: eventRelease, Attempt: a})
+		}
+	}
+	v.gate.undone = kept
+}
+
+// heardOf says whether another party of an attempt has answered.
+func (v *Vault) heardOf(e *event) bool {
+	return slices.ContainsFunc(e.Parties, func(id mpc.ID) bool { return id != v.cfg.ID && v.gate.answered[id] })
 }
 
 // tickGate asks those who have not answered.

@@ -385,7 +385,7 @@ func TestKeygenEnds(t *testing.T) {
 	f.Crash(1)
 	f.ok(f.Restart(1))
 	f.ok(f.Settle())
-	f.aborted(f.command(1, f.keygenCommand("savings")), mpc.Benign, "no channel to vault 3")
+	f.aborted(f.command(1, f.keygenCommand("savings")), mpc.Benign, "waits until 1 more of the vaults 3 say")
 	f.ok(f.Restart(3))
 	f.ok(f.Settle())
 

@@ -54,7 +54,9 @@ func TestHello(t *testing.T) {
 	if is := f.incidents(2, 1); len(is) != 1 || is[0].Class != "clone" {
 		t.Errorf("%d incidents of a second copy, want 1", len(is))
 	}
-	f.works(1, 2)
+	if !two.Vault.Suspended(1) {
+		t.Error("a vault of which two copies run is not suspended")
+	}
 	hello(boot+1, 1, nil, own)
 	if two.Vault.PeerBoot(1) != boot+1 || two.Vault.PairReady(1) {
 		t.Error("a new start is not heard")

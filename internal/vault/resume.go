@@ -209,7 +209,8 @@ func (v *Vault) finishResumption() bool {
 	}
 	o := v.resumption()
 	v.gate.resumed = o.Seq
-	if err := v.store.put(recordResumed, wire.NewWriter(1).Uint64(o.Seq).Bytes()); err != nil {
+	v.gate.floor = v.ledgers[v.cfg.ID].head().Seq
+	if err := v.store.put(recordResumed, wire.NewWriter(1).Uint64(o.Seq).Uint64(v.gate.floor).Bytes()); err != nil {
 		panic("vault: randomness ended: " + err.Error())
 	}
 	v.store.remove(recordRolledBack)
