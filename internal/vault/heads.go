@@ -230,7 +230,7 @@ func (v *Vault) mayCheckpoint() bool {
 	}
 	held := false
 	for _, k := range v.keys {
-		if k.share == nil {
+		if !k.holds() {
 			continue
 		}
 		if v.mayReserve(k.cert.Parties, k.cert.Threshold) == nil {
@@ -250,7 +250,7 @@ func (v *Vault) ready() error {
 		return nil
 	}
 	for _, k := range v.sortedKeys() {
-		if k.share != nil {
+		if k.holds() {
 			return v.mayReserve(k.cert.Parties, k.cert.Threshold)
 		}
 	}
@@ -271,7 +271,7 @@ func (v *Vault) mayVote() error {
 		return v.confirmed(parties, voters(len(parties), t))
 	}
 	for _, k := range v.sortedKeys() {
-		if k.share == nil {
+		if !k.holds() {
 			continue
 		}
 		if err := check(k.cert.Parties, k.cert.Threshold); err != nil {

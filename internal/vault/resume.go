@@ -227,7 +227,7 @@ func (v *Vault) finishResumption() bool {
 func (v *Vault) allConfirmed() bool {
 	held := false
 	for _, k := range v.keys {
-		if k.share == nil {
+		if !k.holds() {
 			continue
 		}
 		held = true
