@@ -396,3 +396,52 @@ func (v *Vault) openOwn(to mpc.ID, frame []byte) *inner {
 	}
 	return in
 }
+
+// Answer is what a vault says that it holds of another.
+type Answer struct {
+	Asker      mpc.ID
+	Nonce      [32]byte
+	Hello      []byte
+	Checkpoint []byte
+	Seq        uint64
+	Head       [32]byte
+}
+
+// SealAnswer is this vault's answer to a peer, changed.
+func (v *Vault) SealAnswer(to mpc.ID, edit func(*Answer)) []byte {
+	a := v.answerFor(v.peers[to], v.peers[to].hello.Nonce)
+	x := Answer{a.Asker, a.Nonce, a.Hello, a.Checkpoint, a.Ledger.Seq, a.Ledger.Hash}
+	if edit != nil {
+		edit(&x)
+	}
+	a.Asker, a.Nonce, a.Hello, a.Checkpoint, a.Ledger.Seq, a.Ledger.Hash = x.Asker, x.Nonce, x.Hello, x.Checkpoint, x.Seq, x.Head
+	return v.Seal(to, innerHeads, [16]byte{}, headsAnswer, a.encode(), nil)
+}
+
+// SealShown shows a peer a checkpoint.
+func (v *Vault) SealShown(to mpc.ID, cp []byte, from uint64, proof [][32]byte) []byte {
+	return v.Seal(to, innerHeads, [16]byte{}, headsShow, nil, encodeShown([]shown{{cp, from, proof}}))
+}
+
+// SealProof shows a peer a made-up proof about two sizes of this vault's log.
+func (v *Vault) SealProof(to mpc.ID, from, size uint64) []byte {
+	return v.Seal(to, innerHeads, [16]byte{}, headsProof, encodeProof(from, size, [][32]byte{{1}}), nil)
+}
+
+// ProvenSize is how much of a peer's log is proven.
+func (v *Vault) ProvenSize(id mpc.ID) uint64 { return v.peers[id].held.proven.size }
+
+// HeldSize is the newest checkpoint of a peer that this vault holds.
+func (v *Vault) HeldSize(id mpc.ID) uint64 { return v.peers[id].held.seen.size }
+
+// LogSize is how many entries this vault's log has.
+func (v *Vault) LogSize() uint64 { return v.log.Size() }
+
+// HelloBytes is this start's hello.
+func (v *Vault) HelloBytes() []byte { return v.helloFrame }
+
+// Answered says whether a peer's answer counts.
+func (v *Vault) Answered(id mpc.ID) bool { return v.gate.answered[id] }
+
+// ForgetAnswers begins the start gate anew.
+func (v *Vault) ForgetAnswers() { v.gate.answered = map[mpc.ID]bool{} }
