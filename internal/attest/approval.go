@@ -1,13 +1,10 @@
 package attest
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"math/big"
 	"slices"
 
 	"github.com/cofferhq/coffer/internal/signature"
@@ -158,25 +155,6 @@ func ApprovalDigest(area []byte, st signature.Statement) ([32]byte, error) {
 	}
 	return authDigest(nil, 0, SignHash(area, st), approverRef[:]), nil
 }
-
-// VerifyRaw checks a signature over a digest itself, which is how a TPM has its
-// authorisations signed. The digest must be one that the verifier computed.
-func VerifyRaw(k signature.PublicKey, digest [32]byte, s signature.Signature) error {
-	if k.Algorithm != signature.P256 || s.Algorithm != signature.P256 || len(s.Bytes) != 64 {
-		return fmt.Errorf("%w: key is %v, signature is %v of %d bytes, want p256 of 64", signature.ErrInvalid, k.Algorithm, s.Algorithm, len(s.Bytes))
-	}
-	pub, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), []byte(k.Key))
-	if err != nil {
-		return fmt.Errorf("%w: %w", signature.ErrInvalid, err)
-	}
-	r, t := new(big.Int).SetBytes(s.Bytes[:32]), new(big.Int).SetBytes(s.Bytes[32:])
-	if t.Cmp(halfOrder) > 0 || !ecdsa.Verify(pub, digest[:], r, t) {
-		return fmt.Errorf("%w under %v", signature.ErrInvalid, k)
-	}
-	return nil
-}
-
-var halfOrder = new(big.Int).Rsh(elliptic.P256().Params().N, 1)
 
 // approvalAttributes are those of an approval key, exactly: made in the TPM, never to
 // leave it, usable in no way but by its policy.
@@ -405,7 +383,7 @@ func CheckApprovers(area []byte, authority signature.PublicKey, s Approvers, by 
 	if err != nil {
 		return err
 	}
-	if err := VerifyRaw(authority, d, by); err != nil {
+	if err := signature.VerifyDigest(authority, d, by); err != nil {
 		return fmt.Errorf("approver set of generation %d is not the authority's: %w", s.Generation, err)
 	}
 	return nil

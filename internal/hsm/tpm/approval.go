@@ -220,7 +220,15 @@ func (d *Device) settle(t transport.TPM) error {
 	if err != nil {
 		return err
 	}
-	return raise(t, d.conn.uri.index(nvGeneration), d.device.auth.Reveal(), in.set.Generation)
+	index := d.conn.uri.index(nvGeneration)
+	now, err := readCounter(t, index, d.device.auth.Reveal())
+	if err != nil {
+		return err
+	}
+	if in.set.Generation > now+maxStep {
+		return hsm.Errorf(hsm.ErrConfig, "", "the approver set is of generation %d, the device at %d: more than %d apart", in.set.Generation, now, maxStep)
+	}
+	return raise(t, index, d.device.auth.Reveal(), in.set.Generation)
 }
 
 func (d *Device) settleApprovers(t transport.TPM) error {

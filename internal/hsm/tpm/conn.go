@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -43,8 +44,9 @@ type conn struct {
 	uri  URI
 	path string // of the lock file
 
+	closed atomic.Bool
+
 	mu     sync.Mutex // held during an operation; guards the fields below
-	closed bool
 	lock   *os.File
 	device transport.TPMCloser // of /dev/tpmrmN, open for life; nil with a socket
 	// kept are sessions that outlive an operation: those of a cold key's operator,
@@ -73,10 +75,9 @@ func dial(u URI) (*conn, error) {
 func (c *conn) close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed {
+	if c.closed.Swap(true) {
 		return nil
 	}
-	c.closed = true
 	err := c.lock.Close()
 	if c.device != nil {
 		err = errors.Join(err, c.device.Close())
@@ -89,7 +90,7 @@ func (c *conn) close() error {
 func (c *conn) do(ctx context.Context, what string, f func(t transport.TPM) error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed {
+	if c.closed.Load() {
 		return hsm.Errorf(hsm.ErrUnavailable, "", "couldn't %s: the TPM is closed", what)
 	}
 	if err := c.acquire(ctx); err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-tpm/tpm2"
 	"github.com/google/go-tpm/tpm2/transport"
 
+	"github.com/cofferhq/coffer/internal/attest"
 	"github.com/cofferhq/coffer/internal/hsm"
 	"github.com/cofferhq/coffer/internal/signature"
 )
@@ -216,18 +217,10 @@ func printable(s string) string {
 	return strings.Join(strings.Fields(clean), " ")
 }
 
-// chips are the manufacturers of TPMs that are devices of their own, or a part of the
-// processor's: hardware by their own word. Every other one (IBM's, which is swtpm,
-// Microsoft's, Google's, VMware's) is software, as good as the host that it runs on: a
-// copy of its state is a second TPM, and an old copy an old counter.
-var chips = map[string]string{
-	"AMD": "AMD", "ATML": "Atmel", "BRCM": "Broadcom", "CSCO": "Cisco", "IFX": "Infineon", "INTC": "Intel",
-	"NSM": "National Semiconductor", "NTC": "Nuvoton", "NTZ": "Nationz", "QCOM": "Qualcomm", "SMSC": "SMSC",
-	"SNS": "Sinosun", "STM": "STMicroelectronics", "TXN": "Texas Instruments",
-}
-
+// grade is what a TPM of this maker keeps, by its own word. An emulator's state is
+// files: who copies them has a second TPM, who puts old ones back has old counters.
 func (i identity) grade() hsm.Grade {
-	if _, ok := chips[i.manufacturer]; ok {
+	if _, ok := attest.Chip(i.manufacturer); ok {
 		return hsm.GradeHardware
 	}
 	return hsm.GradeSoftware
@@ -235,7 +228,7 @@ func (i identity) grade() hsm.Grade {
 
 func (d *Device) describe() hsm.Info {
 	grade := d.id.grade()
-	vendor, ok := chips[d.id.manufacturer]
+	vendor, ok := attest.Chip(d.id.manufacturer)
 	if !ok {
 		vendor = d.id.manufacturer + " (software TPM)"
 	}
@@ -260,10 +253,7 @@ func (d *Device) describe() hsm.Info {
 func (d *Device) Info() hsm.Info { return d.info }
 
 func (d *Device) ready(ctx context.Context) error {
-	d.conn.mu.Lock()
-	closed := d.conn.closed
-	d.conn.mu.Unlock()
-	if closed {
+	if d.conn.closed.Load() {
 		return hsm.Errorf(hsm.ErrUnavailable, "", "the TPM device in %s is closed", d.conn.uri.Dir)
 	}
 	if err := ctx.Err(); err != nil {
