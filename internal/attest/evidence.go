@@ -82,7 +82,9 @@ func readKey(r *wire.Reader, field string) Key {
 
 func writeCount(w *wire.Writer, c Count) { w.Uint32(c.Index); writeSigned(w, c.Value) }
 
-func readCount(r *wire.Reader, field string) Count { return Count{r.Uint32(field), readSigned(r, field)} }
+func readCount(r *wire.Reader, field string) Count {
+	return Count{r.Uint32(field), readSigned(r, field)}
+}
 
 // Encode is the canonical encoding.
 func (e TPM) Encode() []byte {
