@@ -78,8 +78,8 @@ func (p *Party) Write(genesis string) error {
 	}
 	files := map[string]string{
 		"hsm.toml": fmt.Sprintf("[hsm]\ndevice = %q\nsocket = %q\n%s", p.uri, p.path("hsm.sock"), env.String()),
-		"vault.toml": fmt.Sprintf("[vault]\nid = %d\nname = %q\nsocket = %q\ngenesis = %q\ncard = %q\n\n[hsm]\nsocket = %q\n",
-			p.ID, p.Name, p.path("vault.sock"), genesis, p.path("card"), p.path("hsm.sock")),
+		"vault.toml": fmt.Sprintf("[vault]\nid = %d\nname = %q\nsocket = %q\ngenesis = %q\ncard = %q\n%s\n[hsm]\nsocket = %q\n",
+			p.ID, p.Name, p.path("vault.sock"), genesis, p.path("card"), p.user(), p.path("hsm.sock")),
 		"node.toml": fmt.Sprintf("[node]\ndir = %q\nsocket = %q\n\n[broker]\nurl = %q\ncredentials = %q\n",
 			p.path("disk"), p.path("vault.sock"), p.url, "file:"+p.path("broker.seed")),
 	}
@@ -89,6 +89,19 @@ func (p *Party) Write(genesis string) error {
 		}
 	}
 	return nil
+}
+
+// firstUser is the user id below those of the vaults of development clusters that
+// root starts. The numbers need no entry in the system's list, and nobody else
+// should have them.
+const firstUser = 61_000
+
+// user gives the vault a user of its own, which takes root.
+func (p *Party) user() string {
+	if os.Geteuid() != 0 {
+		return ""
+	}
+	return fmt.Sprintf("user = \"%d\"\n", firstUser+int(p.ID))
 }
 
 // brokerKey makes a broker user, or reads the one that is there. The public key
