@@ -13,6 +13,7 @@ import (
 	"github.com/cofferhq/coffer/internal/governance"
 	"github.com/cofferhq/coffer/internal/hsm/pkcs11uri"
 	"github.com/cofferhq/coffer/internal/hsm/softhsm"
+	"github.com/cofferhq/coffer/internal/hsm/swtpm"
 	"github.com/cofferhq/coffer/internal/transport"
 )
 
@@ -28,6 +29,7 @@ type Party struct {
 	env    map[string]string // of its device's library
 	Token  string            // directory that holds its token or software keys
 	soft   *softhsm.Token    // when SoftHSM is its device
+	tpm    *swtpm.TPM        // when a TPM emulator is: it runs as long as the cluster does
 	broker string            // public key of its node's user
 	url    string            // of the broker
 
@@ -47,6 +49,40 @@ func (p *Party) useSoftHSM(ctx context.Context) error {
 	p.uri, p.Token, p.soft = t.URI(), t.Tokens, &t
 	p.env = map[string]string{softhsm.EnvConf: t.Conf}
 	return nil
+}
+
+// useTPM gives it a TPM emulator of its own, and a directory for the keys that only
+// that TPM opens.
+func (p *Party) useTPM(ctx context.Context) (err error) {
+	p.Token = p.path("tpm")
+	if p.tpm, err = swtpm.Start(ctx, p.Token); err != nil {
+		return err
+	}
+	p.uri = p.tpm.URI(p.path("tpm-keys"))
+	return nil
+}
+
+// plug starts what the device itself is, where it is a process and has ended.
+func (p *Party) plug(ctx context.Context) error {
+	if p.soft != nil {
+		return p.soft.Repair()
+	}
+	if p.tpm == nil {
+		return nil
+	}
+	select {
+	case <-p.tpm.Done():
+		return p.useTPM(ctx)
+	default:
+		return nil
+	}
+}
+
+// unplug ends it.
+func (p *Party) unplug() {
+	if p.tpm != nil {
+		_ = p.tpm.Stop() // there is nobody to tell; it is killed when it does not stop
+	}
 }
 
 // useSoftware gives it keys in files.
@@ -123,10 +159,8 @@ func (p *Party) startProcess(name string, args ...string) (*Process, error) {
 
 // StartHSM starts the helper that serves the device.
 func (p *Party) StartHSM(ctx context.Context) (err error) {
-	if p.soft != nil {
-		if err := p.soft.Repair(); err != nil {
-			return err
-		}
+	if err := p.plug(ctx); err != nil {
+		return err
 	}
 	if p.HSM, err = p.startProcess("hsm"); err != nil {
 		return err
