@@ -205,6 +205,16 @@ func full(err error) bool {
 	return false
 }
 
+// lost says that a command named an object or a session that is not loaded any more.
+func lost(err error) bool {
+	for _, rc := range []tpm2.TPMRC{tpm2.TPMRCReferenceH0, tpm2.TPMRCReferenceH1, tpm2.TPMRCReferenceH2, tpm2.TPMRCReferenceS0} {
+		if errors.Is(err, rc) {
+			return true
+		}
+	}
+	return false
+}
+
 // flush ends what killed processes left: transient objects and sessions, but not the
 // sessions that this one keeps. Under a resource manager there are no others'.
 func (c *conn) flush(t transport.TPM) error {
@@ -249,6 +259,8 @@ func fail(what string, err error) error {
 		return hsm.Errorf(hsm.ErrLocked, "wait until the lockout ends, or reset it as the TPM's owner (tpm2_dictionarylockout)", "couldn't %s: the TPM is in lockout: %w", what, err)
 	case errors.Is(err, tpm2.TPMRCNVSpace):
 		return hsm.Errorf(hsm.ErrFull, "remove indices and persistent keys that nobody uses (tpm2_getcap handles-persistent, handles-nv-index)", "couldn't %s: the TPM has no space: %w", what, err)
+	case lost(err):
+		return hsm.Errorf(hsm.ErrUnavailable, "try again; give the TPM's socket to no other program", "couldn't %s: what it had loaded in the TPM is gone, the TPM was restarted or another program flushed it: %w", what, err)
 	case errors.Is(err, tpm2.TPMRCAuthFail), errors.Is(err, tpm2.TPMRCBadAuth):
 		return hsm.Errorf(hsm.ErrConfig, "use the directory that this device was provisioned with", "couldn't %s: the TPM refuses the authorisation: %w", what, err)
 	case errors.As(err, &rc):

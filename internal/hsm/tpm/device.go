@@ -79,10 +79,8 @@ func Open(ctx context.Context, uri string) (*Device, error) {
 		return nil, err
 	}
 	d := &Device{conn: c, keys: make(map[hsm.Role]key), asking: make(chan struct{}, 1), seal: make(map[sealID]blob)}
-	if err := c.do(ctx, "open the TPM", d.open); err == nil {
+	if err = c.do(ctx, "open the TPM", d.open); err == nil {
 		err = d.test(ctx)
-	} else {
-		err = fmt.Errorf("couldn't open %s: %w", u.Dir, err)
 	}
 	if err != nil {
 		d.device.auth.Destroy()

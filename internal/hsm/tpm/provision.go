@@ -14,7 +14,6 @@ import (
 	"github.com/cofferhq/coffer/internal/attest"
 	"github.com/cofferhq/coffer/internal/hsm"
 	"github.com/cofferhq/coffer/internal/signature"
-	"github.com/cofferhq/coffer/internal/wire"
 )
 
 // Provision makes the directory and all keys and counters that are missing. It never
@@ -57,7 +56,7 @@ type maker struct {
 	t      transport.TPM
 
 	owner, endorsement []byte
-	parent             tpm2.TPM2BName
+	parent, attest     tpm2.TPM2BName
 }
 
 func newMaker(u URI, t transport.TPM) (*maker, error) {
@@ -166,7 +165,7 @@ func (m *maker) primaries() error {
 		name      *tpm2.TPM2BName
 	}{
 		{"storage key", tpm2.TPMRHOwner, m.owner, m.device.auth.Reveal(), parentTemplate(m.device.id), atParent, &m.parent},
-		{"attestation key", tpm2.TPMRHEndorsement, m.endorsement, m.device.auth.Reveal(), attestTemplate(m.device.id), atAttest, new(tpm2.TPM2BName)},
+		{"attestation key", tpm2.TPMRHEndorsement, m.endorsement, m.device.auth.Reveal(), attestTemplate(m.device.id), atAttest, &m.attest},
 	} {
 		got, err := tpm2.CreatePrimary{
 			PrimaryHandle: tpm2.AuthHandle{Handle: p.hierarchy, Auth: tpm2.PasswordAuth(p.password)},
@@ -178,10 +177,34 @@ func (m *maker) primaries() error {
 		}
 		*p.name = got.Name
 		if err := flushed(m.t, got.ObjectHandle, func() error {
+			if err := m.sameTPM(p.what, p.at, got.Name); err != nil {
+				return err
+			}
 			return m.persist(p.what, got.ObjectHandle, got.Name, m.uri.persistent(p.at))
 		}); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// sameTPM refuses another TPM than the directory's before anything is put into it.
+func (m *maker) sameTPM(what string, at uint32, name tpm2.TPM2BName) error {
+	there, err := m.dir.has(fileBase)
+	if err != nil || !there {
+		return err
+	}
+	b, err := load(m.dir, fileBase, decodeBase)
+	if err != nil {
+		return err
+	}
+	want := b.parent
+	if at == atAttest {
+		want = b.attest
+	}
+	if len(name.Buffer) != attest.NameSize || attest.Name(name.Buffer) != want {
+		return hsm.Errorf(hsm.ErrConfig, "use the TPM that the directory was provisioned on; if it was cleared, its keys are gone: provision a new device",
+			"%s was provisioned on another TPM, or this one was cleared since: its %s comes out as %x, want %v", m.uri.Dir, what, name.Buffer, want)
 	}
 	return nil
 }
@@ -253,31 +276,22 @@ func (m *maker) taken(err error, index uint32) error {
 		"slot %d of the TPM is taken: NV index 0x%08x does not take the authorisation of %s: %w", m.uri.Slot, index, m.uri.Dir, err)
 }
 
-// base is where the erase counter stood when epoch 1 was made.
-func (m *maker) base() (uint64, error) {
+// base returns what is fixed when the counters are made, and fixes it the first time.
+func (m *maker) base() (base, error) {
 	there, err := m.dir.has(fileBase)
 	if err != nil {
-		return 0, err
+		return base{}, err
 	}
 	if !there {
 		now, err := readCounter(m.t, m.uri.index(nvErase), m.device.auth.Reveal())
 		if err != nil {
-			return 0, err
+			return base{}, err
 		}
-		if err := m.dir.write(fileBase, wire.NewWriter(fileVersion).Uint64(now).Bytes()); err != nil {
-			return 0, err
+		if err := m.dir.write(fileBase, base{attest.Name(m.parent.Buffer), attest.Name(m.attest.Buffer), now}.encode()); err != nil {
+			return base{}, err
 		}
 	}
 	return load(m.dir, fileBase, decodeBase)
-}
-
-func decodeBase(b []byte) (uint64, error) {
-	r := wire.NewReader(b, fileVersion)
-	v := r.Uint64("counter")
-	if r.Err() == nil && v == 0 {
-		r.Failf("counter 0, a written one is above")
-	}
-	return v, r.Done()
 }
 
 // signer is a signing key: its file, its handle, its template.
@@ -366,11 +380,11 @@ func loaded(t transport.TPM, u URI, parent tpm2.TPM2BName, d device, k blob, f f
 // epoch makes the seal keys of an epoch: cold first, so that an epoch with a state key
 // is whole.
 func (m *maker) epoch(n uint64) error {
-	base, err := m.base()
+	b, err := m.base()
 	if err != nil {
 		return err
 	}
-	limit := base + n - 1
+	limit := b.erase + n - 1
 	index := attest.NameOf(attest.CounterArea(m.uri.index(nvErase)))
 	for _, k := range []struct {
 		class    hsm.Class

@@ -290,7 +290,7 @@ func (d *Device) Advance(ctx context.Context) (uint64, error) {
 	}
 	var next uint64
 	err := d.conn.do(ctx, "make a seal key", func(t transport.TPM) error {
-		m := &maker{uri: d.conn.uri, dir: dir(d.conn.uri.Dir), device: d.device, t: t, parent: d.parent}
+		m := &maker{uri: d.conn.uri, dir: dir(d.conn.uri.Dir), device: d.device, t: t, parent: d.parent, attest: d.attest}
 		_, newest, err := m.dir.epochs() // another process may have advanced
 		if err != nil {
 			return err
@@ -322,12 +322,12 @@ func (d *Device) Erase(ctx context.Context, below uint64) error {
 		if below > newest {
 			return hsm.Errorf(hsm.ErrInput, "", "erase below epoch %d: the newest is %d, and it must stay", below, newest)
 		}
-		base, err := load(where, fileBase, decodeBase)
+		b, err := load(where, fileBase, decodeBase)
 		if err != nil || below <= 1 {
 			return err
 		}
 		index, value := d.conn.uri.index(nvErase), d.device.auth.Reveal()
-		if err := raise(t, index, value, base+below-1); err != nil {
+		if err := raise(t, index, value, b.erase+below-1); err != nil {
 			return err
 		}
 		now, err := readCounter(t, index, value)

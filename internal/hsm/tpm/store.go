@@ -23,7 +23,7 @@ import (
 // approvers is ever replaced.
 const (
 	fileDevice    = "device"   // device
-	fileBase      = "epochs"   // where the erase counter stood at epoch 1
+	fileBase      = "epochs"   // base
 	fileIdentity  = "identity" // blob
 	fileDecision  = "decision"
 	fileApproval  = "approval"
@@ -64,6 +64,29 @@ func decodeDevice(b []byte) (device, error) {
 		}
 	}
 	return d, r.Done()
+}
+
+// base is written when the counters are made: on which TPM that was, and where its
+// erase counter stood at epoch 1.
+type base struct {
+	parent, attest attest.Name
+	erase          uint64
+}
+
+func (b base) encode() []byte {
+	return wire.NewWriter(fileVersion).Fixed(b.parent[:]).Fixed(b.attest[:]).Uint64(b.erase).Bytes()
+}
+
+func decodeBase(p []byte) (base, error) {
+	r := wire.NewReader(p, fileVersion)
+	var b base
+	r.Into("storage key", b.parent[:])
+	r.Into("attestation key", b.attest[:])
+	b.erase = r.Uint64("counter")
+	if r.Err() == nil && b.erase == 0 {
+		r.Failf("counter 0, a written one is above")
+	}
+	return b, r.Done()
 }
 
 // blob is a key as the TPM gave it out: only the TPM can read the private half.
