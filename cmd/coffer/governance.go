@@ -149,10 +149,8 @@ func orderedWallet(d *client.DecodedChange) (string, error) {
 
 // showDifference prints the lines that a change removes and adds.
 func (s *session) showDifference(ctx context.Context, kind string, document json.RawMessage) error {
-	if kind == "key" { // an order replaces nothing
-		for _, l := range strings.Split(string(document), "\n") {
-			s.say("  %s", l)
-		}
+	if kind == "key" || kind == "vault" {
+		s.showOrder(document)
 		return nil
 	}
 	get := s.api.Policy
@@ -254,8 +252,11 @@ func listChanges(ctx context.Context, s *session, kind string) error {
 	return s.print(cs, func(w io.Writer) {
 		if len(cs) == 0 {
 			next := "propose FILE"
-			if kind == "key" {
+			switch kind {
+			case "key":
 				next = "refresh WALLET"
+			case "vault":
+				next = "suspend VAULT"
 			}
 			fmt.Fprintf(w, "no change since the genesis: coffer %s %s\n", kind, next)
 			return

@@ -106,7 +106,7 @@ func vaultCommand() *cobra.Command {
 	var enrol bool
 	cmd := &cobra.Command{
 		Use:   "vault --config FILE",
-		Short: "Run a vault: the trusted party that holds a key share",
+		Short: "Run a vault: the trusted party that holds a key share; or see to one that is lost, stolen or rolled back",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			env := os.Environ()
@@ -122,6 +122,7 @@ func vaultCommand() *cobra.Command {
 	}
 	configFlag(cmd, &path)
 	cmd.Flags().BoolVar(&enrol, "enrol", false, "make the vault's keys and its card (vault.card), then stop")
+	cmd.AddCommand(vaultVerbs()...)
 	return cmd
 }
 

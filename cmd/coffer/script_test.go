@@ -134,6 +134,9 @@ func TestKeyScripts(t *testing.T) { runScripts(t, filepath.Join("testdata", "key
 // TestSolanaScripts makes another wallet.
 func TestSolanaScripts(t *testing.T) { runScripts(t, filepath.Join("testdata", "solana")) }
 
+// TestVaultScripts suspends a vault, and lifts that.
+func TestVaultScripts(t *testing.T) { runScripts(t, filepath.Join("testdata", "vaults")) }
+
 func runScripts(t *testing.T, dir string) {
 	t.Helper()
 	c := cluster(t)

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/cofferhq/coffer/internal/cluster"
+	"github.com/cofferhq/coffer/internal/governance"
 	"github.com/cofferhq/coffer/internal/refusal"
 	"github.com/cofferhq/coffer/mpc"
 	"github.com/cofferhq/coffer/mpc/dkg"
@@ -147,6 +148,10 @@ func (c *Coordinator) pick(t *tried, cert *dkg.Certificate) ([]uint16, error) {
 			why = append(why, fmt.Sprintf("vault %d refuses: %v", s.Vault.ID, f))
 			continue
 		}
+		if halt := halted(gov, s.Status); halt != "" {
+			why = append(why, halt)
+			continue
+		}
 		if n := epochOf(s.Status, cert.KeyID()); n != cert.Epoch {
 			why = append(why, fmt.Sprintf("vault %d is in epoch %d of the wallet, the wallet in epoch %d", s.Vault.ID, n, cert.Epoch))
 			continue
@@ -181,6 +186,22 @@ func (c *Coordinator) pick(t *tried, cert *dkg.Certificate) ([]uint16, error) {
 	return sets[c.turn%len(sets)], nil
 }
 
+// halted says why a vault signs nothing now; "" when it may.
+func halted(gov *governance.State, s *cluster.Status) string {
+	if o, ok := gov.Suspended(s.Vault); ok {
+		return fmt.Sprintf("vault %d is suspended by change %d (%s)", s.Vault, o.Seq, o.Reason)
+	}
+	switch s.State {
+	case 0, cluster.StateRunning:
+		return ""
+	case cluster.StateAwaiting:
+		return fmt.Sprintf("vault %d has started, and signs nothing until vaults %v say which head of its log they hold", s.Vault, s.Awaiting)
+	case cluster.StateRolledBack:
+		return fmt.Sprintf("vault %d was rolled back: its disk is older than what its peers have seen, and only the admins can let it go on (coffer vault show %d)", s.Vault, s.Vault)
+	}
+	return fmt.Sprintf("vault %d is %v", s.Vault, s.State)
+}
+
 // epochOf is the epoch of which a vault holds a share; 0: it holds none.
 func epochOf(s *cluster.Status, key [32]byte) uint64 {
 	for i := range s.Keys {
@@ -193,16 +214,22 @@ func epochOf(s *cluster.Status, key [32]byte) uint64 {
 
 // unpaired says why enough vaults are there and still cannot sign together.
 func unpaired(ok map[uint16]*cluster.Status, t *tried) string {
-	var quarantined []string
+	var quarantined, suspended []string
 	for _, s := range ok {
 		for _, p := range s.Peers {
+			if p.Suspended && ok[p.Vault] != nil {
+				suspended = append(suspended, fmt.Sprintf("vault %d by vault %d", p.Vault, s.Vault))
+			}
 			if p.Quarantined && ok[p.Vault] != nil {
 				quarantined = append(quarantined, fmt.Sprintf("vault %d with vault %d", s.Vault, p.Vault))
 			}
 		}
 	}
 	slices.Sort(quarantined)
+	slices.Sort(suspended)
 	switch {
+	case len(suspended) > 0:
+		return "suspended until the admins lift it: " + strings.Join(suspended, ", ")
 	case len(quarantined) > 0:
 		return "quarantined until the admins lift it: " + strings.Join(quarantined, ", ")
 	case len(t.spent) > 0:
@@ -212,7 +239,7 @@ func unpaired(ok map[uint16]*cluster.Status, t *tried) string {
 }
 
 // together says that a vault can sign with every other of the set: there is a
-// channel, the pair is not quarantined, and where the suite rests on pair setups
+// channel, neither has suspended the other, the pair is not quarantined, and where the suite rests on pair setups
 // there is one.
 func together(s *cluster.Status, set []uint16, suite mpc.Suite) bool {
 	pairs := suite == mpc.DKLS23Secp256k1
@@ -221,7 +248,7 @@ func together(s *cluster.Status, set []uint16, suite mpc.Suite) bool {
 			continue
 		}
 		if !slices.ContainsFunc(s.Peers, func(p cluster.PeerStatus) bool {
-			return p.Vault == id && p.Connected && (p.Ready || !pairs) && !p.Quarantined
+			return p.Vault == id && p.Connected && (p.Ready || !pairs) && !p.Quarantined && !p.Suspended
 		}) {
 			return false
 		}

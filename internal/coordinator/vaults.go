@@ -155,7 +155,8 @@ func (c *Coordinator) catchUp(vault uint16, from uint64) error {
 // send has the courier look for something to bring.
 func (c *Coordinator) send() { poke(c.errand) }
 
-// The courier's waits between two tries.
+// The courier's waits between two tries, the longest also between two looks at vaults
+// that may have lost what they had.
 const courierFirst, courierLongest = 250 * time.Millisecond, 15 * time.Second
 
 // courier brings vaults what they must have and could not take yet: receipts,
@@ -163,22 +164,15 @@ const courierFirst, courierLongest = 250 * time.Millisecond, 15 * time.Second
 func (c *Coordinator) courier() {
 	wait := courierLongest
 	for {
-		var again <-chan time.Time
-		var t *time.Timer
-		if wait < courierLongest {
-			t = time.NewTimer(wait)
-			again = t.C
-		}
+		t := time.NewTimer(wait)
 		select {
 		case <-c.errand:
 			wait = courierFirst
-		case <-again:
-			wait = min(2*wait, courierLongest-1)
+		case <-t.C:
+			wait = min(2*wait, courierLongest)
 		case <-c.ctx.Done():
 		}
-		if t != nil {
-			t.Stop()
-		}
+		t.Stop()
 		if c.ctx.Err() != nil {
 			return
 		}
@@ -188,7 +182,7 @@ func (c *Coordinator) courier() {
 		}
 		updated := c.updateVaults()
 		if delivered && updated {
-			wait = courierLongest // nothing is due: sleep until somebody calls
+			wait = courierLongest // nothing is due; a vault that starts on an older disk, or an empty one, calls nobody
 		}
 	}
 }
