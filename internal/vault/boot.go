@@ -155,6 +155,9 @@ func (v *Vault) open(rootKey []byte, loaded Loaded) error {
 	if err := v.loadKeys(records); err != nil {
 		return err
 	}
+	if err := v.loadRepairs(records); err != nil {
+		return err
+	}
 	v.loadQuarantine(records)
 	if err := v.loadWitnesses(records); err != nil {
 		return err
@@ -173,7 +176,6 @@ func (v *Vault) enrol() error {
 		ID: uint16(v.cfg.ID), Name: v.cfg.Name, Identity: v.cfg.Identity, Decision: v.cfg.Decision,
 		Log:    v.logPublic(),
 		Vendor: v.cfg.Info.Vendor, Model: v.cfg.Info.Model, Sealing: suites(v.cfg.Info.Suites),
-		Approval: v.cfg.Approval, ApprovalArea: v.cfg.ApprovalArea, Evidence: v.cfg.Evidence,
 	}}
 	st := e.Vault.Statement()
 	d := st.Digest()
@@ -229,7 +231,10 @@ func (v *Vault) join(records map[string][]byte) error {
 			return fmt.Errorf("record %s: %w", n, err)
 		}
 	}
-	if err := v.inForce(state); err != nil {
+	if _, ok := state.Vault(uint16(v.cfg.ID)); !ok {
+		return v.inForce(state)
+	}
+	if err := v.retired(state); err != nil {
 		return err
 	}
 	v.gov = state
@@ -266,9 +271,8 @@ func (v *Vault) loadLog(m *manifest, loaded Loaded) error {
 		if err != nil {
 			return fmt.Errorf("the newest checkpoint: %w", err)
 		}
-		own := audit.Keys{Cluster: v.clusterID(), Vault: uint16(v.cfg.ID), Decision: v.cfg.Decision, Log: v.logPublic()}
-		if err := cp.Verify(own); err != nil {
-			return fmt.Errorf("the newest checkpoint on the node's disk: %w", err)
+		if err := v.verifyOwn(cp); err != nil {
+			return err
 		}
 		if root, err := v.log.RootAt(cp.Size); err != nil || root != cp.Root {
 			return errors.New("the newest checkpoint on the node's disk is not of this log")
@@ -325,6 +329,15 @@ func (v *Vault) run(m *manifest) error {
 		}
 		v.appendLog(audit.KindGenesis, v.cfg.Genesis.Encode())
 	}
+	if err := v.inForce(v.gov); err != nil {
+		v.standOutside(err)
+		return nil
+	}
+	return v.enterService()
+}
+
+// enterService begins a start that others hear of.
+func (v *Vault) enterService() error {
 	v.logBoot()
 	v.continueResumption()
 	v.resumeRatchet()

@@ -69,7 +69,8 @@ type peer struct {
 	askedLedger uint64
 	ledgerPace  pace // of events that it makes this vault keep
 	notePace    pace
-	incidents   int // written since this start
+	repairPace  pace // of what it asks and offers about repairs
+	incidents   int  // written since this start
 }
 
 // frame takes bytes from the network.
@@ -179,6 +180,8 @@ const (
 	innerVotes    = 7 // Private: handover.Bundle
 	innerHeads    = 8 // what vaults hold of each other (heads.go, witness.go)
 
+	innerRepair = 10 // of a lost share (repair.go, offer.go)
+
 	innerVersion = 1
 )
 
@@ -283,6 +286,8 @@ func (v *Vault) onInner(p *peer, in *inner) {
 		v.onVotes(p, in.Private)
 	case innerHeads:
 		v.onHeads(p, in)
+	case innerRepair:
+		v.onRepair(p, in)
 	}
 }
 

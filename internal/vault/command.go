@@ -28,7 +28,7 @@ func (v *Vault) command(in *Command) {
 		v.refuse(in.ID, refusal.New("command.encoding", "", err.Error(), "a canonical command"))
 	case c.Kind == cluster.CommandStatus:
 		v.reply(in.ID, cluster.Reply{Outcome: cluster.OutcomeDone, Body: v.status().Encode()})
-	case v.phase != phaseRunning || v.hello == nil:
+	case v.phase != phaseRunning || v.hello == nil && !v.outside:
 		v.reply(in.ID, abortReply(benign("start", errors.New("the vault is still starting, or waits for its genesis"))))
 	case v.replaced(c) != nil:
 		v.refuse(in.ID, v.replaced(c))
@@ -174,6 +174,10 @@ func (v *Vault) change(id uint64, c *cluster.Command) {
 	}
 	if !v.mayCheckpoint() {
 		// It is durable and in force. This vault may not sign for its log yet.
+		v.reply(id, cluster.Reply{Outcome: cluster.OutcomeDone})
+		return
+	}
+	if v.outside {
 		v.reply(id, cluster.Reply{Outcome: cluster.OutcomeDone})
 		return
 	}

@@ -163,6 +163,8 @@ func (v *Vault) maySign(k *key) error {
 	switch {
 	case !k.holds():
 		return fmt.Errorf("vault %d holds no share of the wallet since epoch %d", v.cfg.ID, k.cert.Epoch)
+	case k.held.dormant:
+		return fmt.Errorf("vault %d's share of the wallet was repaired or imported: it signs after the wallet's next refresh (coffer wallet refresh)", v.cfg.ID)
 	case m != nil && !m.MaySign(k.cert.Epoch):
 		return fmt.Errorf("the wallet is going from epoch %d to the next: retry", k.cert.Epoch)
 	}
@@ -484,7 +486,8 @@ func (v *Vault) loadShare(name string, b []byte) error {
 		return err
 	}
 	m := v.machines[k.id]
-	if m == nil || m.Epoch() == nil || m.Epoch().Number != k.cert.Epoch {
+	// A share that was repaired has no machine before its first handover.
+	if m != nil && (m.Epoch() == nil || m.Epoch().Number != k.cert.Epoch) {
 		k.held.destroy()
 		return nil // of an ended epoch
 	}

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/cofferhq/coffer/internal/signature"
+	"github.com/cofferhq/coffer/internal/wire"
 	"github.com/cofferhq/coffer/mpc"
 )
 
@@ -150,4 +151,32 @@ func TestConflicting(t *testing.T) {
 	if x.conflicting(r, [32]byte{4}, []string{"n1"}) == nil {
 		t.Error("the release of something else freed the attempt")
 	}
+}
+
+func FuzzDecodeBegin(f *testing.F) {
+	law(f, [][]byte{(&begin{key: [32]byte{1}, cert: [32]byte{2}, helpers: []mpc.ID{1, 3}}).encode()}, decodeBegin, (*begin).encode)
+}
+
+func FuzzDecodeOffers(f *testing.F) {
+	type offers struct {
+		os   []offer
+		last bool
+	}
+	law(f, [][]byte{encodeOffers(nil, true), encodeOffers(nil, false)}, func(b []byte) (offers, error) {
+		os, last, err := decodeOffers(b)
+		return offers{os, last}, err
+	}, func(o offers) []byte { return encodeOffers(o.os, o.last) })
+}
+
+func FuzzReadHeld(f *testing.F) {
+	enc := func(h *held) []byte {
+		w := wire.NewWriter(1)
+		h.write(w)
+		return w.Bytes()
+	}
+	law(f, [][]byte{enc(&held{tier: 2, epoch: 3, blob: []byte("x"), dormant: true}), enc(&held{tier: 3})}, func(b []byte) (*held, error) {
+		r := wire.NewReader(b, 1)
+		h := readHeld(r)
+		return h, r.Done()
+	}, enc)
 }

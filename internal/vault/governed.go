@@ -24,7 +24,11 @@ func (v *Vault) onVaultOrder(before *governance.State, o *governance.VaultChange
 func (v *Vault) onReplaced(before *governance.State, o *governance.VaultOrder) {
 	id, card := mpc.ID(o.Vault), &o.Enrolment.Vault
 	if id == v.cfg.ID {
-		v.note("the admins have put another card of this vault in force: restart it with the device that the card names", "identity", card.Identity.Fingerprint())
+		if err := v.inForce(v.gov); err != nil {
+			v.standOutside(fmt.Errorf("%w: start this vault with the device that the card names", err))
+		} else if v.outside {
+			v.comeInside()
+		}
 		return
 	}
 	p := v.peers[id]

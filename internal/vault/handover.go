@@ -477,6 +477,7 @@ func (v *Vault) onVotes(p *peer, b []byte) {
 // machineOf finds the machine that a bundle is about, which joins its plan if that is
 // as ordered; nil: there is none.
 func (v *Vault) machineOf(x *handover.Bundle) *handover.Machine {
+	v.dropRetired(x)
 	kid := x.Plan.Key
 	m := v.machines[kid]
 	if m == nil {

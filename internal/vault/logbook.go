@@ -59,7 +59,7 @@ const (
 // would take to sign for each of them alone.
 func (v *Vault) checkpointDue() bool {
 	switch {
-	case v.signing, !v.mayCheckpoint():
+	case v.signing, v.outside, !v.mayCheckpoint():
 		return false
 	case len(v.waiters) == 0:
 		// What nobody waits for is covered too, a little later.

@@ -26,7 +26,7 @@ func (v *Vault) startPairing(p *peer, attempt uint32) {
 		return
 	}
 	for _, a := range sortedAttempts(v.signs) {
-		if s := v.signs[a]; s != nil && s.has(p.id) && s.run != nil && s.run.Paired() {
+		if s := v.signs[a]; s != nil && s.has(p.id) && s.run.Paired() {
 			v.abortSign(s, benign("sign", fmt.Errorf("a new pair setup with vault %d begins", p.id)))
 		}
 	}
@@ -135,6 +135,11 @@ func (v *Vault) endSessions(meant func(peers []mpc.ID) bool, why error) {
 	for _, a := range sortedAttempts(v.keygens) {
 		if s := v.keygens[a]; s != nil && meant(s.peers) {
 			v.abortKeygen(s, benign("keygen", why))
+		}
+	}
+	for _, a := range sortedAttempts(v.repairs) {
+		if s := v.repairs[a]; s != nil && meant(s.peers) {
+			v.abortRepair(s, benign("repair", why))
 		}
 	}
 	for _, a := range sortedAttempts(v.handovers) {

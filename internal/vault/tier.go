@@ -26,6 +26,8 @@ type held struct {
 	share *dkg.KeyShare // hot
 	epoch uint64        // warm, cold: of the device's seal key
 	blob  []byte        // warm, cold
+	// dormant: the share was repaired, and signs after the next refresh only.
+	dormant bool
 }
 
 // sealed says that the device must open it.
@@ -48,7 +50,7 @@ func classOf(t governance.Tier) hsm.Class {
 func (h *held) write(w *wire.Writer) {
 	w.Uint8(uint8(h.tier))
 	if h.sealed() {
-		w.Uint64(h.epoch).Var(h.blob)
+		w.Bool(h.dormant).Uint64(h.epoch).Var(h.blob)
 		return
 	}
 	s := h.share.Encode()
@@ -63,6 +65,7 @@ func readHeld(r *wire.Reader) *held {
 	case h.tier < governance.TierHot || h.tier > governance.TierCold:
 		r.Failf("tier: unknown value %d, want 1 (hot), 2 (warm) or 3 (cold)", h.tier)
 	case h.sealed():
+		h.dormant = r.Bool("dormant")
 		h.epoch, h.blob = r.Uint64("seal epoch"), r.Var("sealed share", 1<<17)
 	default:
 		s := r.Var("share", 1<<16)
@@ -71,6 +74,8 @@ func readHeld(r *wire.Reader) *held {
 			var err error
 			if h.share, err = dkg.DecodeKeyShare(s); err != nil {
 				r.Fail(err)
+			} else {
+				h.dormant = h.share.Dormant()
 			}
 		}
 	}
@@ -130,15 +135,20 @@ func (v *Vault) shareAAD(kid [32]byte, epoch uint64) []byte {
 // again (lent).
 func (v *Vault) keep(share *dkg.KeyShare, lent bool, tier governance.Tier, then func(*held, error)) {
 	if tier == governance.TierHot {
-		then(&held{tier: tier, share: share}, nil)
+		then(&held{tier: tier, share: share, dormant: share.Dormant()}, nil)
 		return
 	}
 	plain := secret.New(share.Encode())
-	kid, epoch := share.KeyID, share.Epoch
+	aad, dormant := v.shareAAD(share.KeyID, share.Epoch), share.Dormant()
 	if !lent {
 		share.Destroy()
 	}
-	v.sealShare(plain, tier, v.shareAAD(kid, epoch), then)
+	v.sealShare(plain, tier, aad, func(h *held, err error) {
+		if err == nil {
+			h.dormant = dormant
+		}
+		then(h, err)
+	})
 }
 
 // sealShare has the device seal a share in the newest epoch, which may have changed
@@ -266,7 +276,7 @@ func (v *Vault) mendWith(k *key, was *held, share *dkg.KeyShare, done func(error
 	plain := share.Encode()
 	defer clear(plain)
 	own, err := dkg.DecodeKeyShare(plain)
-	then(&held{tier: governance.TierHot, share: own}, err)
+	then(&held{tier: governance.TierHot, share: own, dormant: was.dormant}, err)
 }
 
 // mended replaces the resting share, if it is still that one.

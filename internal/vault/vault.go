@@ -28,13 +28,6 @@ type Config struct {
 	Identity signature.PublicKey // the device's identity key
 	Decision signature.PublicKey // the device's checkpoint key
 
-	// For the card. Approval is the device's approval key, zero where it has none, with
-	// the device's own description of it; Evidence is what the device says of itself
-	// (hsm.Evidence, encoded).
-	Approval     signature.PublicKey
-	ApprovalArea []byte
-	Evidence     []byte
-
 	// Genesis names the cluster. Nil starts the vault in enrolment mode, in which
 	// it makes its keys and its card and does nothing else.
 	Genesis *governance.Genesis
@@ -75,6 +68,7 @@ type Vault struct {
 	now  uint64
 
 	phase   phase
+	outside bool // the card in force is not this device's and log's
 	store   *store
 	ratchet ratchet
 	logKey  ed25519.PrivateKey
@@ -114,6 +108,9 @@ type Vault struct {
 	coldUses  int // of cold keys that wait for the device's operator
 	signs     map[[16]byte]*signSession
 	handovers map[[16]byte]*handoverSession
+	repairs   map[[16]byte]*repairSession
+	helps     map[string]helpGiven // by record name
+	lost      lostShares
 	keygens   map[[16]byte]*keygenSession
 	// begun are the attempts at a keygen since this start: a second run of one
 	// would look to a peer like two messages of one round.
@@ -152,6 +149,7 @@ func New(cfg Config, rand io.Reader, now uint64, loaded Loaded) (*Vault, Ready, 
 		log:      audit.Load(nil),
 		signs:    map[[16]byte]*signSession{},
 		machines: map[[32]byte]*handover.Machine{}, candidates: map[[32]byte]*candidate{}, handovers: map[[16]byte]*handoverSession{},
+		repairs: map[[16]byte]*repairSession{}, helps: map[string]helpGiven{}, lost: newLostShares(),
 		keygens: map[[16]byte]*keygenSession{}, begun: map[[16]byte]bool{},
 		device:  map[uint64]func(DeviceResult) error{},
 		ratchet: ratchet{able: slices.Contains(cfg.Info.Suites, hsm.HasRatchet)},
@@ -247,7 +245,10 @@ func (v *Vault) tick() {
 		}
 	}
 	v.tickHandovers()
-	v.tickRatchet()
+	v.tickRepairs()
+	if !v.outside {
+		v.tickRatchet()
+	}
 	kept := v.early[:0]
 	for _, f := range v.early {
 		if v.now-f.at <= earlyFor {
