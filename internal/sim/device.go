@@ -24,6 +24,8 @@ type Device struct {
 	seq    uint64
 	epoch  uint64 // newest of the seal keys
 	erased uint64 // those below are destroyed
+	// Count is the device's counter.
+	Count uint64
 	// Down makes every operation fail.
 	Down bool
 	// Operator, when set, is asked before each use of a cold key; an error refuses it.
@@ -90,6 +92,11 @@ func (d *Device) Do(c vault.DeviceCommand) vault.DeviceResult {
 			err = fmt.Errorf("seal epoch %d does not exist", c.Epoch)
 		}
 		d.erased = max(d.erased, c.Epoch)
+	case vault.DeviceCounter:
+		res.Counter = d.Count
+	case vault.DeviceIncrement:
+		d.Count++
+		res.Counter = d.Count
 	default:
 		err = fmt.Errorf("unknown operation %d", c.Kind)
 	}

@@ -4,6 +4,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"slices"
 	"sort"
 
 	"github.com/cofferhq/coffer/internal/chain"
@@ -78,7 +79,9 @@ type Party struct {
 	Device *Device
 	Vault  *vault.Vault // nil while it is down
 	Starts int
-	Notes  []string
+	// Stopped: it has ended cleanly.
+	Stopped bool
+	Notes   []string
 }
 
 // Frame is on its way.
@@ -97,7 +100,9 @@ type World struct {
 	Genesis *governance.Genesis
 	Tier    governance.Tier      // of the keys that are made; 0: hot
 	PerUse  map[mpc.ID]hsm.Grade // of devices that differ in it
-	Insist  bool                 // that keys may be made though the devices are alike
+	// Counters are the grades of the devices that have a counter.
+	Counters map[mpc.ID]hsm.Grade
+	Insist   bool // that keys may be made though the devices are alike
 
 	// Queues of what has not happened yet, oldest first.
 	Frames  []Frame
@@ -193,6 +198,10 @@ func (w *World) start(p *Party) error {
 		Identity: p.Device.Public(hsm.RoleIdentity), Decision: p.Device.Public(hsm.RoleDecision),
 		Genesis: w.Genesis, Codecs: Codecs(),
 	}
+	if g, ok := w.Counters[p.ID]; ok {
+		cfg.Info.Rollback, cfg.Info.Suites = g, append(cfg.Info.Suites, hsm.HasCounter)
+	}
+	p.Stopped = false
 	v, ready, err := vault.New(cfg, stream(w.Seed^w.Stream<<32, fmt.Sprintf("vault/%d", p.ID), p.Starts), w.Now, p.Disk.loaded())
 	if err != nil {
 		return err
@@ -214,6 +223,25 @@ func (w *World) Restart(id mpc.ID) error {
 		return fmt.Errorf("vault %d is up", id)
 	}
 	return w.start(w.Parties[id])
+}
+
+// Stop ends a vault cleanly. It is down after that.
+func (w *World) Stop(id mpc.ID) error {
+	p := w.Parties[id]
+	if err := w.Step(id, vault.Input{Stop: true}); err != nil {
+		return err
+	}
+	for p.Vault != nil && !p.Stopped {
+		i := slices.IndexFunc(w.Devices, func(d PendingDevice) bool { return d.Party == id })
+		if i < 0 {
+			return fmt.Errorf("vault %d does not end", id)
+		}
+		if err := w.Answer(i); err != nil {
+			return err
+		}
+	}
+	p.Vault = nil
+	return nil
 }
 
 // Crash takes a vault down at once. What its device was asked is lost.
@@ -243,6 +271,7 @@ func (w *World) do(p *Party, r vault.Ready) error {
 			w.Frames = append(w.Frames, f)
 		}
 	}
+	p.Stopped = p.Stopped || r.Stopped
 	for _, rep := range r.Replies {
 		d, err := cluster.DecodeReply(rep.Body)
 		if err != nil {

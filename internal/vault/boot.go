@@ -165,6 +165,9 @@ func (v *Vault) open(rootKey []byte, loaded Loaded) error {
 	if err := v.loadGate(records); err != nil {
 		return err
 	}
+	if err := v.loadCounter(records); err != nil {
+		return err
+	}
 	v.findUndone(loaded.Entries)
 	return v.run(m)
 }
@@ -340,6 +343,7 @@ func (v *Vault) run(m *manifest) error {
 func (v *Vault) enterService() error {
 	v.logBoot()
 	v.continueResumption()
+	v.bindCounter()
 	v.resumeRatchet()
 	return v.makeHello()
 }

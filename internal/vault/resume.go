@@ -179,6 +179,7 @@ func (v *Vault) startAnew() error {
 	v.channelKey.Destroy()
 	v.hello, v.helloFrame = nil, nil
 	v.store.dirty = true
+	v.bindCounter()
 	v.logBoot()
 	return v.makeHello()
 }

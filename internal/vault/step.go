@@ -12,6 +12,7 @@ type Input struct {
 	Frame   []byte        // from the network; who sent it is not to be trusted
 	Command *Command      // from the coordinator
 	Device  *DeviceResult // the answer to a DeviceCommand
+	Stop    bool          // end cleanly: go on stepping, with device results only, until Ready.Stopped
 }
 
 // Command is an encoded cluster.Command with the shell's name for it, to which
@@ -39,6 +40,9 @@ type Ready struct {
 	Messages []Message
 	Replies  []Reply
 	Notes    []Note
+
+	// Stopped says, after Input.Stop, that all is done once this Ready is.
+	Stopped bool
 
 	// Wake asks for a tick at this time (unix milliseconds), sooner than the usual
 	// one; zero asks for none. It replaces the wish of the Ready before. A shell that
@@ -82,6 +86,9 @@ const (
 	DeviceEpoch   DeviceKind = 4 // the newest epoch of the seal keys
 	DeviceAdvance DeviceKind = 5 // makes the seal keys of the next epoch
 	DeviceErase   DeviceKind = 6 // destroys the seal keys of the epochs below Epoch
+	DeviceCounter DeviceKind = 7 // what the device's counter says
+
+	DeviceIncrement DeviceKind = 8 // has it count, and say what it says then
 )
 
 // DeviceCommand is one operation of the HSM.
@@ -102,6 +109,7 @@ type DeviceResult struct {
 	Data      []byte              // seal, unseal
 	Took      uint64              // microseconds that the device took; zero: not measured
 	Epoch     uint64              // epoch, advance
+	Counter   uint64              // counter, increment
 	Err       string
 	Kind      hsm.Kind // of Err, as far as the device told
 }

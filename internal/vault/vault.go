@@ -99,6 +99,7 @@ type Vault struct {
 	// receipts are the attempts whose signature is in the log.
 	receipts map[[16]byte]bool
 	gate     gate // what is known about this start (heads.go)
+	counter  counter
 
 	machines   map[[32]byte]*handover.Machine // of the keys' epochs
 	candidates map[[32]byte]*candidate        // by plan
@@ -170,14 +171,19 @@ func (v *Vault) Step(in Input) (Ready, error) {
 	if err := v.handle(in); err != nil {
 		return Ready{}, err
 	}
-	if v.phase == phaseRunning {
+	if v.phase == phaseRunning && !v.counter.stopped {
 		v.tick()
 	}
 	return v.take(), nil
 }
 
 func (v *Vault) handle(in Input) error {
+	if v.counter.stopped && in.Device == nil {
+		return nil
+	}
 	switch {
+	case in.Stop:
+		v.stop()
 	case in.Device != nil:
 		then, ok := v.device[in.Device.ID]
 		if !ok {

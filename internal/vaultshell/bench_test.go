@@ -43,6 +43,7 @@ type pinger struct {
 func (p *pinger) Enrolment() ([]byte, bool) { return nil, false }
 
 func (p *pinger) Step(in vault.Input) (r vault.Ready, err error) {
+	r.Stopped = in.Stop
 	switch {
 	case in.Command != nil: // the benchmark's push
 		r.Messages = []vault.Message{{To: p.peer, Frame: in.Command.Body}}

@@ -35,6 +35,8 @@ func (s *shell) perform(ctx context.Context, cmd *vault.DeviceCommand) vault.Dev
 		res.Data, err = s.device.Unseal(ctx, cmd.Data, cmd.AAD, nil)
 	case vault.DeviceEpoch, vault.DeviceAdvance, vault.DeviceErase:
 		res.Epoch, err = s.ratchet(ctx, cmd)
+	case vault.DeviceCounter, vault.DeviceIncrement:
+		res.Counter, err = s.counter(ctx, cmd)
 	default:
 		err = fmt.Errorf("unknown device operation %d", cmd.Kind)
 	}
@@ -60,4 +62,16 @@ func (s *shell) ratchet(ctx context.Context, cmd *vault.DeviceCommand) (uint64, 
 		return r.Advance(ctx)
 	}
 	return 0, r.Erase(ctx, cmd.Epoch)
+}
+
+// counter reads the device's counter, or has it count.
+func (s *shell) counter(ctx context.Context, cmd *vault.DeviceCommand) (uint64, error) {
+	c, ok := s.device.(hsm.Counter)
+	switch {
+	case !ok:
+		return 0, hsm.Errorf(hsm.ErrUnsupported, "", "this device has no counter")
+	case cmd.Kind == vault.DeviceIncrement:
+		return c.Increment(ctx)
+	}
+	return c.Counter(ctx)
 }

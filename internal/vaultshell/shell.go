@@ -26,6 +26,9 @@ const (
 	// deviceTimeout ends one operation of the HSM. When it fires the vault sees a
 	// failed operation, as if the device were gone.
 	deviceTimeout = 40 * time.Second
+	// stopWithin bounds a clean stop: the next start then waits for its peers, as after
+	// a crash.
+	stopWithin = 2 * time.Second
 	// maxDevice bounds the operations at the device at once; more wait.
 	maxDevice = 8
 	// maxInbox bounds what the node sent and the vault has not seen. The node
@@ -69,6 +72,7 @@ type shell struct {
 	ops     sync.WaitGroup
 	due     []vault.Input // device results whose turn it is
 	alarm   *time.Timer   // the tick that the vault has asked for
+	stopped bool          // the vault has ended cleanly, and that is durable
 }
 
 // errEnrolled ends run when the card is written.
@@ -80,7 +84,10 @@ func (s *shell) run(ctx context.Context, first vault.Ready, index uint64) (err e
 	s.index = index
 	s.answers = make(chan deviceAnswer, maxDevice)
 	s.slots = make(chan struct{}, maxDevice)
-	ctx, cancel := context.WithCancel(ctx)
+	// Who is told to stop ends cleanly first: device and node still work for that.
+	told := ctx.Done()
+	var late <-chan time.Time
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	inbox, persisted, readErr := make(chan vaultlink.Message, maxInbox), make(chan uint64, 1), make(chan error, 1)
 	var reader sync.WaitGroup
 	reader.Go(func() { readErr <- s.read(ctx, inbox, persisted) })
@@ -108,6 +115,9 @@ func (s *shell) run(ctx context.Context, first vault.Ready, index uint64) (err e
 	for {
 		if err := s.settle(ctx); err != nil {
 			return err
+		}
+		if s.stopped {
+			return context.Canceled
 		}
 		// What makes earlier steps durable comes before new work.
 		select {
@@ -139,8 +149,13 @@ func (s *shell) run(ctx context.Context, first vault.Ready, index uint64) (err e
 			}
 		case err := <-readErr:
 			return err
-		case <-ctx.Done():
-			return ctx.Err()
+		case <-told:
+			told, late = nil, time.After(stopWithin)
+			if err := s.step(ctx, vault.Input{Stop: true}); err != nil {
+				return err
+			}
+		case <-late:
+			return context.Canceled
 		}
 	}
 }
@@ -225,6 +240,7 @@ func (s *shell) take(ctx context.Context, ready vault.Ready) error {
 	}
 	if empty(&ready) && len(s.queue) == 0 {
 		st.done = true
+		s.stopped = s.stopped || ready.Stopped
 		return s.checkCard()
 	}
 	s.queue = append(s.queue, st)
@@ -304,6 +320,7 @@ func (s *shell) finish() error {
 	st := s.queue[0]
 	s.queue = s.queue[1:]
 	st.done = true
+	s.stopped = s.stopped || st.ready.Stopped
 	for _, m := range st.ready.Messages {
 		if err := s.send(&vaultlink.Frame{Peer: m.To, Bytes: m.Frame}); err != nil {
 			return err

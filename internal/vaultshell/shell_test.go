@@ -57,6 +57,9 @@ func (c *counter) ask(command uint64, text string) []vault.DeviceCommand {
 }
 
 func (c *counter) Step(in vault.Input) (vault.Ready, error) {
+	if in.Stop {
+		return vault.Ready{Stopped: true}, nil
+	}
 	var r vault.Ready
 	switch {
 	case in.Frame != nil:
