@@ -45,7 +45,7 @@ var layers = [][]string{
 	// Outside: devices, disks, networks, chains' nodes,
 	{"internal/cage", "internal/config", "internal/keyfile", "internal/machine", "internal/audit/logfile", "internal/hsm/pkcs11uri", "internal/hsm/soft", "internal/hsm/hsmtest", "internal/policy/example", "internal/transport/transporttest", "mpc/internal/mpctest"},
 	{"internal/chain/evm/rpc", "internal/hsm/pkcs11", "internal/hsm/softhsm", "internal/hsm/swtpm", "internal/hsm/tpm", "internal/hsm/remote", "internal/transport", "internal/vaultlink"},
-	{"internal/hsm/device", "internal/chain/evm/devnode", "internal/node", "internal/vaultshell", "internal/verify", "internal/sim"},
+	{"internal/hsm/device", "internal/hsm/devicetest", "internal/chain/evm/devnode", "internal/node", "internal/vaultshell", "internal/verify", "internal/sim"},
 	// the services around the vaults,
 	{"internal/risk", "internal/sim/cmd", "client"},
 	{"internal/coordinator", "internal/coordinator/coordinatortest"},

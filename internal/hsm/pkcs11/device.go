@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -138,7 +139,7 @@ func (d *Device) describe(s *session, known map[string]key, state, cold key) {
 		keys = append(keys, k)
 	}
 	kept := hsm.GradeSoftware
-	if d.token.hardware {
+	if d.token.hardware && !emulated(d.token.info) {
 		kept = hsm.GradeHardware
 	}
 	d.info = hsm.Info{
@@ -164,6 +165,11 @@ func (d *Device) describe(s *session, known map[string]key, state, cold key) {
 		}
 		return nil
 	})
+}
+
+// emulated knows devices that call themselves hardware and are not.
+func emulated(i p11.TokenInfo) bool {
+	return strings.HasPrefix(clean(i.Model), "SW ") && strings.HasSuffix(clean(i.Model), "TPM") // swtpm behind tpm2-pkcs11
 }
 
 // verification is the key under which what it signs verifies.

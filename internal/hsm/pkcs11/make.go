@@ -3,6 +3,7 @@ package pkcs11
 import (
 	"crypto/rand"
 	"fmt"
+	"slices"
 
 	p11 "github.com/miekg/pkcs11"
 
@@ -37,7 +38,8 @@ func planOf(k key, auth bool) plan {
 
 // How much is asked of a new key; devices that do not know an attribute get less.
 const (
-	plain   = iota
+	bare = iota // what it does, and not what it doesn't
+	plain
 	strict  // it is never copied nor changed, and unwraps nothing
 	focused // and it does the one mechanism that it is for
 )
@@ -62,6 +64,13 @@ func (p plan) mechanism() uint {
 // only is CKA_ALLOWED_MECHANISMS with one mechanism, a CK_ULONG.
 func only(mechanism uint) *p11.Attribute {
 	return p11.NewAttribute(p11.CKA_ALLOWED_MECHANISMS, p11.NewAttribute(0, mechanism).Value)
+}
+
+// withoutNo leaves out what a key does not do.
+func withoutNo(t []*p11.Attribute) []*p11.Attribute {
+	return slices.DeleteFunc(t, func(a *p11.Attribute) bool {
+		return a.Type != p11.CKA_EXTRACTABLE && a.Type != p11.CKA_PRIVATE && len(a.Value) == 1 && a.Value[0] == 0
+	})
 }
 
 // templates are the attributes of a new pair.
@@ -117,6 +126,9 @@ func templates(label string, p plan, level int) (public, private []*p11.Attribut
 	if level >= focused {
 		private = append(private, only(p.mechanism()))
 	}
+	if level == bare {
+		return withoutNo(public), withoutNo(private)
+	}
 	return public, private
 }
 
@@ -152,13 +164,21 @@ func secretTemplate(label string, id []byte, mac bool, mechanism uint, level int
 	if level >= focused {
 		t = append(t, only(mechanism))
 	}
+	if level == bare {
+		return withoutNo(t)
+	}
 	return t
 }
 
-// lessAndLess asks for a key with as much as the device knows.
-func lessAndLess(ask func(level int) error) error {
-	for level := focused; ; level-- {
-		if err := ask(level); level == plain || !unknownAttribute(err) {
+// lessAndLess asks for a key with as much as the device knows, and remembers that:
+// each refusal costs some devices memory that they do not get back.
+func lessAndLess(m *module, ask func(level int) error) error {
+	for level := focused - int(m.knowsLess.Load()); ; level-- {
+		err := ask(level)
+		if err == nil {
+			m.knowsLess.Store(int32(focused - level))
+		}
+		if err == nil || level == bare || !unknownAttribute(err) {
 			return err
 		}
 	}
@@ -166,7 +186,8 @@ func lessAndLess(ask func(level int) error) error {
 
 func unknownAttribute(err error) bool {
 	switch rv(err) {
-	case p11.CKR_ATTRIBUTE_TYPE_INVALID, p11.CKR_ATTRIBUTE_VALUE_INVALID, p11.CKR_ATTRIBUTE_READ_ONLY, p11.CKR_TEMPLATE_INCONSISTENT:
+	case p11.CKR_ATTRIBUTE_TYPE_INVALID, p11.CKR_ATTRIBUTE_VALUE_INVALID, p11.CKR_ATTRIBUTE_READ_ONLY, p11.CKR_TEMPLATE_INCONSISTENT,
+		p11.CKR_GENERAL_ERROR, p11.CKR_FUNCTION_FAILED: // some devices say no more than that
 		return true
 	}
 	return false
@@ -181,7 +202,7 @@ func generate(m *module, h p11.SessionHandle, label string, p plan) error {
 	if p.kind == kindRSA {
 		mechanism = p11.CKM_RSA_PKCS_KEY_PAIR_GEN
 	}
-	return made(label, lessAndLess(func(level int) error {
+	return made(label, lessAndLess(m, func(level int) error {
 		public, private := templates(label, p, level)
 		_, _, err := m.ctx.GenerateKeyPair(h, []*p11.Mechanism{p11.NewMechanism(mechanism, nil)}, public, private)
 		return err
@@ -205,7 +226,7 @@ func generateOne(m *module, h p11.SessionHandle, label string, mac bool, use uin
 	if mac {
 		mechanism = p11.CKM_GENERIC_SECRET_KEY_GEN
 	}
-	return made(label, lessAndLess(func(level int) error {
+	return made(label, lessAndLess(m, func(level int) error {
 		_, err := m.ctx.GenerateKey(h, []*p11.Mechanism{p11.NewMechanism(mechanism, nil)}, secretTemplate(label, id, mac, use, level))
 		return err
 	}))

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"unsafe"
 
 	p11 "github.com/miekg/pkcs11"
@@ -25,6 +26,8 @@ type module struct {
 	path string
 	ctx  *p11.Ctx
 	init string // the library's own argument, of those that take one
+
+	knowsLess atomic.Int32 // how many of the levels of attributes it does not know
 
 	// mu is held for reading around every call into the library, for writing to
 	// initialise and finalise it. It guards gen.

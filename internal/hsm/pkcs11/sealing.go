@@ -162,7 +162,20 @@ func unwrap(m *module, h p11.SessionHandle, form deriveForm, k key, enc, bind []
 		}
 		return decrypt(m, h, k, p11.NewMechanism(p11.CKM_AES_CBC, body[:cbcIV]), body[cbcIV:], login)
 	}
+	if err := checkRSA(k, enc); err != nil {
+		return nil, err
+	}
 	return decrypt(m, h, k, oaep(k.suite), enc, login)
+}
+
+// checkRSA refuses what no encryption gives, before a device has to.
+func checkRSA(k key, enc []byte) error {
+	c, n := new(big.Int).SetBytes(enc), new(big.Int).SetBytes(k.public)
+	one := big.NewInt(1)
+	if len(enc) != len(k.public) || c.Cmp(one) <= 0 || c.Cmp(n.Sub(n, one)) >= 0 {
+		return hsm.Errorf(hsm.ErrUnseal, "", "wrapped key of %d bytes is no ciphertext of this RSA key of %d", len(enc), len(k.public))
+	}
+	return nil
 }
 
 func oaep(s hsm.Suite) *p11.Mechanism {
