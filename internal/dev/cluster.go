@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/cofferhq/coffer/client"
@@ -36,7 +35,7 @@ type Options struct {
 	Module string // a PKCS#11 module of one's own; empty: what Devices says
 	PIN    string // file with its PIN
 
-	// Devices are the kinds of the vaults' devices, in turn (softhsm, tpm, software);
+	// Devices are the kinds of the vaults' devices, in turn (softhsm, software);
 	// none: every kind that this machine has.
 	Devices []string
 
@@ -190,27 +189,17 @@ func (c *Cluster) startDevices(ctx context.Context) error {
 			return err
 		}
 		c.Parties = append(c.Parties, p)
-	}
-	return c.each(func(p *Party) error {
 		if err := c.Device(ctx, p); err != nil {
 			return err
 		}
 		if err := p.Write(c.path("genesis")); err != nil {
 			return err
 		}
-		return p.StartHSM(ctx)
-	})
-}
-
-// each does something for all parties at once.
-func (c *Cluster) each(do func(*Party) error) error {
-	errs := make([]error, len(c.Parties))
-	var wg sync.WaitGroup
-	for i, p := range c.Parties {
-		wg.Go(func() { errs[i] = do(p) })
+		if err := p.StartHSM(ctx); err != nil {
+			return err
+		}
 	}
-	wg.Wait()
-	return errors.Join(errs...)
+	return nil
 }
 
 // found makes the genesis, unless it is there.
@@ -239,16 +228,12 @@ func (c *Cluster) found(ctx context.Context) error {
 		return err
 	}
 	g := &governance.Genesis{Name: "dev", Created: uint64(time.Now().UnixMilli()), Roster: roster, Policy: doc}
-	g.Enrolments = make([]governance.Enrolment, len(c.Parties))
-	err = c.each(func(p *Party) error {
+	for _, p := range c.Parties {
 		e, err := p.enrol(ctx)
-		if err == nil {
-			g.Enrolments[p.ID-1] = *e
+		if err != nil {
+			return err
 		}
-		return err
-	})
-	if err != nil {
-		return err
+		g.Enrolments = append(g.Enrolments, *e)
 	}
 	if err := g.Check(); err != nil {
 		return err
@@ -320,7 +305,6 @@ func (c *Cluster) Stop() {
 	}
 	for _, p := range c.Parties {
 		p.Stop()
-		p.unplug()
 	}
 	if c.Anvil != nil {
 		c.Anvil.Stop()

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/cofferhq/coffer/internal/governance"
+	"github.com/cofferhq/coffer/internal/vault"
 	"github.com/cofferhq/coffer/mpc"
 )
 
@@ -36,6 +37,35 @@ func (w *World) Enrol(id mpc.ID, generation int) (*governance.Enrolment, error) 
 		return nil, fmt.Errorf("vault %d made no card", id)
 	}
 	return governance.DecodeEnrolment(card)
+}
+
+// NewDevice is a vault's device of another generation.
+func (w *World) NewDevice(id mpc.ID, generation int) (*Device, error) {
+	return newDevice(derive(w.Seed, "device", int(id)+1000*generation))
+}
+
+// Rotate starts a vault that is down with both its devices, which makes its disk ready
+// for the next one, and returns the new card with the old device's word.
+func (w *World) Rotate(id mpc.ID, next *Device) (*vault.Rotation, error) {
+	p := w.Parties[id]
+	p.Next = next
+	defer func() { p.Next, p.Vault = nil, nil }()
+	if err := w.start(p); err != nil {
+		return nil, err
+	}
+	for len(w.Devices) > 0 {
+		if err := w.Answer(0); err != nil {
+			return nil, err
+		}
+	}
+	if p.Vault == nil {
+		return nil, ErrCrash
+	}
+	b, ok := p.Vault.Rotation()
+	if !ok {
+		return nil, fmt.Errorf("vault %d made no card", id)
+	}
+	return vault.DecodeRotation(b)
 }
 
 // Replace is the change that puts a vault's new card in force.

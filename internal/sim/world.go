@@ -77,6 +77,7 @@ type Party struct {
 	ID     mpc.ID
 	Disk   *Disk
 	Device *Device
+	Next   *Device      // to which the vault is moving
 	Vault  *vault.Vault // nil while it is down
 	Starts int
 	// Stopped: it has ended cleanly.
@@ -149,9 +150,8 @@ func SignStatement(k ed25519.PrivateKey, st signature.Statement) signature.Signa
 	return signature.Signature{Algorithm: signature.Ed25519, Bytes: ed25519.Sign(k, d[:])}
 }
 
-// New enrols n vaults and starts them under one genesis. with may change a party
-// before that.
-func New(seed uint64, n int, roster *identity.Roster, doc *policy.Document, with ...func(*Party) error) (*World, error) {
+// New enrols n vaults and starts them under one genesis.
+func New(seed uint64, n int, roster *identity.Roster, doc *policy.Document) (*World, error) {
 	w := &World{Seed: seed, Now: Start, Parties: map[mpc.ID]*Party{}, Replies: map[uint64]*cluster.Reply{}}
 	g := &governance.Genesis{Name: "sim", Created: Start, Roster: roster, Policy: doc}
 	for i := 1; i <= n; i++ {
@@ -163,11 +163,6 @@ func New(seed uint64, n int, roster *identity.Roster, doc *policy.Document, with
 		p := &Party{ID: id, Disk: newDisk(), Device: dev}
 		w.Parties[id] = p
 		w.IDs = append(w.IDs, id)
-		for _, change := range with {
-			if err := change(p); err != nil {
-				return nil, err
-			}
-		}
 		if err := w.start(p); err != nil {
 			return nil, err
 		}
@@ -208,8 +203,8 @@ func (w *World) start(p *Party) error {
 		cfg.Info.Rollback, cfg.Info.Suites = g, append(cfg.Info.Suites, hsm.HasCounter)
 	}
 	p.Stopped = false
-	if a := p.Device.approvers; a != nil {
-		cfg.Approval, cfg.ApprovalArea = p.Device.Public(hsm.RoleApproval), a.area
+	if p.Next != nil {
+		cfg.Next = &vault.NextDevice{Info: cfg.Info, Identity: p.Next.Public(hsm.RoleIdentity), Decision: p.Next.Public(hsm.RoleDecision)}
 	}
 	v, ready, err := vault.New(cfg, stream(w.Seed^w.Stream<<32, fmt.Sprintf("vault/%d", p.ID), p.Starts), w.Now, p.Disk.loaded())
 	if err != nil {
@@ -272,7 +267,11 @@ func (w *World) do(p *Party, r vault.Ready) error {
 	}
 	p.Disk.Write(r)
 	for _, c := range r.Device {
-		w.Devices = append(w.Devices, PendingDevice{p.ID, p.Device.Do(c), p.Starts})
+		dev := p.Device
+		if c.Next {
+			dev = p.Next
+		}
+		w.Devices = append(w.Devices, PendingDevice{p.ID, dev.Do(c), p.Starts})
 	}
 	for _, m := range r.Messages {
 		f := Frame{p.ID, mpc.ID(m.To), m.Frame}

@@ -50,20 +50,30 @@ func (v *Vault) start(loaded Loaded) error {
 	if v.cfg.ID == 0 {
 		return errors.New("vault id 0: ids start at 1")
 	}
-	var root []byte
+	var root, next []byte
 	for _, r := range loaded.Records {
-		if r.Name == recordRoot {
+		switch r.Name {
+		case recordRoot:
 			root = r.Value
+		case recordNextRoot:
+			next = r.Value
 		}
 	}
 	if root != nil {
 		v.ask(DeviceCommand{Kind: DeviceUnseal, Class: hsm.ClassState, Data: root, AAD: v.rootAAD()}, func(res DeviceResult) error {
-			if res.Err != "" {
-				return fmt.Errorf("this disk does not open: the device refuses its root key: %s", res.Err)
+			switch {
+			case res.Err == "":
+				return v.open(res.Data, loaded)
+			case next != nil && v.cfg.Next == nil:
+				v.unsealNext(next, loaded, res)
+				return nil
 			}
-			return v.open(res.Data, loaded)
+			return notOpen(res)
 		})
 		return nil
+	}
+	if v.cfg.Next != nil {
+		return errors.New("there is nothing to move to another device: this disk is empty")
 	}
 	if len(loaded.Records) > 0 || len(loaded.Entries) > 0 {
 		return errors.New("the root key's record is missing, other records are there: the node's disk was changed; restore the whole directory")
@@ -113,7 +123,9 @@ func (v *Vault) enrolFresh(root secret.Bytes, sealed []byte) error {
 // open reads the disk under the root key.
 func (v *Vault) open(rootKey []byte, loaded Loaded) error {
 	root := secret.New(rootKey)
-	defer root.Destroy()
+	if v.cfg.Next == nil {
+		defer root.Destroy()
+	}
 	if root.Len() != chacha20poly1305.KeySize {
 		return fmt.Errorf("root key of %d bytes, want %d", root.Len(), chacha20poly1305.KeySize)
 	}
@@ -169,6 +181,9 @@ func (v *Vault) open(rootKey []byte, loaded Loaded) error {
 		return err
 	}
 	v.findUndone(loaded.Entries)
+	if v.cfg.Next != nil {
+		return v.rotate(root, m)
+	}
 	return v.run(m)
 }
 
@@ -179,7 +194,6 @@ func (v *Vault) enrol() error {
 		ID: uint16(v.cfg.ID), Name: v.cfg.Name, Identity: v.cfg.Identity, Decision: v.cfg.Decision,
 		Log:    v.logPublic(),
 		Vendor: v.cfg.Info.Vendor, Model: v.cfg.Info.Model, Sealing: suites(v.cfg.Info.Suites),
-		Approval: v.cfg.Approval, ApprovalArea: v.cfg.ApprovalArea, Evidence: v.cfg.Evidence,
 	}}
 	st := e.Vault.Statement()
 	d := st.Digest()
@@ -238,7 +252,7 @@ func (v *Vault) join(records map[string][]byte) error {
 	if _, ok := state.Vault(uint16(v.cfg.ID)); !ok {
 		return v.inForce(state)
 	}
-	if err := v.retired(state); err != nil {
+	if err := v.retired(state); err != nil && v.cfg.Next == nil {
 		return err
 	}
 	v.gov = state
@@ -342,6 +356,9 @@ func (v *Vault) run(m *manifest) error {
 
 // enterService begins a start that others hear of.
 func (v *Vault) enterService() error {
+	if err := v.settleOnNext(); err != nil {
+		return err
+	}
 	v.logBoot()
 	v.continueResumption()
 	v.bindCounter()

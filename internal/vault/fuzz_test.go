@@ -180,3 +180,16 @@ func FuzzReadHeld(f *testing.F) {
 		return h, r.Done()
 	}, enc)
 }
+
+func FuzzDecodeNextInfo(f *testing.F) {
+	k := signature.PublicKey{Algorithm: signature.Ed25519, Key: string(make([]byte, 32))}
+	law(f, [][]byte{(&nextInfo{identity: k, epoch: 4, shares: []nextShare{{key: [32]byte{1}, epoch: 2, held: &held{tier: 3, epoch: 4, blob: []byte("x")}}}}).encode()}, decodeNextInfo, (*nextInfo).encode)
+}
+
+func FuzzDecodeRotation(f *testing.F) {
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if x, err := DecodeRotation(b); err == nil && !bytes.Equal(x.Encode(), b) {
+			t.Errorf("%x decodes and encodes to %x", b, x.Encode())
+		}
+	})
+}

@@ -52,7 +52,8 @@ func (v *Vault) comeInside() {
 	v.boot = max(v.boot, v.gov.MinBoot(uint16(v.cfg.ID)))
 	v.gate = v.newGate()
 	if err := v.enterService(); err != nil {
-		panic("vault: randomness ended: " + err.Error())
+		v.standOutside(err)
+		return
 	}
 	v.note("this vault's card is in force", "boot", v.boot)
 }

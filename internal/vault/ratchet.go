@@ -3,6 +3,7 @@ package vault
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"golang.org/x/crypto/chacha20poly1305"
 
@@ -42,6 +43,8 @@ const (
 
 // firstSealEpoch is that of a device without a ratchet, for good.
 const firstSealEpoch = 1
+
+func hasRatchet(i hsm.Info) bool { return slices.Contains(i.Suites, hsm.HasRatchet) }
 
 // wantRatchet has the device's seal key replaced soon. The wish is durable with what
 // it comes from, and a new root key grants every wish before it.
@@ -167,6 +170,7 @@ func (v *Vault) newRoot(epoch uint64) {
 			v.ratchetFailed("the device does not seal the new root key", res)
 			return nil
 		}
+		v.dropRotation("the disk is sealed under a new key")
 		if err := v.store.reseal(root, res.Data); err != nil {
 			return fmt.Errorf("ratchet: %w", err)
 		}

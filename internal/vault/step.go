@@ -95,12 +95,12 @@ const (
 type DeviceCommand struct {
 	ID        uint64
 	Kind      DeviceKind
+	Next      bool                // of the device to which the vault moves
 	Role      hsm.Role            // sign
 	Statement signature.Statement // sign
 	Class     hsm.Class           // seal; unseal: of the blob, for the shell's patience
 	Epoch     uint64              // seal, erase
 	Data, AAD []byte              // seal, unseal
-	Approvals hsm.Approvals       // sign with the approval key
 }
 
 // DeviceResult answers a DeviceCommand. Err is empty on success.

@@ -76,7 +76,7 @@ func lasts(name string) bool {
 }
 
 // byDevice says that a record is sealed by a device, not by the vault.
-func byDevice(name string) bool { return name == recordRoot }
+func byDevice(name string) bool { return name == recordRoot || name == recordNextRoot }
 
 func (s *store) aeadOf(name string) cipher.AEAD {
 	if lasts(name) {

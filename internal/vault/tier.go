@@ -302,6 +302,9 @@ func (v *Vault) mended(k *key, was, h *held) error {
 
 // storeShare writes the record of the key's share.
 func (v *Vault) storeShare(k *key) error {
+	if k.holds() && k.held.sealed() {
+		v.dropRotation("a share that the device seals is new")
+	}
 	name, rec := shareName(k.id, k.cert.Epoch), []byte(nil)
 	if k.cert.Epoch == dkg.FirstEpoch && len(k.order) > 0 {
 		name, rec = keyName(k.id), encodeKeyRecord(k.order, k.held, k.cert)

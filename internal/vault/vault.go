@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"sort"
 
 	"github.com/cofferhq/coffer/internal/audit"
@@ -28,18 +27,15 @@ type Config struct {
 	Identity signature.PublicKey // the device's identity key
 	Decision signature.PublicKey // the device's checkpoint key
 
-	// For the card. Approval is the device's approval key, zero where it has none, with
-	// the device's own description of it; Evidence is what the device says of itself
-	// (hsm.Evidence, encoded).
-	Approval     signature.PublicKey
-	ApprovalArea []byte
-	Evidence     []byte
-
 	// Genesis names the cluster. Nil starts the vault in enrolment mode, in which
 	// it makes its keys and its card and does nothing else.
 	Genesis *governance.Genesis
 
 	Codecs []chain.Codec
+
+	// Next makes this start one that gets the disk ready for another device, and does
+	// nothing else.
+	Next *NextDevice
 
 	// Software is the SHA-256 of the program that runs this vault, zeros when it is
 	// not known, and Isolation what holds its process, each "name: state". Both are
@@ -81,6 +77,10 @@ type Vault struct {
 	logKey  ed25519.PrivateKey
 	session ed25519.PrivateKey // this start's key for broadcasts
 	card    []byte             // enrolment mode: the finished card
+	// Of a move to another device (rotate.go).
+	rotation []byte // the new card with the old device's word
+	onNext   bool   // this device opened what was made ready for it, and its card is not in force yet
+	nextRoot []byte
 
 	gov        *governance.State
 	boot       uint64
@@ -160,7 +160,7 @@ func New(cfg Config, rand io.Reader, now uint64, loaded Loaded) (*Vault, Ready, 
 		repairs: map[[16]byte]*repairSession{}, helps: map[string]helpGiven{}, lost: newLostShares(),
 		keygens: map[[16]byte]*keygenSession{}, begun: map[[16]byte]bool{},
 		device:  map[uint64]func(DeviceResult) error{},
-		ratchet: ratchet{able: slices.Contains(cfg.Info.Suites, hsm.HasRatchet)},
+		ratchet: ratchet{able: hasRatchet(cfg.Info)},
 	}
 	if err := v.start(loaded); err != nil {
 		return nil, Ready{}, err

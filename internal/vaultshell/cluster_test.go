@@ -56,8 +56,6 @@ type party struct {
 	vcfg Config
 	ncfg node.Config
 	down func() // vault and node
-
-	stopHSM func() // its helper
 }
 
 const seed = 42
@@ -200,8 +198,7 @@ func (p *party) startHSM() {
 		defer close(done)
 		_ = (&remote.Server{Device: served, Log: p.log}).Serve(ctx, ln)
 	}()
-	p.stopHSM = sync.OnceFunc(func() { cancel(); <-done; _ = dev.Close() })
-	p.t.Cleanup(p.stopHSM)
+	p.t.Cleanup(func() { cancel(); <-done; _ = dev.Close() })
 }
 
 // start runs the vault and its node until down.
