@@ -2,6 +2,7 @@ package vault
 
 import (
 	"bytes"
+	"crypto/ed25519"
 	"testing"
 
 	"github.com/cofferhq/coffer/internal/signature"
@@ -182,7 +183,7 @@ func FuzzReadHeld(f *testing.F) {
 }
 
 func FuzzDecodeNextInfo(f *testing.F) {
-	k := signature.PublicKey{Algorithm: signature.Ed25519, Key: string(make([]byte, 32))}
+	k := signature.PublicKey{Algorithm: signature.Ed25519, Key: string(ed25519.NewKeyFromSeed(make([]byte, 32)).Public().(ed25519.PublicKey))}
 	law(f, [][]byte{(&nextInfo{identity: k, epoch: 4, shares: []nextShare{{key: [32]byte{1}, epoch: 2, held: &held{tier: 3, epoch: 4, blob: []byte("x")}}}}).encode()}, decodeNextInfo, (*nextInfo).encode)
 }
 
