@@ -20,8 +20,8 @@ prerequisites:
 	@bash tools/prerequisites.sh
 
 .PHONY: tools
-tools: prerequisites $(ANVIL) ## install what demo and tests use into .build, and SoftHSM when root
-	@bash tools/softhsm.sh
+tools: prerequisites $(ANVIL) ## install what demo and tests use into .build, and the HSMs of the tests when root
+	@bash tools/devices.sh
 
 $(ANVIL): tools/node/package.json tools/node/package-lock.json
 	@echo "installing the EVM node (anvil) into $(NODE)"

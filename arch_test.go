@@ -35,7 +35,7 @@ var layers = [][]string{
 	{"mpc/dkls23", "mpc/frost"},
 	{"mpc/roast"},
 	// what is asked, by whom, and what it does,
-	{"internal/chain/amount", "internal/chain/evm", "internal/chain/solana", "internal/request", "internal/audit", "internal/cluster"},
+	{"internal/chain/amount", "internal/chain/evm", "internal/chain/solana", "internal/request", "internal/audit", "internal/cluster", "internal/attest"},
 	{"internal/identity", "internal/chain/family"},
 	{"internal/policy"},
 	{"internal/governance"},
@@ -44,8 +44,8 @@ var layers = [][]string{
 	{"internal/vault"},
 	// Outside: devices, disks, networks, chains' nodes,
 	{"internal/cage", "internal/config", "internal/keyfile", "internal/machine", "internal/audit/logfile", "internal/hsm/pkcs11uri", "internal/hsm/soft", "internal/hsm/hsmtest", "internal/policy/example", "internal/transport/transporttest", "mpc/internal/mpctest"},
-	{"internal/chain/evm/rpc", "internal/hsm/pkcs11", "internal/hsm/softhsm", "internal/hsm/remote", "internal/transport", "internal/vaultlink"},
-	{"internal/hsm/device", "internal/chain/evm/devnode", "internal/node", "internal/vaultshell", "internal/verify", "internal/sim"},
+	{"internal/chain/evm/rpc", "internal/hsm/pkcs11", "internal/hsm/softhsm", "internal/hsm/swtpm", "internal/hsm/tpm", "internal/hsm/remote", "internal/transport", "internal/vaultlink"},
+	{"internal/hsm/device", "internal/hsm/devicetest", "internal/chain/evm/devnode", "internal/node", "internal/vaultshell", "internal/verify", "internal/sim"},
 	// the services around the vaults,
 	{"internal/risk", "internal/sim/cmd", "client"},
 	{"internal/coordinator", "internal/coordinator/coordinatortest"},
@@ -62,7 +62,7 @@ var layers = [][]string{
 // read no clock and start no goroutine.
 var boundary = []string{
 	"internal/wire", "internal/secret", "internal/form", "internal/signature", "internal/refusal", "internal/chain", "internal/chain/amount", "internal/chain/evm", "internal/chain/solana", "internal/chain/family",
-	"internal/request", "internal/identity", "internal/policy", "internal/governance", "internal/audit", "internal/cluster",
+	"internal/request", "internal/identity", "internal/policy", "internal/governance", "internal/audit", "internal/cluster", "internal/attest",
 	"internal/vault", "internal/vault/planted",
 	"mpc", "mpc/transcript", "mpc/group", "mpc/group/secp256k1", "mpc/group/ed25519", "mpc/sharing", "mpc/ecdsa", "mpc/internal/session",
 	"mpc/baseot", "mpc/pprf", "mpc/otext", "mpc/vole", "mpc/pair", "mpc/dkg", "mpc/derive", "mpc/dkls23", "mpc/schnorr", "mpc/frost", "mpc/roast", "mpc/handover", "mpc/lifecycle", "mpc/backup",

@@ -38,7 +38,7 @@ func devCommand() *cobra.Command {
 	f.StringVar(&o.keep, "keep", "", "folder to keep the cluster in; the same one again goes on with it (default: a temporary folder)")
 	f.StringVar(&o.rpc, "rpc", "", "URL of a chain node of your own, instead of anvil; it must be one of a test network")
 	f.StringVar(&o.module, "pkcs11", "", "PKCS#11 module of your own, with tokens coffer-vault-1 to 3, instead of --device")
-	f.StringArrayVar(&o.devices, "device", nil, "kind of the vaults' devices: softhsm or software; several are taken in turn (default: every kind that this machine has)")
+	f.StringArrayVar(&o.devices, "device", nil, "kind of the vaults' devices: softhsm, tpm or software; several are taken in turn (default: every kind that this machine has)")
 	f.StringVar(&o.pin, "pin", "", "file with the PIN of those tokens")
 	return cmd
 }

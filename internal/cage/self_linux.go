@@ -18,7 +18,7 @@ func Close(r *Report) error {
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return fmt.Errorf("couldn't close this process to debuggers: %w", err)
 	}
-	r.ok("memory of other processes", "closed to debuggers without CAP_SYS_PTRACE, no core dumps")
+	r.ok("debuggers", "none without CAP_SYS_PTRACE; no core dumps")
 	return nil
 }
 

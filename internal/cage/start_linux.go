@@ -86,8 +86,10 @@ func confineThread(code []Path, change bool, keep []uintptr, r *Report) error {
 	} else {
 		r.ok("network", "no sockets, and a namespace without network")
 	}
-	if change { // these go with the change of the user
-		keep = append([]uintptr{unix.CAP_SETUID, unix.CAP_SETGID}, keep...)
+	if change {
+		// The child loses these with the change of the user. This thread needs CAP_KILL
+		// to the end: it is the one in whose name the kernel kills the child.
+		keep = append([]uintptr{unix.CAP_SETUID, unix.CAP_SETGID, unix.CAP_KILL}, keep...)
 	}
 	if err := dropCapabilities(keep...); err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/cofferhq/coffer/client"
@@ -35,7 +36,7 @@ type Options struct {
 	Module string // a PKCS#11 module of one's own; empty: what Devices says
 	PIN    string // file with its PIN
 
-	// Devices are the kinds of the vaults' devices, in turn (softhsm, software);
+	// Devices are the kinds of the vaults' devices, in turn (softhsm, tpm, software);
 	// none: every kind that this machine has.
 	Devices []string
 
@@ -189,17 +190,27 @@ func (c *Cluster) startDevices(ctx context.Context) error {
 			return err
 		}
 		c.Parties = append(c.Parties, p)
+	}
+	return c.each(func(p *Party) error {
 		if err := c.Device(ctx, p); err != nil {
 			return err
 		}
 		if err := p.Write(c.path("genesis")); err != nil {
 			return err
 		}
-		if err := p.StartHSM(ctx); err != nil {
-			return err
-		}
+		return p.StartHSM(ctx)
+	})
+}
+
+// each does something for all parties at once.
+func (c *Cluster) each(do func(*Party) error) error {
+	errs := make([]error, len(c.Parties))
+	var wg sync.WaitGroup
+	for i, p := range c.Parties {
+		wg.Go(func() { errs[i] = do(p) })
 	}
-	return nil
+	wg.Wait()
+	return errors.Join(errs...)
 }
 
 // found makes the genesis, unless it is there.
@@ -228,12 +239,16 @@ func (c *Cluster) found(ctx context.Context) error {
 		return err
 	}
 	g := &governance.Genesis{Name: "dev", Created: uint64(time.Now().UnixMilli()), Roster: roster, Policy: doc}
-	for _, p := range c.Parties {
+	g.Enrolments = make([]governance.Enrolment, len(c.Parties))
+	err = c.each(func(p *Party) error {
 		e, err := p.enrol(ctx)
-		if err != nil {
-			return err
+		if err == nil {
+			g.Enrolments[p.ID-1] = *e
 		}
-		g.Enrolments = append(g.Enrolments, *e)
+		return err
+	})
+	if err != nil {
+		return err
 	}
 	if err := g.Check(); err != nil {
 		return err
@@ -305,6 +320,7 @@ func (c *Cluster) Stop() {
 	}
 	for _, p := range c.Parties {
 		p.Stop()
+		p.unplug()
 	}
 	if c.Anvil != nil {
 		c.Anvil.Stop()

@@ -11,6 +11,7 @@ import (
 
 	"github.com/cofferhq/coffer/client"
 	"github.com/cofferhq/coffer/internal/hsm/softhsm"
+	"github.com/cofferhq/coffer/internal/hsm/swtpm"
 )
 
 // kind is a kind of device that a party may have.
@@ -24,6 +25,7 @@ type kind struct {
 // kinds are all kinds, those first that are nearest to what one would hold value on.
 var kinds = []kind{
 	{"softhsm", "a SoftHSM token", func() error { _, _, err := softhsm.FindModule(); return err }, func(ctx context.Context, p *Party) error { return p.useSoftHSM(ctx) }},
+	{"tpm", "a TPM (emulated)", func() error { _, _, err := swtpm.Find(); return err }, func(ctx context.Context, p *Party) error { return p.useTPM(ctx) }},
 	{"software", "the software HSM", func() error { return nil }, func(_ context.Context, p *Party) error { p.useSoftware(); return nil }},
 }
 

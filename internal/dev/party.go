@@ -13,6 +13,7 @@ import (
 	"github.com/cofferhq/coffer/internal/governance"
 	"github.com/cofferhq/coffer/internal/hsm/pkcs11uri"
 	"github.com/cofferhq/coffer/internal/hsm/softhsm"
+	"github.com/cofferhq/coffer/internal/hsm/swtpm"
 	"github.com/cofferhq/coffer/internal/transport"
 )
 
@@ -28,6 +29,7 @@ type Party struct {
 	env    map[string]string // of its device's library
 	Token  string            // directory that holds its token or software keys
 	soft   *softhsm.Token    // when SoftHSM is its device
+	tpm    *swtpm.TPM        // when a TPM emulator is: it runs as long as the cluster does
 	broker string            // public key of its node's user
 	url    string            // of the broker
 
@@ -47,6 +49,40 @@ func (p *Party) useSoftHSM(ctx context.Context) error {
 	p.uri, p.Token, p.soft = t.URI(), t.Tokens, &t
 	p.env = map[string]string{softhsm.EnvConf: t.Conf}
 	return nil
+}
+
+// useTPM gives it a TPM emulator of its own, and a directory for the keys that only
+// that TPM opens.
+func (p *Party) useTPM(ctx context.Context) (err error) {
+	p.Token = p.path("tpm")
+	if p.tpm, err = swtpm.Start(ctx, p.Token); err != nil {
+		return err
+	}
+	p.uri = p.tpm.URI(p.path("tpm-keys"))
+	return nil
+}
+
+// plug starts what the device itself is, where it is a process and has ended.
+func (p *Party) plug(ctx context.Context) error {
+	if p.soft != nil {
+		return p.soft.Repair()
+	}
+	if p.tpm == nil {
+		return nil
+	}
+	select {
+	case <-p.tpm.Done():
+		return p.useTPM(ctx)
+	default:
+		return nil
+	}
+}
+
+// unplug ends it.
+func (p *Party) unplug() {
+	if p.tpm != nil {
+		_ = p.tpm.Stop() // there is nobody to tell; it is killed when it does not stop
+	}
 }
 
 // useSoftware gives it keys in files.
@@ -78,8 +114,8 @@ func (p *Party) Write(genesis string) error {
 	}
 	files := map[string]string{
 		"hsm.toml": fmt.Sprintf("[hsm]\ndevice = %q\nsocket = %q\n%s", p.uri, p.path("hsm.sock"), env.String()),
-		"vault.toml": fmt.Sprintf("[vault]\nid = %d\nname = %q\nsocket = %q\ngenesis = %q\ncard = %q\n\n[hsm]\nsocket = %q\n",
-			p.ID, p.Name, p.path("vault.sock"), genesis, p.path("card"), p.path("hsm.sock")),
+		"vault.toml": fmt.Sprintf("[vault]\nid = %d\nname = %q\nsocket = %q\ngenesis = %q\ncard = %q\n%s\n[hsm]\nsocket = %q\n",
+			p.ID, p.Name, p.path("vault.sock"), genesis, p.path("card"), p.user(), p.path("hsm.sock")),
 		"node.toml": fmt.Sprintf("[node]\ndir = %q\nsocket = %q\n\n[broker]\nurl = %q\ncredentials = %q\n",
 			p.path("disk"), p.path("vault.sock"), p.url, "file:"+p.path("broker.seed")),
 	}
@@ -89,6 +125,19 @@ func (p *Party) Write(genesis string) error {
 		}
 	}
 	return nil
+}
+
+// firstUser is the user id below those of the vaults of development clusters that
+// root starts. The numbers need no entry in the system's list, and nobody else
+// should have them.
+const firstUser = 61_000
+
+// user gives the vault a user of its own, which takes root.
+func (p *Party) user() string {
+	if os.Geteuid() != 0 {
+		return ""
+	}
+	return fmt.Sprintf("user = \"%d\"\n", firstUser+int(p.ID))
 }
 
 // brokerKey makes a broker user, or reads the one that is there. The public key
@@ -110,10 +159,8 @@ func (p *Party) startProcess(name string, args ...string) (*Process, error) {
 
 // StartHSM starts the helper that serves the device.
 func (p *Party) StartHSM(ctx context.Context) (err error) {
-	if p.soft != nil {
-		if err := p.soft.Repair(); err != nil {
-			return err
-		}
+	if err := p.plug(ctx); err != nil {
+		return err
 	}
 	if p.HSM, err = p.startProcess("hsm"); err != nil {
 		return err

@@ -13,38 +13,69 @@ const (
 	restartWindow = time.Minute
 )
 
+// child is something that the cluster started and that may end.
+type child struct {
+	name, log string
+	done      <-chan struct{}
+	failure   func() error
+	restart   func(ctx context.Context) error
+}
+
+// children are all of them: a service is started again alone; of a party, all three
+// processes, since a vault ends with its node and a node alone is of no use.
+func (c *Cluster) children() []child {
+	var out []child
+	add := func(p *Process, restart func(ctx context.Context) error) {
+		if p != nil {
+			out = append(out, child{p.Name, p.Log, p.Done(), p.Failure, restart})
+		}
+	}
+	add(c.Coordinator, c.StartCoordinator)
+	add(c.Risk, func(context.Context) error { return c.StartRisk() })
+	for _, p := range c.Parties {
+		for _, x := range p.processes() {
+			add(x, func(ctx context.Context) error { p.Stop(); return p.Start(ctx) })
+		}
+		if p.tpm != nil {
+			name := "TPM emulator of " + p.Name
+			out = append(out, child{name, p.Token, p.tpm.Done(), func() error { return fmt.Errorf("%s ended", name) }, p.plug})
+		}
+	}
+	return out
+}
+
 // Supervise starts again what ends by itself, as a host's supervisor would, until
 // ctx ends. say tells about it. The chain's node is not started again: its end is
 // an error.
 func (c *Cluster) Supervise(ctx context.Context, say func(string)) error {
 	var restarts []time.Time
 	for {
-		p, err := c.waitEnd(ctx)
-		if p == nil || err != nil {
+		x, err := c.waitEnd(ctx)
+		if x == nil || err != nil {
 			return err
 		}
 		restarts = append(slices.DeleteFunc(restarts, func(t time.Time) bool { return time.Since(t) > restartWindow }), time.Now())
 		if len(restarts) > restartMost {
-			return fmt.Errorf("%d processes ended within %v; the last: %w", len(restarts), restartWindow, p.Failure())
+			return fmt.Errorf("%d processes ended within %v; the last: %w", len(restarts), restartWindow, x.failure())
 		}
-		say(fmt.Sprintf("%s ended; it is started again (its log: %s)", p.Name, p.Log))
-		if err := c.restart(ctx, p); err != nil && ctx.Err() == nil {
+		say(fmt.Sprintf("%s ended; it is started again (its log: %s)", x.name, x.log))
+		if err := x.restart(ctx); err != nil && ctx.Err() == nil {
 			return err
 		}
 	}
 }
 
-// waitEnd returns the first process that ends, nil when ctx does.
-func (c *Cluster) waitEnd(ctx context.Context) (*Process, error) {
+// waitEnd returns the first child that ends, nil when ctx does.
+func (c *Cluster) waitEnd(ctx context.Context) (*child, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	ended := make(chan *Process)
-	for _, p := range c.Processes() {
+	ended := make(chan *child)
+	for _, x := range c.children() {
 		go func() {
 			select {
-			case <-p.Done():
+			case <-x.done:
 				select {
-				case ended <- p:
+				case ended <- &x:
 				case <-ctx.Done():
 				}
 			case <-ctx.Done():
@@ -56,8 +87,8 @@ func (c *Cluster) waitEnd(ctx context.Context) (*Process, error) {
 		chain = c.Anvil.Exited()
 	}
 	select {
-	case p := <-ended:
-		return p, nil
+	case x := <-ended:
+		return x, nil
 	case <-chain:
 		if ctx.Err() != nil {
 			return nil, nil
@@ -66,22 +97,4 @@ func (c *Cluster) waitEnd(ctx context.Context) (*Process, error) {
 	case <-ctx.Done():
 		return nil, nil
 	}
-}
-
-// restart starts a service, or all three processes of the party that one of
-// belongs to: a vault ends with its node, and a node alone is of no use.
-func (c *Cluster) restart(ctx context.Context, ended *Process) error {
-	switch ended {
-	case c.Coordinator:
-		return c.StartCoordinator(ctx)
-	case c.Risk:
-		return c.StartRisk()
-	}
-	for _, p := range c.Parties {
-		if slices.Contains(p.processes(), ended) {
-			p.Stop()
-			return p.Start(ctx)
-		}
-	}
-	return fmt.Errorf("%s belongs to nobody", ended.Name)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/cofferhq/coffer/internal/secret"
 	"github.com/cofferhq/coffer/internal/signature"
@@ -106,9 +107,21 @@ func (a Approvals) Approve(_ context.Context, c Challenge) (Answer, error) {
 	}
 	if len(answer.Approvals) < c.Need {
 		return Answer{}, Errorf(ErrApproval, "have more approvers sign",
-			"%s: %d of the approvals are good for it, want %d of %d approvers", c.Use, len(answer.Approvals), c.Need, len(c.Keys))
+			"%s: %d of the approvals are good for it, want %d of %d approvers; those of %s are missing",
+			c.Use, len(answer.Approvals), c.Need, len(c.Keys), missing(c.Keys, seen))
 	}
 	return answer, nil
+}
+
+// missing names the keys that did not approve.
+func missing(keys []signature.PublicKey, seen map[signature.PublicKey]bool) string {
+	var names []string
+	for _, k := range keys {
+		if !seen[k] {
+			names = append(names, k.Fingerprint())
+		}
+	}
+	return strings.Join(names, ", ")
 }
 
 // Ask has ap answer c. Without an approver, and for an error that is not of this

@@ -32,6 +32,10 @@ type Device struct {
 	Operator func(use []byte) error
 	// Took is how long it says that an operation took, in microseconds.
 	Took uint64
+	// Approvals is how often it was asked to use its approval key.
+	Approvals int
+
+	approvers *approvers
 }
 
 func newDevice(seed [32]byte) (*Device, error) {
@@ -77,6 +81,10 @@ func (d *Device) Do(c vault.DeviceCommand) vault.DeviceResult {
 	var err error
 	switch c.Kind {
 	case vault.DeviceSign:
+		if c.Role == hsm.RoleApproval {
+			res.Signature, err = d.signApproved(c.Statement, c.Approvals)
+			break
+		}
 		res.Signature, err = d.Sign(c.Role, c.Statement)
 	case vault.DeviceSeal:
 		res.Data, err = d.sealed(c)
@@ -102,6 +110,7 @@ func (d *Device) Do(c vault.DeviceCommand) vault.DeviceResult {
 	}
 	if err != nil {
 		res.Err = err.Error()
+		errors.As(err, &res.Kind)
 	}
 	return res
 }

@@ -150,8 +150,9 @@ func SignStatement(k ed25519.PrivateKey, st signature.Statement) signature.Signa
 	return signature.Signature{Algorithm: signature.Ed25519, Bytes: ed25519.Sign(k, d[:])}
 }
 
-// New enrols n vaults and starts them under one genesis.
-func New(seed uint64, n int, roster *identity.Roster, doc *policy.Document) (*World, error) {
+// New enrols n vaults and starts them under one genesis. with may change a party
+// before that.
+func New(seed uint64, n int, roster *identity.Roster, doc *policy.Document, with ...func(*Party) error) (*World, error) {
 	w := &World{Seed: seed, Now: Start, Parties: map[mpc.ID]*Party{}, Replies: map[uint64]*cluster.Reply{}}
 	g := &governance.Genesis{Name: "sim", Created: Start, Roster: roster, Policy: doc}
 	for i := 1; i <= n; i++ {
@@ -163,6 +164,11 @@ func New(seed uint64, n int, roster *identity.Roster, doc *policy.Document) (*Wo
 		p := &Party{ID: id, Disk: newDisk(), Device: dev}
 		w.Parties[id] = p
 		w.IDs = append(w.IDs, id)
+		for _, change := range with {
+			if err := change(p); err != nil {
+				return nil, err
+			}
+		}
 		if err := w.start(p); err != nil {
 			return nil, err
 		}
@@ -205,6 +211,9 @@ func (w *World) start(p *Party) error {
 	p.Stopped = false
 	if p.Next != nil {
 		cfg.Next = &vault.NextDevice{Info: cfg.Info, Identity: p.Next.Public(hsm.RoleIdentity), Decision: p.Next.Public(hsm.RoleDecision)}
+	}
+	if a := p.Device.approvers; a != nil {
+		cfg.Approval, cfg.ApprovalArea = p.Device.Public(hsm.RoleApproval), a.area
 	}
 	v, ready, err := vault.New(cfg, stream(w.Seed^w.Stream<<32, fmt.Sprintf("vault/%d", p.ID), p.Starts), w.Now, p.Disk.loaded())
 	if err != nil {

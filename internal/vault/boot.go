@@ -194,6 +194,7 @@ func (v *Vault) enrol() error {
 		ID: uint16(v.cfg.ID), Name: v.cfg.Name, Identity: v.cfg.Identity, Decision: v.cfg.Decision,
 		Log:    v.logPublic(),
 		Vendor: v.cfg.Info.Vendor, Model: v.cfg.Info.Model, Sealing: suites(v.cfg.Info.Suites),
+		Approval: v.cfg.Approval, ApprovalArea: v.cfg.ApprovalArea, Evidence: v.cfg.Evidence,
 	}}
 	st := e.Vault.Statement()
 	d := st.Digest()

@@ -139,7 +139,7 @@ func (v *Vault) decision(s *signSession, unsigned []byte, r *refusal.Refusal) au
 		d.Key, d.Epoch = s.key.id, s.key.epoch()
 	}
 	if r == nil {
-		d.Allow, d.Rule, d.Detail = true, s.rule, audit.Clip(s.detail)
+		d.Allow, d.Rule, d.Detail, d.Approval = true, s.rule, audit.Clip(s.detail), s.approval
 	} else {
 		d.Code, d.Rule, d.Detail, d.Fix = r.Code, r.Rule, audit.Clip(r.Detail), audit.Clip(r.Fix)
 	}

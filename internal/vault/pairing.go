@@ -26,7 +26,7 @@ func (v *Vault) startPairing(p *peer, attempt uint32) {
 		return
 	}
 	for _, a := range sortedAttempts(v.signs) {
-		if s := v.signs[a]; s != nil && s.has(p.id) && s.run.Paired() {
+		if s := v.signs[a]; s != nil && s.has(p.id) && s.run != nil && s.run.Paired() {
 			v.abortSign(s, benign("sign", fmt.Errorf("a new pair setup with vault %d begins", p.id)))
 		}
 	}

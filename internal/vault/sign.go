@@ -11,6 +11,7 @@ import (
 	"github.com/cofferhq/coffer/internal/governance"
 	"github.com/cofferhq/coffer/internal/refusal"
 	"github.com/cofferhq/coffer/internal/request"
+	"github.com/cofferhq/coffer/internal/signature"
 	"github.com/cofferhq/coffer/internal/wire"
 	"github.com/cofferhq/coffer/mpc"
 	"github.com/cofferhq/coffer/mpc/dkg"
@@ -47,6 +48,8 @@ type signSession struct {
 	own       [3][]byte // own broadcasts
 	busy      bool      // waits for the device; messages are kept
 	opening   bool      // for the share
+	approving bool      // for the approval key
+	approval  signature.Signature
 	r0Hash    [32]byte
 	decided   audit.Decision
 	cert      []byte
@@ -58,6 +61,9 @@ func (s *signSession) has(id mpc.ID) bool { return containsID(s.peers, id) }
 func (s *signSession) waitingFor() string {
 	if s.opening {
 		return "the device, which opens this vault's share"
+	}
+	if s.approving {
+		return "the device's approval key"
 	}
 	if s.busy {
 		return "the device's signature on the checkpoint"
@@ -103,12 +109,22 @@ func (v *Vault) sign(id uint64, c *cluster.Command) {
 	for i := range s.broadcast {
 		s.broadcast[i], s.private[i] = map[mpc.ID][]byte{}, map[mpc.ID][]byte{}
 	}
+	if card := s.gov.Approves(uint16(v.cfg.ID), s.key.id, s.key.made); card != nil {
+		v.approve(s, c, card)
+		return
+	}
+	v.takeShare(s, c)
+}
+
+// takeShare goes on with the share, once all that can be decided here is decided.
+func (v *Vault) takeShare(s *signSession, c *cluster.Command) {
 	if s.key.held.sealed() {
 		v.openForSign(s, c)
 		return
 	}
 	s.share = s.key.held.share
 	v.reserve(s)
+	v.advanceSign(s)
 }
 
 // openForSign has the device open the share. Nothing is reserved before that, and

@@ -101,6 +101,7 @@ type DeviceCommand struct {
 	Class     hsm.Class           // seal; unseal: of the blob, for the shell's patience
 	Epoch     uint64              // seal, erase
 	Data, AAD []byte              // seal, unseal
+	Approvals hsm.Approvals       // sign with the approval key
 }
 
 // DeviceResult answers a DeviceCommand. Err is empty on success.

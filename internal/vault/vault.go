@@ -27,6 +27,13 @@ type Config struct {
 	Identity signature.PublicKey // the device's identity key
 	Decision signature.PublicKey // the device's checkpoint key
 
+	// For the card. Approval is the device's approval key, zero where it has none, with
+	// the device's own description of it; Evidence is what the device says of itself
+	// (hsm.Evidence, encoded).
+	Approval     signature.PublicKey
+	ApprovalArea []byte
+	Evidence     []byte
+
 	// Genesis names the cluster. Nil starts the vault in enrolment mode, in which
 	// it makes its keys and its card and does nothing else.
 	Genesis *governance.Genesis

@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -22,20 +24,47 @@ import (
 // Arguments that make this test binary another process.
 const (
 	launchVault = "launch-vault" // CONFIG: `coffer vault`
+	launchProbe = "launch-probe" // CONFIG: the same, but the confined process is cagedProbe
+	cagedProbe  = "caged-probe"  // enters the cage as the vault does and tries to get out
+	spyOn       = "spy"          // PID: tries to read another process's memory
+	plain       = "plain"        // an ordinary process, which sleeps
 )
+
+// An ordinary process of root's gives up CAP_SYS_PTRACE too: else one without may
+// not look at it in any case. That is about its first thread, on which init runs.
+func init() {
+	if len(os.Args) > 2 && os.Args[1] == plain {
+		runtime.LockOSThread()
+	}
+}
 
 func TestMain(m *testing.M) {
 	if code, caged := RunCaged(); caged {
 		os.Exit(code)
 	}
-	if len(os.Args) > 2 && os.Args[1] == launchVault {
-		os.Exit(launchMain(os.Args[2]))
+	if len(os.Args) > 2 {
+		switch os.Args[1] {
+		case launchVault, launchProbe:
+			os.Exit(launchMain(os.Args[1], os.Args[2]))
+		case cagedProbe:
+			os.Exit(probe())
+		case spyOn:
+			spy(os.Args[2])
+			os.Exit(0)
+		case plain:
+			if err := dropPtrace(); err != nil {
+				fmt.Println(err)
+			}
+			fmt.Println("here")
+			time.Sleep(time.Minute)
+			os.Exit(0)
+		}
 	}
 	os.Exit(m.Run())
 }
 
 // launchMain is what cmd/coffer does for `coffer vault`.
-func launchMain(path string) int {
+func launchMain(program, path string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	var cfg Config
@@ -43,8 +72,13 @@ func launchMain(path string) int {
 	if err == nil {
 		err = json.Unmarshal(b, &cfg)
 	}
-	if err == nil {
-		err = Run(ctx, &cfg, slog.New(slog.NewTextHandler(os.Stderr, nil)))
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	switch {
+	case err != nil:
+	case program == launchProbe:
+		err = launchAs(ctx, cagedProbe, &cfg, log)
+	default:
+		err = Run(ctx, &cfg, log)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)
@@ -63,6 +97,11 @@ type process struct {
 
 func startProcess(t testing.TB, cfg *Config) *process {
 	t.Helper()
+	return startAs(t, launchVault, cfg, nil)
+}
+
+func startAs(t testing.TB, program string, cfg *Config, attr *syscall.SysProcAttr) *process {
+	t.Helper()
 	b, err := json.Marshal(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -71,8 +110,14 @@ func startProcess(t testing.TB, cfg *Config) *process {
 	if err := os.WriteFile(path, b, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p := &process{t: t, cmd: exec.Command(os.Args[0], launchVault, path), out: &syncBuffer{}, done: make(chan struct{})}
-	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out
+	p := &process{t: t, cmd: exec.Command(os.Args[0], program, path), out: &syncBuffer{}, done: make(chan struct{})}
+	p.cmd.Stdout, p.cmd.Stderr, p.cmd.SysProcAttr = p.out, p.out, attr
+	if attr != nil && attr.Credential != nil {
+		p.cmd.Path = publicCopy(t, int(attr.Credential.Uid))
+		if err := errors.Join(os.Chmod(filepath.Dir(path), 0o755), os.Chmod(path, 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -131,26 +176,4 @@ func (p *party) startCaged() *process {
 	p.down = sync.OnceFunc(func() { v.kill(); cancel(); wg.Wait() })
 	p.t.Cleanup(p.down)
 	return v
-}
-
-// TestCagedCluster is a cluster of confined vaults: they sign, lose helper and node,
-// and sign on.
-func TestCagedCluster(t *testing.T) {
-	s := startSite(t, 3, nil)
-	s.ready(1, 2, 3)
-	s.keygen()
-	for _, p := range s.parties {
-		p.down()
-	}
-	var vaults []*process
-	for _, p := range s.parties {
-		vaults = append(vaults, p.startCaged())
-	}
-	vaults[0].child()
-	s.ready(1, 2, 3)
-	s.sign(1, 2)
-	s.sign(2, 3)
-	for _, v := range vaults {
-		t.Logf("%d: %s", v.child(), v.out)
-	}
 }

@@ -56,6 +56,8 @@ type party struct {
 	vcfg Config
 	ncfg node.Config
 	down func() // vault and node
+
+	stopHSM func() // its helper
 }
 
 const seed = 42
@@ -198,7 +200,8 @@ func (p *party) startHSM() {
 		defer close(done)
 		_ = (&remote.Server{Device: served, Log: p.log}).Serve(ctx, ln)
 	}()
-	p.t.Cleanup(func() { cancel(); <-done; _ = dev.Close() })
+	p.stopHSM = sync.OnceFunc(func() { cancel(); <-done; _ = dev.Close() })
+	p.t.Cleanup(p.stopHSM)
 }
 
 // start runs the vault and its node until down.

@@ -28,7 +28,11 @@ func (s *shell) perform(ctx context.Context, cmd *vault.DeviceCommand) vault.Dev
 	var err error
 	switch cmd.Kind {
 	case vault.DeviceSign:
-		res.Signature, err = s.device.Sign(ctx, cmd.Role, cmd.Statement, nil)
+		var ap hsm.Approver
+		if cmd.Role == hsm.RoleApproval {
+			ap = cmd.Approvals
+		}
+		res.Signature, err = s.device.Sign(ctx, cmd.Role, cmd.Statement, ap)
 	case vault.DeviceSeal:
 		res.Data, err = s.device.Seal(ctx, cmd.Class, cmd.Epoch, cmd.Data, cmd.AAD)
 	case vault.DeviceUnseal:

@@ -2,6 +2,7 @@
 //
 //	soft:DIR
 //	pkcs11:token=LABEL;object=NAME?module-path=/path/to/lib.so&pin-source=file:/path/to/pin
+//	tpm:/dev/tpmrm0?dir=DIR, tpm:unix:SOCKET?dir=DIR
 //
 // It is the one package that knows the adapters; only the helper process (`coffer
 // hsm`) and tools for the operator import it, so that a vault never loads a
@@ -14,6 +15,7 @@ import (
 
 	"github.com/cofferhq/coffer/internal/hsm"
 	"github.com/cofferhq/coffer/internal/hsm/soft"
+	"github.com/cofferhq/coffer/internal/hsm/tpm"
 )
 
 // Device is an open HSM of any kind, fit to be served by package remote.
@@ -34,6 +36,12 @@ func Open(ctx context.Context, uri string) (Device, error) {
 			return nil, err
 		}
 		return d, nil
+	case scheme == "tpm":
+		d, err := tpm.Open(ctx, uri)
+		if err != nil {
+			return nil, err
+		}
+		return d, nil
 	}
 	return openPKCS11(ctx, uri)
 }
@@ -47,6 +55,8 @@ func Provision(ctx context.Context, uri string) error {
 		return err
 	case scheme == "soft":
 		return soft.Provision(ctx, dir)
+	case scheme == "tpm":
+		return tpm.Provision(ctx, uri)
 	}
 	return provisionPKCS11(ctx, uri)
 }
@@ -56,8 +66,8 @@ func split(uri string) (scheme, rest string, err error) {
 	if ok && scheme == "soft" && rest == "" {
 		return "", "", hsm.Errorf(hsm.ErrConfig, "", "HSM URI %q names no directory, want soft:DIR", uri)
 	}
-	if !ok || (scheme != "soft" && scheme != "pkcs11") {
-		return "", "", hsm.Errorf(hsm.ErrConfig, "", "HSM URI %q: want soft:DIR or pkcs11:token=…?module-path=…&pin-source=file:…", uri)
+	if !ok || (scheme != "soft" && scheme != "pkcs11" && scheme != "tpm") {
+		return "", "", hsm.Errorf(hsm.ErrConfig, "", "HSM URI %q: want soft:DIR or pkcs11:token=…?module-path=…&pin-source=file:… or tpm:/dev/tpmrm0?dir=DIR", uri)
 	}
 	return scheme, rest, nil
 }

@@ -30,7 +30,9 @@ func TestBadURI(t *testing.T) {
 	for _, tc := range []struct{ uri, say string }{
 		{"", "want soft:DIR or pkcs11:"},
 		{"/some/dir", "want soft:DIR or pkcs11:"},
-		{"tpm:0", "want soft:DIR or pkcs11:"},
+		{"nitro:0", "want soft:DIR or pkcs11:"},
+		{"tpm:0", "want /dev/tpmrmN"},
+		{"tpm:/dev/tpmrm0", "want name=value"},
 		{"soft:", "names no directory"},
 		{"pkcs11:tokn=x", "tokn"},
 		{"pkcs11:token=x", "no PKCS#11 module"},

@@ -3,10 +3,12 @@ package hsmtest
 import (
 	"bytes"
 	"context"
+	"crypto"
 	"crypto/ecdh"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"errors"
 	"fmt"
 	"math/big"
@@ -15,6 +17,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/cofferhq/coffer/internal/hsm"
 	"github.com/cofferhq/coffer/internal/signature"
@@ -103,17 +106,35 @@ func signChecked(t testing.TB, d hsm.HSM, role hsm.Role, body []byte) signature.
 	return sig
 }
 
+// verify checks a signature by the standard library alone.
 func verify(key signature.PublicKey, st signature.Statement, sig signature.Signature) error {
-	if key.Algorithm != signature.P256 || sig.Algorithm != signature.P256 || len(sig.Bytes) != 64 {
-		return fmt.Errorf("key is %v, signature is %v of %d bytes; want p256 of 64", key.Algorithm, sig.Algorithm, len(sig.Bytes))
+	if key.Algorithm != sig.Algorithm {
+		return fmt.Errorf("key is %v, signature is %v", key.Algorithm, sig.Algorithm)
 	}
-	pub, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), []byte(key.Key))
+	digest := st.Digest()
+	switch key.Algorithm {
+	case signature.P256:
+		return verifyP256([]byte(key.Key), digest[:], sig.Bytes)
+	case signature.RSA3072:
+		if len(key.Key) != 384 || len(sig.Bytes) != 384 {
+			return fmt.Errorf("key of %d bytes and signature of %d, want 384", len(key.Key), len(sig.Bytes))
+		}
+		pub := &rsa.PublicKey{N: new(big.Int).SetBytes([]byte(key.Key)), E: 65537}
+		return rsa.VerifyPKCS1v15(pub, crypto.SHA256, digest[:], sig.Bytes)
+	}
+	return fmt.Errorf("key is %v, want p256 or rsa3072", key.Algorithm)
+}
+
+func verifyP256(key, digest, sig []byte) error {
+	if len(sig) != 64 {
+		return fmt.Errorf("signature of %d bytes, want 64", len(sig))
+	}
+	pub, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), key)
 	if err != nil {
 		return err
 	}
-	digest := st.Digest()
-	r, s := new(big.Int).SetBytes(sig.Bytes[:32]), new(big.Int).SetBytes(sig.Bytes[32:])
-	if !ecdsa.Verify(pub, digest[:], r, s) {
+	r, s := new(big.Int).SetBytes(sig[:32]), new(big.Int).SetBytes(sig[32:])
+	if !ecdsa.Verify(pub, digest, r, s) {
 		return errors.New("crypto/ecdsa refuses it")
 	}
 	if half := new(big.Int).Rsh(elliptic.P256().Params().N, 1); s.Cmp(half) > 0 {
@@ -328,7 +349,12 @@ func testSealBinding(t *testing.T, b Backend) {
 func testSealDamage(t *testing.T, b Backend) {
 	d := open(t, b.Open)
 	blob, aad := seal(t, d, "a share of the key", "aad"), []byte("aad")
-	for i := range blob {
+	began := time.Now()
+	refused(t, d, "no aad", blob, nil)
+	// A device that takes its time is shown every byte before the ciphertext, which it
+	// never sees, in larger steps.
+	step := 1 + int(time.Since(began)*time.Duration(len(blob))/(2*time.Second))
+	for i := 0; i < len(blob); i += step {
 		damaged := bytes.Clone(blob)
 		damaged[i] ^= 1 << (i % 8)
 		refused(t, d, fmt.Sprintf("byte %d flipped", i), damaged, aad)

@@ -1,6 +1,7 @@
 package pkcs11
 
 import (
+	"slices"
 	"testing"
 
 	p11 "github.com/miekg/pkcs11"
@@ -49,12 +50,8 @@ func attack(t *testing.T, d *Device, h p11.SessionHandle) {
 		{"SIGN and DERIVE", p11.NewAttribute(p11.CKA_DERIVE, true)},
 		{"LABEL", p11.NewAttribute(p11.CKA_LABEL, "stolen")},
 	}
-	for _, name := range keyNames() {
-		k, err := findKey(d.mod, h, label(d.object, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		o := k.private
+	for name, k := range keysOf(t, d, h) {
+		o := k.use
 		if v, err := attribute(d.mod, h, o, p11.CKA_VALUE); err == nil && len(v) != 0 {
 			t.Errorf("%s: CKA_VALUE can be read", name)
 		}
@@ -75,13 +72,12 @@ func attack(t *testing.T, d *Device, h p11.SessionHandle) {
 			t.Errorf("%s: can be copied as it is (object %d)", name, c)
 		}
 		// Each key does its one work only.
-		if name == sealKey {
+		if !isRole(name) {
 			if err := ctx.SignInit(h, []*p11.Mechanism{p11.NewMechanism(p11.CKM_ECDSA, nil)}, o); err == nil {
 				t.Errorf("%s: signs", name)
 			}
 		} else {
-			wrong := &session{h: h, keys: map[string]key{sealKey: {private: o}}}
-			if _, err := d.derive.exchange(d.mod, wrong, d.seal); err == nil {
+			if err := works(d.mod, h, d.derive, key{kind: kindEC, use: o, public: k.public, suite: hsm.SuiteHPKE}, nil); err == nil {
 				t.Errorf("%s: derives", name)
 			}
 		}
@@ -116,13 +112,13 @@ func TestLeakingKeyIsSeen(t *testing.T) {
 			d := openDevice(t, u)
 			inSession(t, d, func(h p11.SessionHandle) {
 				l := label(d.object, "planted")
-				public, private := templates(l, "planted", false)
+				public, private := templates(l, plan{kind: kindEC}, plain)
 				private = append(private[:4], append(tc.plant, private[6:]...)...)
 				_, o, err := d.mod.ctx.GenerateKeyPair(h, []*p11.Mechanism{p11.NewMechanism(p11.CKM_EC_KEY_PAIR_GEN, nil)}, public, private)
 				if err != nil {
 					t.Fatal(err)
 				}
-				if got := leaks(d.mod, &session{h: h, keys: map[string]key{"planted": {private: o}}}); got != tc.leaks {
+				if got := leaks(d.mod, h, []key{{use: o}}); got != tc.leaks {
 					t.Errorf("probe says leaking: %v, want %v", got, tc.leaks)
 				}
 				if _, err := findKey(d.mod, h, l); (err != nil) != tc.leaks {
@@ -132,3 +128,21 @@ func TestLeakingKeyIsSeen(t *testing.T) {
 		})
 	}
 }
+
+// keysOf are the keys that a device has now, by name.
+func keysOf(t testing.TB, d *Device, h p11.SessionHandle) map[string]key {
+	t.Helper()
+	epoch, err := newestEpoch(d.mod, h, d.object)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := make(map[string]key)
+	for _, name := range append(roleNames(), sealName(hsm.ClassState, epoch), sealName(hsm.ClassCold, epoch)) {
+		if keys[name], err = findKey(d.mod, h, label(d.object, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return keys
+}
+
+func isRole(name string) bool { return slices.Contains(roleNames(), name) }

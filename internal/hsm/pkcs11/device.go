@@ -2,10 +2,9 @@ package pkcs11
 
 import (
 	"context"
-	"crypto/ecdh"
-	"encoding/asn1"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -13,7 +12,6 @@ import (
 
 	"github.com/cofferhq/coffer/internal/hsm"
 	"github.com/cofferhq/coffer/internal/hsm/pkcs11uri"
-	"github.com/cofferhq/coffer/internal/secret"
 	"github.com/cofferhq/coffer/internal/signature"
 )
 
@@ -26,22 +24,26 @@ type Device struct {
 
 	// Set by Open and read-only after it.
 	token  token
-	points map[string]string // public points by key name
 	public map[hsm.Role]signature.PublicKey
-	seal   *ecdh.PublicKey
 	derive deriveForm
+	perUse bool // the token asks for the PIN at each use of a cold key
 	info   hsm.Info
 
-	slots  chan struct{} // one for each call under way
-	closed atomic.Bool
+	slots   chan struct{} // one for each call under way
+	closed  atomic.Bool
+	changes sync.Mutex // lets one change of epoch run at a time
 
-	mu   sync.Mutex // guards idle
-	idle []*session
+	mu      sync.Mutex // guards what follows
+	idle    []*session
+	known   map[string]key // keys by name, with handles of no use; nil before Open is done
+	epoch   uint64         // the newest that is known
+	refused map[[32]byte]bool
 }
 
 var (
-	_ hsm.HSM    = (*Device)(nil)
-	_ hsm.Sealer = (*Device)(nil)
+	_ hsm.HSM     = (*Device)(nil)
+	_ hsm.Sealer  = (*Device)(nil)
+	_ hsm.Ratchet = (*Device)(nil)
 )
 
 // connect reads the PIN and loads the module. The caller calls Close.
@@ -59,12 +61,12 @@ func connect(ctx context.Context, u pkcs11uri.URI) (*Device, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := load(u.Module)
+	m, err := load(u.Module, u.Init)
 	if err != nil {
 		p.destroy()
 		return nil, err
 	}
-	d := &Device{uri: u, object: u.Object, mod: m, pin: p, slots: make(chan struct{}, maxSessions)}
+	d := &Device{uri: u, object: u.Object, mod: m, pin: p, slots: make(chan struct{}, maxSessions), refused: make(map[[32]byte]bool)}
 	if d.object == "" {
 		d.object = defaultObject
 	}
@@ -84,91 +86,141 @@ func Open(ctx context.Context, u pkcs11uri.URI) (*Device, error) {
 	return d, nil
 }
 
-// Provision makes the keys that are missing on a token. It never replaces a key;
-// after a crash it makes the rest.
-func Provision(ctx context.Context, u pkcs11uri.URI) error {
-	d, err := connect(ctx, u)
-	if err != nil {
-		return err
-	}
-	fill := func() (uint64, error) {
-		d.mod.mu.RLock()
-		defer d.mod.mu.RUnlock()
-		h, _, err := d.logIn(p11.CKF_RW_SESSION)
-		if err != nil {
-			return d.mod.gen, err
-		}
-		for _, name := range keyNames() {
-			if err = ctx.Err(); err != nil {
-				break
-			}
-			if err = ensureKey(d.mod, h, d.object, name); err != nil {
-				break
-			}
-		}
-		return d.mod.gen, errors.Join(err, d.mod.ctx.CloseSession(h))
-	}
-	gen, err := fill()
-	if err != nil && worthRestart(err) { // such as a token that came after the library was started
-		if err = d.mod.restart(gen); err == nil {
-			_, err = fill()
-		}
-	}
-	return errors.Join(failed("provision the token", err), d.Close())
-}
-
 // learn fills in what Open is to know, and tries every key.
 func (d *Device) learn(s *session) error {
-	points, public := make(map[string]string), make(map[hsm.Role]signature.PublicKey)
-	for name, k := range s.keys {
-		points[name] = string(k.point)
-	}
+	known, public := make(map[string]key), make(map[hsm.Role]signature.PublicKey)
 	for _, role := range hsm.Roles() {
-		key, err := signature.ParsePublicKey(signature.P256, s.keys[role.String()].point)
-		if err != nil {
+		k := s.keys[role.String()]
+		if err := d.trySession(0, func(h p11.SessionHandle) error { return signsWell(d.mod, h, k, role.String()) }); err != nil {
 			return err
 		}
-		public[role] = key
-		st := signature.Statement{Domain: "coffer/hsm-self-test/v1", Body: []byte(role.String())}
-		sig, err := d.signIn(s, role, st)
-		if err != nil {
-			return fmt.Errorf("%v key: %w", role, err)
+		var err error
+		if public[role], err = k.verification(); err != nil {
+			return err
 		}
-		if err := signature.Verify(key, st, sig); err != nil {
-			return hsm.Errorf(hsm.ErrDevice, "", "the token's %v key signs wrongly: %w", role, err)
-		}
+		known[role.String()] = k
 	}
-	seal, err := ecdh.P256().NewPublicKey(s.keys[sealKey].point)
+	epoch, err := newestEpoch(d.mod, s.h, d.object)
 	if err != nil {
 		return err
 	}
-	form, err := negotiate(d.mod, s, seal)
-	if err != nil {
-		return err
+	if epoch == 0 {
+		return hsm.Errorf(hsm.ErrNotProvisioned, "provision the token", "the token holds no key %q", label(d.object, sealName(hsm.ClassState, 1)))
 	}
-	d.points, d.public, d.seal, d.derive = points, public, seal, form
+	for _, class := range hsm.Classes() {
+		name := sealName(class, epoch)
+		if known[name], err = findKey(d.mod, s.h, label(d.object, name)); err != nil {
+			return err
+		}
+	}
+	state, cold := known[sealName(hsm.ClassState, epoch)], known[sealName(hsm.ClassCold, epoch)]
+	if state.kind == kindEC {
+		if d.derive, err = d.negotiateForm(state); err != nil {
+			return err
+		}
+	} else if err := d.trySession(0, func(h p11.SessionHandle) error { return works(d.mod, h, d.derive, state, nil) }); err != nil {
+		return fmt.Errorf("state seal key: %w", err)
+	}
+	if d.perUse, err = d.observe(cold); err != nil {
+		return fmt.Errorf("cold seal key: %w", err)
+	}
+	d.public = public
+	d.describe(s, known, state, cold)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.known, d.epoch = known, epoch
+	return nil
+}
+
+// describe grades the token by what was seen.
+func (d *Device) describe(s *session, known map[string]key, state, cold key) {
+	var keys []key
+	for _, k := range known {
+		keys = append(keys, k)
+	}
+	kept := hsm.GradeSoftware
+	if d.token.hardware && !emulated(d.token.info) {
+		kept = hsm.GradeHardware
+	}
 	d.info = hsm.Info{
 		Vendor:   clean(d.token.info.ManufacturerID),
 		Model:    clean(d.token.info.Model),
 		Firmware: fmt.Sprintf("%d.%d", d.token.info.FirmwareVersion.Major, d.token.info.FirmwareVersion.Minor),
 		Serial:   clean(d.token.info.SerialNumber),
 		Label:    clean(d.token.info.Label),
-		Boundary: d.boundary(s),
-		Suites:   []string{hsm.SignP256, hsm.SuiteHPKE.String()},
+		Boundary: kept,
+		Suites:   []string{hsm.SignP256, state.suite.Named(hsm.ClassState), cold.suite.Named(hsm.ClassCold), hsm.HasRatchet},
+	}
+	if known[hsm.RoleIdentity.String()].kind == kindRSA {
+		d.info.Suites[0] = hsm.SignRSA3072
+	}
+	if d.perUse {
+		d.info.PerUse = kept
+		d.info.Suites = append(d.info.Suites, hsm.HasPerUse)
+	}
+	// None if the token gives one of the keys away: then it asks in vain, too.
+	_ = d.trySession(0, func(h p11.SessionHandle) error {
+		if leaks(d.mod, h, keys) {
+			d.info.Boundary = hsm.GradeNone
+		}
+		return nil
+	})
+}
+
+// emulated knows devices that call themselves hardware and are not.
+func emulated(i p11.TokenInfo) bool {
+	return strings.HasPrefix(clean(i.Model), "SW ") && strings.HasSuffix(clean(i.Model), "TPM") // swtpm behind tpm2-pkcs11
+}
+
+// verification is the key under which what it signs verifies.
+func (k key) verification() (signature.PublicKey, error) {
+	if k.kind == kindRSA {
+		return signature.ParsePublicKey(signature.RSA3072, k.public)
+	}
+	return signature.ParsePublicKey(signature.P256, k.public)
+}
+
+// signsWell has a key sign, and checks it.
+func signsWell(m *module, h p11.SessionHandle, k key, what string) error {
+	public, err := k.verification()
+	if err != nil {
+		return hsm.Errorf(hsm.ErrConfig, "", "the token's %s key: %w", what, err)
+	}
+	st := signature.Statement{Domain: "coffer/hsm-self-test/v1", Body: []byte(what)}
+	sig, err := sign(m, h, k, st)
+	if err != nil {
+		return fmt.Errorf("%s key: %w", what, err)
+	}
+	if err := signature.Verify(public, st, sig); err != nil {
+		return hsm.Errorf(hsm.ErrDevice, "", "the token's %s key signs wrongly: %w", what, err)
 	}
 	return nil
 }
 
-// boundary grades what holds the keys: none if the token gives one of them away,
-// else hardware if the slot calls itself that, else software.
-func (d *Device) boundary(s *session) hsm.Grade {
-	switch {
-	case leaks(d.mod, s):
-		return hsm.GradeNone
-	case d.token.hardware:
-		return hsm.GradeHardware
+// digestInfo is what stands before a SHA-256 digest in PKCS#1 v1.5.
+var digestInfo = []byte{0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00, 0x04, 0x20}
+
+func sign(m *module, h p11.SessionHandle, k key, st signature.Statement) (signature.Signature, error) {
+	digest := st.Digest()
+	mechanism, input := uint(p11.CKM_ECDSA), digest[:]
+	if k.kind == kindRSA {
+		mechanism, input = p11.CKM_RSA_PKCS, append(append([]byte(nil), digestInfo...), digest[:]...)
 	}
-	return hsm.GradeSoftware
+	if err := m.ctx.SignInit(h, []*p11.Mechanism{p11.NewMechanism(mechanism, nil)}, k.use); err != nil {
+		return signature.Signature{}, err
+	}
+	raw, err := m.ctx.Sign(h, input)
+	if err != nil {
+		return signature.Signature{}, err
+	}
+	if k.kind == kindRSA {
+		return signature.Signature{Algorithm: signature.RSA3072, Bytes: raw}, nil
+	}
+	sig, err := signature.NormalizeP256(raw)
+	if err != nil {
+		return signature.Signature{}, hsm.Errorf(hsm.ErrDevice, "", "couldn't use the token's signature: %w", err)
+	}
+	return sig, nil
 }
 
 // Info says what the token said of itself when it was opened.
@@ -195,7 +247,7 @@ func (d *Device) Public(ctx context.Context, role hsm.Role) (signature.PublicKey
 	return d.public[role], nil
 }
 
-// Sign signs a statement.
+// Sign signs a statement. It asks nobody.
 func (d *Device) Sign(ctx context.Context, role hsm.Role, st signature.Statement, _ hsm.Approver) (signature.Signature, error) {
 	if err := role.CheckPlain(); err != nil {
 		return signature.Signature{}, err
@@ -204,74 +256,25 @@ func (d *Device) Sign(ctx context.Context, role hsm.Role, st signature.Statement
 		return signature.Signature{}, err
 	}
 	var sig signature.Signature
-	err := d.do(ctx, "sign", func(s *session) (err error) {
-		sig, err = d.signIn(s, role, st)
+	err := d.do(ctx, "sign", func(s *session) error {
+		k, err := d.key(s, role.String())
+		if err == nil {
+			sig, err = sign(d.mod, s.h, k, st)
+		}
 		return err
 	})
+	if err == nil && sig.Algorithm == signature.RSA3072 && len(sig.Bytes) != len(d.public[role].Key) {
+		err = hsm.Errorf(hsm.ErrDevice, "", "the token returned a signature of %d bytes, want %d", len(sig.Bytes), len(d.public[role].Key))
+	}
 	return sig, err
 }
 
-func (d *Device) signIn(s *session, role hsm.Role, st signature.Statement) (signature.Signature, error) {
-	digest := st.Digest()
-	if err := d.mod.ctx.SignInit(s.h, []*p11.Mechanism{p11.NewMechanism(p11.CKM_ECDSA, nil)}, s.keys[role.String()].private); err != nil {
-		return signature.Signature{}, err
-	}
-	raw, err := d.mod.ctx.Sign(s.h, digest[:])
-	if err != nil {
-		return signature.Signature{}, err
-	}
-	sig, err := signature.NormalizeP256(raw)
-	if err != nil {
-		return signature.Signature{}, hsm.Errorf(hsm.ErrDevice, "", "couldn't use the token's signature: %w", err)
-	}
-	return sig, nil
-}
-
-// SealKey returns the public half of the seal key.
-func (d *Device) SealKey(ctx context.Context, class hsm.Class, epoch uint64) (hsm.SealKey, error) {
-	if err := d.ready(ctx); err != nil {
-		return hsm.SealKey{}, err
-	}
-	if err := hsm.CheckSealKey(class, epoch); err != nil {
-		return hsm.SealKey{}, err
-	}
-	switch {
-	case class != hsm.ClassState:
-		return hsm.SealKey{}, hsm.Errorf(hsm.ErrUnsupported, "", "token %q has no %v seal key", d.info.Label, class)
-	case epoch != 1:
-		return hsm.SealKey{}, hsm.Errorf(hsm.ErrInput, "", "token %q has no seal key of epoch %d", d.info.Label, epoch)
-	}
-	return hsm.SealKey{Suite: hsm.SuiteHPKE, Class: class, Epoch: epoch, Public: d.seal.Bytes()}, nil
-}
-
-// Wrap is not for HPKE.
-func (d *Device) Wrap(context.Context, hsm.Class, uint64, []byte, []byte) ([]byte, error) {
-	return nil, hsm.Errorf(hsm.ErrUnsupported, "", "token %q wraps no keys: seal to its public key", d.info.Label)
-}
-
-// Unwrap does one Diffie-Hellman inside the token.
-func (d *Device) Unwrap(ctx context.Context, class hsm.Class, epoch uint64, enc, _ []byte, _ hsm.Approver) ([]byte, error) {
-	if _, err := d.SealKey(ctx, class, epoch); err != nil {
-		return nil, err
-	}
-	peer, err := ecdh.P256().NewPublicKey(enc)
-	if err != nil {
-		return nil, hsm.Errorf(hsm.ErrInput, "", "couldn't do the exchange: not a point on P-256: %w", err)
-	}
-	var shared []byte
-	err = d.do(ctx, "do the exchange", func(s *session) (err error) {
-		shared, err = d.derive.exchange(d.mod, s, peer)
-		return err
-	})
-	return shared, err
-}
-
-// Seal seals to the seal key, without the token.
+// Seal seals to the seal key, where that can be done without the token.
 func (d *Device) Seal(ctx context.Context, class hsm.Class, epoch uint64, plaintext, aad []byte) ([]byte, error) {
 	return hsm.SealWith(ctx, d, class, epoch, plaintext, aad)
 }
 
-// Unseal opens a blob with one exchange inside the token.
+// Unseal opens a blob, of which the token unwraps the key.
 func (d *Device) Unseal(ctx context.Context, blob, aad []byte, ap hsm.Approver) ([]byte, error) {
 	return hsm.OpenWith(ctx, d, blob, aad, ap)
 }
@@ -307,58 +310,4 @@ func (d *Device) closeIdle() {
 		}
 	}
 	d.idle = nil
-}
-
-// deriveForm is one of the ways in which devices want an ECDH asked for.
-type deriveForm struct {
-	octetString bool // the peer's point as a DER octet string, not bare
-	length      bool // CKA_VALUE_LEN given, not left to the device
-}
-
-var deriveForms = []deriveForm{{false, true}, {true, true}, {false, false}, {true, false}}
-
-// exchange derives the shared secret as a session object, reads it and removes it.
-func (f deriveForm) exchange(m *module, s *session, peer *ecdh.PublicKey) ([]byte, error) {
-	point := peer.Bytes()
-	if f.octetString {
-		var err error
-		if point, err = asn1.Marshal(point); err != nil {
-			return nil, err
-		}
-	}
-	template := []*p11.Attribute{
-		p11.NewAttribute(p11.CKA_CLASS, p11.CKO_SECRET_KEY),
-		p11.NewAttribute(p11.CKA_KEY_TYPE, p11.CKK_GENERIC_SECRET),
-		p11.NewAttribute(p11.CKA_TOKEN, false),
-		p11.NewAttribute(p11.CKA_SENSITIVE, false),
-		p11.NewAttribute(p11.CKA_EXTRACTABLE, true),
-	}
-	if f.length {
-		template = append(template, p11.NewAttribute(p11.CKA_VALUE_LEN, 32))
-	}
-	params := p11.NewECDH1DeriveParams(p11.CKD_NULL, nil, point)
-	o, err := m.ctx.DeriveKey(s.h, []*p11.Mechanism{p11.NewMechanism(p11.CKM_ECDH1_DERIVE, params)}, s.keys[sealKey].private, template)
-	if err != nil {
-		return nil, err
-	}
-	value, err := attribute(m, s.h, o, p11.CKA_VALUE)
-	if derr := m.ctx.DestroyObject(s.h, o); err == nil {
-		err = derr
-	}
-	if err != nil {
-		secret.Wipe(value)
-		return nil, err
-	}
-	defer secret.Wipe(value)
-	return pad(value)
-}
-
-// pad gives a shared secret the zero bytes back that some devices drop in front.
-func pad(value []byte) ([]byte, error) {
-	if len(value) == 0 || len(value) > 32 {
-		return nil, hsm.Errorf(hsm.ErrDevice, "", "the token returned a shared secret of %d bytes, want 32", len(value))
-	}
-	shared := make([]byte, 32)
-	copy(shared[32-len(value):], value)
-	return shared, nil
 }

@@ -17,6 +17,12 @@ func rv(err error) p11.Error {
 	return p11.CKR_OK
 }
 
+// isKind says whether err is an Error of that kind.
+func isKind(err error, k hsm.Kind) bool {
+	var e *hsm.Error
+	return errors.As(err, &e) && e.Kind == k
+}
+
 // absent says that the token or the library's connection to it is gone, rather
 // than that one operation failed.
 func absent(err error) bool {
@@ -29,6 +35,18 @@ func absent(err error) bool {
 	}
 	return false
 }
+
+// full says that the token has no room.
+func full(err error) bool {
+	switch rv(err) {
+	case p11.CKR_DEVICE_MEMORY, p11.CKR_HOST_MEMORY, ckrResourceExceeded:
+		return true
+	}
+	return false
+}
+
+// ckrResourceExceeded is CKR_TOKEN_RESOURCE_EXCEEDED of PKCS#11 v3.
+const ckrResourceExceeded p11.Error = 0x201
 
 // failed turns an error of the library into one of the port. What already is one
 // stays as it is.

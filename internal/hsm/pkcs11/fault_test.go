@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -42,14 +43,22 @@ func TestProvisionIsIdempotent(t *testing.T) {
 	if err := Provision(t.Context(), u); err != nil {
 		t.Fatal(err)
 	}
-	before := openDevice(t, u).points
+	before := publicKeys(openDevice(t, u))
 	if err := Provision(t.Context(), u); err != nil {
 		t.Fatal(err)
 	}
-	after := openDevice(t, u).points
-	if len(before) != 3 || before["seal"] != after["seal"] || before["identity"] != after["identity"] || before["decision"] != after["decision"] {
+	if after := publicKeys(openDevice(t, u)); len(before) != 4 || !maps.Equal(before, after) {
 		t.Fatal("provisioning again changed keys")
 	}
+}
+
+// publicKeys are the public halves, by name.
+func publicKeys(d *Device) map[string]string {
+	out := make(map[string]string)
+	for name, k := range d.known {
+		out[name] = string(k.public)
+	}
+	return out
 }
 
 // TestTwoVaultsOnOneToken: another object in the URI is another set of keys.
@@ -63,7 +72,7 @@ func TestTwoVaultsOnOneToken(t *testing.T) {
 		t.Fatal(err)
 	}
 	a, b := openDevice(t, u), openDevice(t, other)
-	if a.points["seal"] == b.points["seal"] {
+	if publicKeys(a)["seal"] == publicKeys(b)["seal"] {
 		t.Fatal("two vaults share a seal key")
 	}
 }
@@ -72,14 +81,14 @@ func TestTwoVaultsOnOneToken(t *testing.T) {
 // hand does.
 func TestHalfPair(t *testing.T) {
 	u := newProvisioned(t)
-	identity := openDevice(t, u).points["identity"]
+	identity := publicKeys(openDevice(t, u))["identity"]
 	remove(t, openDevice(t, u), p11.CKO_PRIVATE_KEY, "decision")
 	_, err := Open(t.Context(), u)
 	want(t, err, hsm.ErrNotProvisioned, "coffer-decision")
 	if err := Provision(t.Context(), u); err != nil {
 		t.Fatalf("public half alone: %v", err)
 	}
-	if openDevice(t, u).points["identity"] != identity {
+	if publicKeys(openDevice(t, u))["identity"] != identity {
 		t.Fatal("another key was touched")
 	}
 	remove(t, openDevice(t, u), p11.CKO_PUBLIC_KEY, "decision")
@@ -112,7 +121,7 @@ func TestTwoKeysOfOneName(t *testing.T) {
 	u := newProvisioned(t)
 	d := openDevice(t, u)
 	inSession(t, d, func(h p11.SessionHandle) {
-		if err := generate(d.mod, h, d.object, "identity"); err != nil {
+		if err := generate(d.mod, h, label(d.object, "identity"), plan{kind: kindEC}); err != nil {
 			t.Fatal(err)
 		}
 	})

@@ -4,7 +4,11 @@ import (
 	"bytes"
 	"crypto/ecdh"
 	"encoding/asn1"
+	"encoding/binary"
 	"fmt"
+	"math/big"
+	"strconv"
+	"strings"
 
 	p11 "github.com/miekg/pkcs11"
 
@@ -15,17 +19,39 @@ import (
 const defaultObject = "coffer"
 
 const (
-	sealKey   = "seal"
 	pointSize = 65
+	nameSize  = 16 // CKA_ID of a symmetric key
+	macSuffix = "-mac"
+	tryName   = "try" // of keys that are made to see what the token does
 )
 
-// keyNames are the keys of a vault, as they stand in labels.
-func keyNames() []string {
-	names := []string{sealKey}
-	for _, role := range hsm.Roles() {
-		names = append(names, role.String())
+// sealName is a seal key's name, as it stands in labels: seal and cold of epoch 1,
+// seal-2 and so on.
+func sealName(class hsm.Class, epoch uint64) string {
+	name := "seal"
+	if class == hsm.ClassCold {
+		name = "cold"
 	}
-	return names
+	if epoch == 1 {
+		return name
+	}
+	return name + "-" + strconv.FormatUint(epoch, 10)
+}
+
+// parseSealName is the inverse of sealName.
+func parseSealName(s string) (class hsm.Class, epoch uint64, ok bool) {
+	name, number, numbered := strings.Cut(s, "-")
+	class, epoch = hsm.ClassState, 1
+	if name == "cold" {
+		class = hsm.ClassCold
+	}
+	if numbered {
+		var err error
+		if epoch, err = strconv.ParseUint(number, 10, 64); err != nil {
+			return 0, 0, false
+		}
+	}
+	return class, epoch, epoch != 0 && sealName(class, epoch) == s
 }
 
 func label(object, name string) string { return object + "-" + name }
@@ -35,54 +61,212 @@ var p256OID = []byte{0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07}
 
 // find returns the objects of one class with one label.
 func find(m *module, h p11.SessionHandle, class uint, label string) ([]p11.ObjectHandle, error) {
-	if err := m.ctx.FindObjectsInit(h, []*p11.Attribute{
-		p11.NewAttribute(p11.CKA_CLASS, class),
-		p11.NewAttribute(p11.CKA_LABEL, label),
-	}); err != nil {
+	return findAll(m, h, 2, // enough to know that there is more than one
+		p11.NewAttribute(p11.CKA_CLASS, class), p11.NewAttribute(p11.CKA_LABEL, label))
+}
+
+func findAll(m *module, h p11.SessionHandle, limit int, template ...*p11.Attribute) ([]p11.ObjectHandle, error) {
+	if err := m.ctx.FindObjectsInit(h, template); err != nil {
 		return nil, err
 	}
-	// Two are enough to know that there is more than one.
-	found, _, err := m.ctx.FindObjects(h, 2)
-	if ferr := m.ctx.FindObjectsFinal(h); err == nil {
-		err = ferr
+	var all []p11.ObjectHandle
+	for len(all) < limit {
+		found, _, err := m.ctx.FindObjects(h, min(limit-len(all), 64))
+		if err != nil {
+			_ = m.ctx.FindObjectsFinal(h)
+			return nil, err
+		}
+		if len(found) == 0 {
+			break
+		}
+		all = append(all, found...)
 	}
-	return found, err
+	return all, m.ctx.FindObjectsFinal(h)
 }
 
-// key is one key pair on the token.
+// maxObjects bounds how many objects of a token are looked at.
+const maxObjects = 4096
+
+// sealObjects are the objects of this vault that are seal keys or parts of them, by
+// name (for a MAC key with its suffix).
+func sealObjects(m *module, h p11.SessionHandle, object string) (map[string][]p11.ObjectHandle, error) {
+	out := make(map[string][]p11.ObjectHandle)
+	for _, class := range []uint{p11.CKO_PRIVATE_KEY, p11.CKO_SECRET_KEY, p11.CKO_PUBLIC_KEY} {
+		found, err := findAll(m, h, maxObjects, p11.NewAttribute(p11.CKA_CLASS, class), p11.NewAttribute(p11.CKA_TOKEN, true))
+		if err != nil {
+			return nil, err
+		}
+		for _, o := range found {
+			l, err := attribute(m, h, o, p11.CKA_LABEL)
+			if err != nil {
+				if absent(err) && rv(err) != p11.CKR_OBJECT_HANDLE_INVALID {
+					return nil, err
+				}
+				continue // one that went since, or without a label
+			}
+			name, ok := strings.CutPrefix(string(bytes.TrimRight(l, "\x00")), object+"-")
+			if !ok {
+				continue
+			}
+			if _, _, ok := parseSealName(trimMAC(name)); ok || trimMAC(name) == tryName {
+				out[name] = append(out[name], o)
+			}
+		}
+	}
+	return out, nil
+}
+
+// newestEpoch is the last epoch that has a state key: it is made after the cold one.
+// Zero: none.
+func newestEpoch(m *module, h p11.SessionHandle, object string) (uint64, error) {
+	objects, err := sealObjects(m, h, object)
+	if err != nil {
+		return 0, err
+	}
+	var newest uint64
+	for name := range objects {
+		if class, epoch, ok := parseSealName(name); ok && class == hsm.ClassState && epoch > newest {
+			if k, err := findKey(m, h, label(object, name)); err == nil && k.use != 0 {
+				newest = epoch
+			} else if err != nil && !isKind(err, hsm.ErrNotProvisioned) {
+				return 0, err
+			}
+		}
+	}
+	return newest, nil
+}
+
+// kind is what sort of key it is.
+type kind uint8
+
+const (
+	kindEC  kind = iota + 1 // a pair on P-256
+	kindRSA                 // a pair
+	kindGCM                 // one AES key
+	kindCBC                 // an AES key and a MAC key
+)
+
+// key is one key on the token.
 type key struct {
-	private p11.ObjectHandle
-	point   []byte // of the public half, uncompressed
+	kind   kind
+	use    p11.ObjectHandle // the private half, or the AES key
+	mac    p11.ObjectHandle
+	public []byte    // point, modulus, or the name of a symmetric key
+	suite  hsm.Suite // if it is a seal key
 }
 
-// findKey finds a pair. A pair that is not whole is ErrNotProvisioned.
+// same says whether two are the same key, as far as can be seen.
+func (k key) same(o key) bool {
+	return k.kind == o.kind && k.suite == o.suite && bytes.Equal(k.public, o.public)
+}
+
+// findKey finds a key. One that is not whole is ErrNotProvisioned.
 func findKey(m *module, h p11.SessionHandle, label string) (key, error) {
 	private, err := find(m, h, p11.CKO_PRIVATE_KEY, label)
 	if err != nil {
 		return key{}, err
 	}
-	public, err := find(m, h, p11.CKO_PUBLIC_KEY, label)
+	secrets, err := find(m, h, p11.CKO_SECRET_KEY, label)
 	if err != nil {
 		return key{}, err
 	}
 	switch {
-	case len(private) > 1 || len(public) > 1:
-		return key{}, hsm.Errorf(hsm.ErrConfig, "remove the key that is not this vault's, or name another object in the URI",
-			"the token holds more than one key %q", label)
+	case len(private)+len(secrets) > 1:
+		return key{}, tooMany(label)
+	case len(secrets) == 1:
+		return findSecret(m, h, secrets[0], label)
 	case len(private) == 0:
 		return key{}, hsm.Errorf(hsm.ErrNotProvisioned, "provision the token", "the token holds no key %q", label)
-	case len(public) == 0:
-		return key{}, hsm.Errorf(hsm.ErrNotProvisioned, "restore the public key object from a backup; if the vault never ran, remove the private key and provision again",
-			"the token holds the private key %q without its public key", label)
 	}
-	if err := checkPrivate(m, h, private[0], label); err != nil {
-		return key{}, err
-	}
-	point, err := readPoint(m, h, public[0], label)
+	public, err := find(m, h, p11.CKO_PUBLIC_KEY, label)
 	if err != nil {
 		return key{}, err
 	}
-	return key{private[0], point}, nil
+	switch len(public) {
+	case 0:
+		return key{}, hsm.Errorf(hsm.ErrNotProvisioned, "restore the public key object from a backup; if the vault never ran, remove the private key and provision again",
+			"the token holds the private key %q without its public key", label)
+	case 1:
+		return readPair(m, h, private[0], public[0], label)
+	}
+	return key{}, tooMany(label)
+}
+
+func tooMany(label string) error {
+	return hsm.Errorf(hsm.ErrConfig, "remove the key that is not this vault's, or name another object in the URI",
+		"the token holds more than one key %q", label)
+}
+
+func readPair(m *module, h p11.SessionHandle, private, public p11.ObjectHandle, label string) (key, error) {
+	if err := checkPrivate(m, h, private, label); err != nil {
+		return key{}, err
+	}
+	typ, err := number(m, h, private, p11.CKA_KEY_TYPE)
+	if err != nil {
+		return key{}, err
+	}
+	switch typ {
+	case p11.CKK_EC:
+		point, err := readPoint(m, h, public, label)
+		return key{kind: kindEC, use: private, public: point, suite: hsm.SuiteHPKE}, err
+	case p11.CKK_RSA:
+		return readRSA(m, h, private, public, label)
+	}
+	return key{}, hsm.Errorf(hsm.ErrConfig, "", "key %q has key type %d, want EC or RSA", label, typ)
+}
+
+// readRSA reads a pair. Which hash its OAEP takes stands in its id.
+func readRSA(m *module, h p11.SessionHandle, private, public p11.ObjectHandle, label string) (key, error) {
+	modulus, err := attribute(m, h, public, p11.CKA_MODULUS)
+	if err != nil {
+		return key{}, err
+	}
+	exponent, err := attribute(m, h, public, p11.CKA_PUBLIC_EXPONENT)
+	if err != nil {
+		return key{}, err
+	}
+	if e := new(big.Int).SetBytes(exponent); e.Cmp(big.NewInt(65537)) != 0 {
+		return key{}, hsm.Errorf(hsm.ErrConfig, "", "key %q has the public exponent %v, want 65537", label, e)
+	}
+	id, err := attribute(m, h, private, p11.CKA_ID)
+	if err != nil {
+		return key{}, err
+	}
+	k := key{kind: kindRSA, use: private, public: bytes.TrimLeft(modulus, "\x00"), suite: hsm.SuiteOAEP256}
+	if bytes.HasSuffix(id, []byte(idSHA1)) {
+		k.suite = hsm.SuiteOAEP1
+	}
+	return k, nil
+}
+
+// idSHA1 ends the CKA_ID of an RSA seal key of suite 5.
+const idSHA1 = "#sha1"
+
+func findSecret(m *module, h p11.SessionHandle, o p11.ObjectHandle, label string) (key, error) {
+	if err := checkPrivate(m, h, o, label); err != nil {
+		return key{}, err
+	}
+	name, err := attribute(m, h, o, p11.CKA_ID)
+	if err != nil {
+		return key{}, err
+	}
+	if len(name) != nameSize {
+		return key{}, hsm.Errorf(hsm.ErrConfig, "", "key %q has an id of %d bytes, want %d", label, len(name), nameSize)
+	}
+	k := key{kind: kindGCM, use: o, public: name, suite: hsm.SuiteGCM}
+	macs, err := find(m, h, p11.CKO_SECRET_KEY, label+macSuffix)
+	switch {
+	case err != nil:
+		return key{}, err
+	case len(macs) > 1:
+		return key{}, tooMany(label + macSuffix)
+	case len(macs) == 1:
+		if err := checkPrivate(m, h, macs[0], label+macSuffix); err != nil {
+			return key{}, err
+		}
+		k.kind, k.suite, k.mac = kindCBC, hsm.SuiteCBCHMAC, macs[0]
+	}
+	return k, nil
 }
 
 // attribute reads one attribute; devices fail a whole list for one that they do
@@ -95,7 +279,22 @@ func attribute(m *module, h p11.SessionHandle, o p11.ObjectHandle, typ uint) ([]
 	return a[0].Value, nil
 }
 
-// checkPrivate refuses a private key that says that it can leave the device. That
+// number reads an attribute that is a CK_ULONG.
+func number(m *module, h p11.SessionHandle, o p11.ObjectHandle, typ uint) (uint64, error) {
+	v, err := attribute(m, h, o, typ)
+	if err != nil {
+		return 0, err
+	}
+	switch len(v) {
+	case 8:
+		return binary.NativeEndian.Uint64(v), nil
+	case 4:
+		return uint64(binary.NativeEndian.Uint32(v)), nil
+	}
+	return 0, hsm.Errorf(hsm.ErrDevice, "", "the token gives attribute %#x as %d bytes, want a number", typ, len(v))
+}
+
+// checkPrivate refuses a key that says that it can leave the device. That
 // it says it cannot is no evidence; probe tries.
 func checkPrivate(m *module, h p11.SessionHandle, o p11.ObjectHandle, label string) error {
 	for _, want := range []struct {
@@ -150,81 +349,29 @@ func readPoint(m *module, h p11.SessionHandle, o p11.ObjectHandle, label string)
 	return point, nil
 }
 
-// templates are the attributes of a new pair. strict adds those that older devices
-// do not know.
-func templates(label, name string, strict bool) (public, private []*p11.Attribute) {
-	id := []byte(label)
-	public = []*p11.Attribute{
-		p11.NewAttribute(p11.CKA_CLASS, p11.CKO_PUBLIC_KEY),
-		p11.NewAttribute(p11.CKA_KEY_TYPE, p11.CKK_EC),
-		p11.NewAttribute(p11.CKA_EC_PARAMS, p256OID),
-		p11.NewAttribute(p11.CKA_TOKEN, true),
-		p11.NewAttribute(p11.CKA_PRIVATE, false),
-		p11.NewAttribute(p11.CKA_LABEL, label),
-		p11.NewAttribute(p11.CKA_ID, id),
-		p11.NewAttribute(p11.CKA_VERIFY, name != sealKey),
-	}
-	private = []*p11.Attribute{
-		p11.NewAttribute(p11.CKA_CLASS, p11.CKO_PRIVATE_KEY),
-		p11.NewAttribute(p11.CKA_KEY_TYPE, p11.CKK_EC),
-		p11.NewAttribute(p11.CKA_TOKEN, true),
-		p11.NewAttribute(p11.CKA_PRIVATE, true),
-		p11.NewAttribute(p11.CKA_SENSITIVE, true),
-		p11.NewAttribute(p11.CKA_EXTRACTABLE, false),
-		p11.NewAttribute(p11.CKA_LABEL, label),
-		p11.NewAttribute(p11.CKA_ID, id),
-		p11.NewAttribute(p11.CKA_SIGN, name != sealKey),
-		p11.NewAttribute(p11.CKA_DERIVE, name == sealKey),
-		p11.NewAttribute(p11.CKA_DECRYPT, false),
-		p11.NewAttribute(p11.CKA_UNWRAP, false),
-	}
-	if strict {
-		private = append(private,
-			p11.NewAttribute(p11.CKA_COPYABLE, false),
-			p11.NewAttribute(p11.CKA_MODIFIABLE, false))
-	}
-	return public, private
-}
-
-// generate makes a pair inside the token.
-func generate(m *module, h p11.SessionHandle, object, name string) error {
-	mechanism := []*p11.Mechanism{p11.NewMechanism(p11.CKM_EC_KEY_PAIR_GEN, nil)}
-	public, private := templates(label(object, name), name, true)
-	_, _, err := m.ctx.GenerateKeyPair(h, mechanism, public, private)
-	switch rv(err) {
-	case p11.CKR_ATTRIBUTE_TYPE_INVALID, p11.CKR_ATTRIBUTE_VALUE_INVALID, p11.CKR_ATTRIBUTE_READ_ONLY, p11.CKR_TEMPLATE_INCONSISTENT:
-		public, private = templates(label(object, name), name, false)
-		_, _, err = m.ctx.GenerateKeyPair(h, mechanism, public, private)
-	}
-	if err != nil {
-		return fmt.Errorf("key %q: %w", label(object, name), err)
+// destroyNamed destroys all objects of one label, the secret ones first.
+func destroyNamed(m *module, h p11.SessionHandle, label string) error {
+	for _, class := range []uint{p11.CKO_PRIVATE_KEY, p11.CKO_SECRET_KEY, p11.CKO_PUBLIC_KEY} {
+		found, err := findAll(m, h, maxObjects, p11.NewAttribute(p11.CKA_CLASS, class), p11.NewAttribute(p11.CKA_LABEL, label))
+		if err != nil {
+			return err
+		}
+		for _, o := range found {
+			if err := m.ctx.DestroyObject(h, o); err != nil {
+				return fmt.Errorf("destroy %q: %w", label, err)
+			}
+		}
 	}
 	return nil
 }
 
-// ensureKey makes a pair unless it is there. A public key without its private half
-// is what a process leaves that was killed in C_GenerateKeyPair: nothing was ever
-// signed or sealed with it, so it is removed. The reverse is never touched.
-func ensureKey(m *module, h p11.SessionHandle, object, name string) error {
-	l := label(object, name)
-	private, err := find(m, h, p11.CKO_PRIVATE_KEY, l)
-	if err != nil {
-		return err
+func trimMAC(name string) string { return strings.TrimSuffix(name, macSuffix) }
+
+// roleNames are the names of the signing keys.
+func roleNames() []string {
+	var names []string
+	for _, role := range hsm.Roles() {
+		names = append(names, role.String())
 	}
-	if len(private) == 0 {
-		orphans, err := find(m, h, p11.CKO_PUBLIC_KEY, l)
-		if err != nil {
-			return err
-		}
-		for _, o := range orphans {
-			if err := m.ctx.DestroyObject(h, o); err != nil {
-				return err
-			}
-		}
-		if err := generate(m, h, object, name); err != nil {
-			return err
-		}
-	}
-	_, err = findKey(m, h, l)
-	return err
+	return names
 }

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
+	"sync/atomic"
+	"unsafe"
 
 	p11 "github.com/miekg/pkcs11"
 
@@ -23,6 +25,9 @@ const envSoftHSM = "SOFTHSM2_CONF"
 type module struct {
 	path string
 	ctx  *p11.Ctx
+	init string // the library's own argument, of those that take one
+
+	knowsLess atomic.Int32 // how many of the levels of attributes it does not know
 
 	// mu is held for reading around every call into the library, for writing to
 	// initialise and finalise it. It guards gen.
@@ -39,7 +44,7 @@ var modules = struct {
 }{byPath: make(map[string]*module)}
 
 // load loads and initialises the library. The caller calls release.
-func load(path string) (*module, error) {
+func load(path, init string) (*module, error) {
 	real, err := filepath.EvalSymlinks(path)
 	if err != nil {
 		return nil, hsm.Errorf(hsm.ErrConfig, "install the vendor's library, or correct module-path in the URI",
@@ -60,6 +65,10 @@ func load(path string) (*module, error) {
 		m = &module{path: real, ctx: ctx}
 		modules.byPath[real] = m
 	}
+	if m.users != 0 && m.init != init {
+		return nil, hsm.Errorf(hsm.ErrConfig, "serve it with a helper of its own", "PKCS#11 module %s is in use with other initialisation arguments", real)
+	}
+	m.init = init
 	if m.users == 0 {
 		if err := m.initialize(); err != nil {
 			return nil, err
@@ -77,7 +86,14 @@ func (m *module) initialize() error {
 
 func (m *module) initializeLocked() error {
 	m.gen++
-	err := m.ctx.Initialize()
+	var options []p11.InitializeOption
+	if m.init != "" {
+		// NSS takes its configuration as the text that CK_C_INITIALIZE_ARGS reserves.
+		text := append([]byte(m.init), 0)
+		options = append(options, p11.InitializeWithReserved(unsafe.Pointer(&text[0])))
+		defer runtime.KeepAlive(text)
+	}
+	err := m.ctx.Initialize(options...)
 	if err == nil || rv(err) == p11.CKR_CRYPTOKI_ALREADY_INITIALIZED {
 		return nil
 	}

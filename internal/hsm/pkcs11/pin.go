@@ -23,8 +23,9 @@ type pin struct {
 	path  string
 	value secret.Bytes
 
-	mu      sync.Mutex // guards refused, and lets one login run at a time
+	mu      sync.Mutex // guards what follows, and lets one login run at a time
 	refused error
+	token   token // that it was good for last
 }
 
 const maxPIN = 255
@@ -86,6 +87,7 @@ func (p *pin) login(t token, call func(pin string) error, flags func() uint) err
 	switch rv(err) {
 	case p11.CKR_OK:
 		if err == nil {
+			p.token = t
 			// An earlier mark is of another PIN or of an earlier state of the token.
 			// If it stays, it is in nobody's way: it does not match.
 			_ = os.Remove(p.markPath())
@@ -102,19 +104,54 @@ func (p *pin) login(t token, call func(pin string) error, flags func() uint) err
 	return failed("log in", err)
 }
 
+// again gives the PIN to a token that asks for it at one use of a key. Only
+// provisioning does that, to see that such a key works: in use the operator is asked.
+func (p *pin) again(call func(pin string) error) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.refused != nil {
+		return p.refused
+	}
+	err := call(string(p.value.Reveal()))
+	if pinRefused(err) {
+		p.refused = p.refusal(p.token, err, 0)
+		p.value.Destroy()
+		return p.refused
+	}
+	return err
+}
+
+// pinRefused says that a token counted a wrong PIN.
+func pinRefused(err error) bool {
+	switch rv(err) {
+	case p11.CKR_PIN_INCORRECT, p11.CKR_PIN_INVALID, p11.CKR_PIN_LEN_RANGE, p11.CKR_PIN_EXPIRED, p11.CKR_PIN_LOCKED:
+		return true
+	}
+	return false
+}
+
 // mayTry refuses where the try would be wasted or the token's last.
 func (p *pin) mayTry(t token, serial string) error {
+	label := clean(t.info.Label)
+	if err := mayCount(t); err != nil {
+		return err
+	}
+	if old, err := os.ReadFile(p.markPath()); err == nil && bytes.Equal(old, p.mark(serial)) {
+		return hsm.Errorf(hsm.ErrPIN, "correct the PIN file; if the token's PIN was changed to this one, remove "+p.markPath(),
+			"token %q has refused the PIN of %s before: it was not tried again", label, p.path)
+	}
+	return nil
+}
+
+// mayCount refuses to try a PIN at a token that would lock itself over it.
+func mayCount(t token) error {
 	label := clean(t.info.Label)
 	if t.info.Flags&p11.CKF_USER_PIN_LOCKED != 0 {
 		return hsm.Errorf(hsm.ErrLocked, "have the security officer reset the user PIN", "token %q is locked: too many wrong PINs", label)
 	}
 	if t.info.Flags&p11.CKF_USER_PIN_FINAL_TRY != 0 {
 		return hsm.Errorf(hsm.ErrPIN, "log in once with the vendor's tool, which resets the count, then start again",
-			"token %q says that one more wrong PIN locks it: the PIN of %s was not tried", label, p.path)
-	}
-	if old, err := os.ReadFile(p.markPath()); err == nil && bytes.Equal(old, p.mark(serial)) {
-		return hsm.Errorf(hsm.ErrPIN, "correct the PIN file; if the token's PIN was changed to this one, remove "+p.markPath(),
-			"token %q has refused the PIN of %s before: it was not tried again", label, p.path)
+			"token %q says that one more wrong PIN locks it: the PIN was not tried", label)
 	}
 	return nil
 }

@@ -23,9 +23,13 @@ import (
 const (
 	childURI  = "COFFER_TEST_PKCS11_URI"
 	childTask = "COFFER_TEST_PKCS11_TASK" // exercise, provision, open
+	longRSA   = "COFFER_TEST_RSA3072"     // RSA keys of the product's size
 )
 
 func TestMain(m *testing.M) {
+	if os.Getenv(longRSA) == "" {
+		rsaBits = []uint{2048} // a second less for each token
+	}
 	if uri := os.Getenv(childURI); uri != "" {
 		if err := child(context.Background(), uri, os.Getenv(childTask)); err != nil {
 			fmt.Fprintln(os.Stderr, err)

@@ -14,7 +14,8 @@ import (
 // wait for their turn. Small devices allow no more.
 const maxSessions = 8
 
-// session is a PKCS#11 session that is logged in, with the keys' handles.
+// session is a PKCS#11 session that is logged in, with the handles of the keys that
+// were used in it.
 type session struct {
 	h    p11.SessionHandle
 	gen  uint64
@@ -23,9 +24,14 @@ type session struct {
 
 // do runs f in a session. A session in which anything failed is closed, since
 // devices leave operations open in it. When the token or its connection was lost,
-// the library is started anew and f is run once more: everything that a device
-// does here may be repeated. A login is not repeated, see pin.
+// the library is started anew and f is run once more: f must be fit to be repeated.
+// A login is not repeated, see pin.
 func (d *Device) do(ctx context.Context, doing string, f func(*session) error) error {
+	return d.doWith(ctx, doing, 0, f)
+}
+
+// doWith is do with flags of the session: p11.CKF_RW_SESSION for one that writes.
+func (d *Device) doWith(ctx context.Context, doing string, flags uint, f func(*session) error) error {
 	select {
 	case d.slots <- struct{}{}:
 		defer func() { <-d.slots }()
@@ -38,12 +44,12 @@ func (d *Device) do(ctx context.Context, doing string, f func(*session) error) e
 	if d.closed.Load() {
 		return hsm.Errorf(hsm.ErrUnavailable, "", "couldn't %s: the device is closed", doing)
 	}
-	gen, err := d.try(f)
+	gen, err := d.try(flags, f)
 	if err != nil && worthRestart(err) {
 		if rerr := d.mod.restart(gen); rerr != nil {
 			return rerr
 		}
-		_, err = d.try(f)
+		_, err = d.try(flags, f)
 	}
 	if err != nil {
 		return failed(doing+" at "+name(d.uri), err)
@@ -52,6 +58,9 @@ func (d *Device) do(ctx context.Context, doing string, f func(*session) error) e
 }
 
 func worthRestart(err error) bool {
+	if isKind(err, hsm.ErrUnseal) || isKind(err, hsm.ErrFull) {
+		return false
+	}
 	switch rv(err) {
 	case p11.CKR_DEVICE_ERROR, p11.CKR_GENERAL_ERROR, p11.CKR_FUNCTION_FAILED:
 		return true
@@ -59,18 +68,22 @@ func worthRestart(err error) bool {
 	return absent(err) || errors.Is(err, hsm.ErrUnavailable)
 }
 
-// try runs f in an idle or a new session of the present generation.
-func (d *Device) try(f func(*session) error) (gen uint64, err error) {
+// try runs f in an idle or a new session of the present generation. One that writes
+// is not kept.
+func (d *Device) try(flags uint, f func(*session) error) (gen uint64, err error) {
 	d.mod.mu.RLock()
 	defer d.mod.mu.RUnlock()
 	gen = d.mod.gen
-	s := d.takeIdle(gen)
+	var s *session
+	if flags == 0 {
+		s = d.takeIdle(gen)
+	}
 	if s == nil {
-		if s, err = d.openSession(0); err != nil {
+		if s, err = d.openSession(flags); err != nil {
 			return gen, err
 		}
 	}
-	if err := f(s); err != nil {
+	if err = f(s); err != nil || flags != 0 {
 		// The session may be dead already; nothing hangs on its end.
 		_ = d.mod.ctx.CloseSession(s.h)
 		return gen, err
@@ -120,42 +133,72 @@ func (d *Device) logIn(flags uint) (p11.SessionHandle, token, error) {
 	return h, t, nil
 }
 
-// openSession opens a session and finds the keys in it: those of the first session,
-// or the token in the slot is another one.
+// openSession opens a session and finds the keys in it that the device must have:
+// those of the first session, or the token in the slot is another one.
 func (d *Device) openSession(flags uint) (*session, error) {
 	h, t, err := d.logIn(flags)
 	if err != nil {
 		return nil, err
 	}
 	s := &session{h: h, gen: d.mod.gen, keys: make(map[string]key)}
-	for _, name := range keyNames() {
-		k, err := findKey(d.mod, h, label(d.object, name))
-		if d.points != nil {
-			err = d.sameKey(t, name, k, err)
-		}
-		if err != nil {
+	for _, name := range d.must() {
+		if _, err := d.key(s, name); err != nil {
+			err = d.gone(t, name, err)
 			_ = d.mod.ctx.CloseSession(h)
 			return nil, err
 		}
-		s.keys[name] = k
 	}
-	if d.points == nil {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.known == nil {
 		d.token = t
 	}
 	return s, nil
 }
 
-// sameKey says whether a token that was opened anew has the key that it had: err is
-// findKey's. A token that is being removed shows some of its objects.
-func (d *Device) sameKey(t token, name string, k key, err error) error {
-	const help = "bring back the token that the vault was started with, or restart it"
-	switch {
-	case errors.Is(err, hsm.ErrNotProvisioned):
-		return hsm.Errorf(hsm.ErrUnavailable, help, "token %q (serial %s) no longer shows its keys: %v",
-			clean(t.info.Label), clean(t.info.SerialNumber), err)
-	case err == nil && string(k.point) != d.points[name]:
-		return hsm.Errorf(hsm.ErrUnavailable, help, "token %q (serial %s) now holds another %s key",
-			clean(t.info.Label), clean(t.info.SerialNumber), name)
+// must are the names of the keys that every session must find: the signing keys and
+// the newest state key that is known.
+func (d *Device) must() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	names := roleNames()
+	if d.epoch != 0 {
+		names = append(names, sealName(hsm.ClassState, d.epoch))
 	}
-	return err
+	return names
+}
+
+// key finds a key in a session, once, and checks that it is the one that it was.
+func (d *Device) key(s *session, name string) (key, error) {
+	if k, ok := s.keys[name]; ok {
+		return k, nil
+	}
+	k, err := findKey(d.mod, s.h, label(d.object, name))
+	if err != nil {
+		return key{}, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.known != nil {
+		if before, ok := d.known[name]; ok && !before.same(k) {
+			return key{}, hsm.Errorf(hsm.ErrUnavailable, helpSwapped, "token %q now holds another %s key", d.info.Label, name)
+		}
+		d.known[name] = k
+	}
+	s.keys[name] = k
+	return k, nil
+}
+
+const helpSwapped = "bring back the token that the vault was started with, or restart it"
+
+// gone says what it means that a token that was opened anew lacks a key. A token
+// that is being removed shows some of its objects.
+func (d *Device) gone(t token, name string, err error) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.known == nil || !isKind(err, hsm.ErrNotProvisioned) {
+		return err
+	}
+	return hsm.Errorf(hsm.ErrUnavailable, helpSwapped, "token %q (serial %s) no longer shows its keys: %v",
+		clean(t.info.Label), clean(t.info.SerialNumber), err)
 }

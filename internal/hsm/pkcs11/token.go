@@ -78,6 +78,6 @@ func findToken(m *module, u pkcs11uri.URI) (token, error) {
 
 // name is the part of a URI that says which token.
 func name(u pkcs11uri.URI) string {
-	u.Module, u.PIN, u.Object = "", "", ""
+	u.Module, u.PIN, u.Object, u.Init = "", "", "", ""
 	return u.String()
 }

@@ -26,6 +26,7 @@ type URI struct {
 
 	Module string // module-path: the vendor's library, absolute
 	PIN    string // pin-source: the file that holds the PIN, absolute
+	Init   string // x-module-init: an argument to C_Initialize, of NSS
 }
 
 const scheme = "pkcs11:"
@@ -147,8 +148,10 @@ func (u *URI) setQuery(name, value string) error {
 			return fmt.Errorf("attribute %q: %q does not name a file, want file:/absolute/path", name, value)
 		}
 		u.PIN = path
+	case "x-module-init":
+		u.Init = value
 	default:
-		return fmt.Errorf("unknown attribute %q, want module-path or pin-source", name)
+		return fmt.Errorf("unknown attribute %q, want module-path, pin-source or x-module-init", name)
 	}
 	return nil
 }
@@ -208,6 +211,9 @@ func (u URI) String() string {
 	}
 	if u.PIN != "" {
 		query = append(query, "pin-source=file:"+encode(u.PIN, queryChars))
+	}
+	if u.Init != "" {
+		query = append(query, "x-module-init="+encode(u.Init, queryChars))
 	}
 	s := scheme + strings.Join(path, ";")
 	if query != nil {

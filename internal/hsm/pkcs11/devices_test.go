@@ -1,0 +1,80 @@
+package pkcs11
+
+import (
+	"os/exec"
+	"testing"
+
+	"github.com/cofferhq/coffer/internal/hsm/devicetest"
+	"github.com/cofferhq/coffer/internal/hsm/hsmtest"
+	"github.com/cofferhq/coffer/internal/hsm/pkcs11uri"
+
+	p11 "github.com/miekg/pkcs11"
+)
+
+// kinds are the devices that tools/devices.sh installs, SoftHSM apart.
+var kinds = []struct {
+	name string
+	open func(testing.TB) devicetest.Device
+}{
+	{"openCryptoki", devicetest.OpenCryptoki},
+	{"NSS", devicetest.NSS},
+	{"tpm2-pkcs11", devicetest.TPM2PKCS11},
+}
+
+// provisioned provisions a device under two names: for this vault, and another one.
+func provisioned(t testing.TB, dev devicetest.Device) (mine, other pkcs11uri.URI) {
+	t.Helper()
+	mine, other = dev.URI, dev.URI
+	if mine.Object == "" {
+		mine.Object = "coffer"
+	}
+	other.Object = mine.Object + " other"
+	for _, u := range []pkcs11uri.URI{mine, other} {
+		if err := Provision(t.Context(), u); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { removeAll(t, u) })
+	}
+	return mine, other
+}
+
+// removeAll removes what a test made on a token that outlives it.
+func removeAll(t testing.TB, u pkcs11uri.URI) {
+	d, err := connect(t.Context(), u)
+	if err != nil {
+		return // it is gone, and so are the keys
+	}
+	defer d.Close()
+	d.mod.mu.RLock()
+	defer d.mod.mu.RUnlock()
+	_ = d.trySession(p11.CKF_RW_SESSION, func(h p11.SessionHandle) error {
+		objects, err := sealObjects(d.mod, h, d.object)
+		if err != nil {
+			return err
+		}
+		for _, name := range roleNames() {
+			objects[name] = nil
+		}
+		for name := range objects {
+			_ = destroyNamed(d.mod, h, label(d.object, name))
+		}
+		return nil
+	})
+}
+
+// TestDevices runs the suite on each device.
+func TestDevices(t *testing.T) {
+	for _, kind := range kinds {
+		t.Run(kind.name, func(t *testing.T) {
+			dev := kind.open(t)
+			mine, other := provisioned(t, dev)
+			d := openDevice(t, mine)
+			t.Logf("%v", d.Info())
+			hsmtest.Run(t, hsmtest.Backend{
+				Open:  opener(mine),
+				Other: opener(other),
+				Child: func() *exec.Cmd { return childCommand(mine, "exercise", dev.Env...) },
+			})
+		})
+	}
+}
