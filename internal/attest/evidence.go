@@ -126,6 +126,19 @@ func DecodeTPM(b []byte) (TPM, error) {
 	return e, nil
 }
 
+// ApprovalKey returns the public area of the approval key in evidence of a TPM, or nil:
+// what a vault's card shows. The evidence must have passed Verify.
+func ApprovalKey(kind uint8, evidence []byte) ([]byte, error) {
+	if kind != KindTPM {
+		return nil, fmt.Errorf("evidence of kind %d, want 1 (TPM 2.0)", kind)
+	}
+	e, err := DecodeTPM(evidence)
+	if err != nil || e.Approval == nil {
+		return nil, err
+	}
+	return e.Approval.Key.Area, nil
+}
+
 // readText reads printable ASCII: it reaches terminals.
 func readText(r *wire.Reader, field string) string {
 	s := r.String(field, maxText)

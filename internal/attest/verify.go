@@ -108,17 +108,29 @@ type verifier struct {
 
 func (v *verifier) attestationKey(area []byte) error {
 	var err error
+	if v.name, err = CheckAttestationKey(area); err != nil {
+		return fmt.Errorf("%w: %w", ErrTampered, err)
+	}
 	if v.ak, err = DecodeArea(area); err != nil {
-		return fmt.Errorf("%w: attestation key: %w", ErrTampered, err)
+		return fmt.Errorf("%w: %w", ErrTampered, err)
 	}
-	if v.ak.Attributes != akAttributes || len(v.ak.Policy) != 0 {
-		return fmt.Errorf("%w: attestation key has attributes 0x%08x, want 0x%08x: a key that isn't restricted signs what it is told", ErrTampered, v.ak.Attributes, uint32(akAttributes))
-	}
-	v.name = NameOf(area)
 	// The qualified name of a primary key of the endorsement hierarchy: elsewhere a TPM
 	// blurs the firmware's version and the counts of resets.
 	v.qualified = NameOf(append(binary.BigEndian.AppendUint32(nil, handleEndorsement), v.name[:]...))
 	return nil
+}
+
+// CheckAttestationKey checks the public area of an attestation key and returns its Name,
+// whose hash a Policy lists as TrustedKey.AK.
+func CheckAttestationKey(area []byte) (Name, error) {
+	a, err := DecodeArea(area)
+	if err != nil {
+		return Name{}, fmt.Errorf("attestation key: %w", err)
+	}
+	if a.Attributes != akAttributes || len(a.Policy) != 0 {
+		return Name{}, fmt.Errorf("attestation key has attributes 0x%08x, want 0x%08x: a key that isn't restricted signs what it is told", a.Attributes, uint32(akAttributes))
+	}
+	return NameOf(area), nil
 }
 
 // statement checks one TPMS_ATTEST.
