@@ -99,6 +99,11 @@ func (c *Client) Approve(ctx context.Context, id, approval string) (*Request, er
 	return post[Request](ctx, c, "/v1/requests/"+url.PathEscape(id)+"/approvals", map[string]string{"approval": approval})
 }
 
+// ApproveDevices hands in what a person signed for the vaults' devices.
+func (c *Client) ApproveDevices(ctx context.Context, id string, as []DeviceApproval) (*Request, error) {
+	return post[Request](ctx, c, "/v1/requests/"+url.PathEscape(id)+"/device-approvals", map[string]any{"approvals": as})
+}
+
 // Cancel takes a request back.
 func (c *Client) Cancel(ctx context.Context, id, cancellation string) (*Request, error) {
 	return post[Request](ctx, c, "/v1/requests/"+url.PathEscape(id)+"/cancel", map[string]string{"cancellation": cancellation})

@@ -6,18 +6,34 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/cofferhq/coffer/internal/attest"
+	"github.com/cofferhq/coffer/internal/audit"
 	"github.com/cofferhq/coffer/internal/governance"
 	"github.com/cofferhq/coffer/internal/keyfile"
 	"github.com/cofferhq/coffer/internal/request"
+	"github.com/cofferhq/coffer/internal/signature"
 	"github.com/cofferhq/coffer/internal/wire"
 )
 
-// Signer signs as one person or service, with an Ed25519 key from a file.
+// Signer signs as one person or service, with a key from a file.
 type Signer struct{ key *keyfile.Key }
 
 // NewSigner makes a key for a principal and stores it in a new file (mode 0600).
 func NewSigner(principal, path string) (*Signer, error) {
 	k, err := keyfile.New(rand.Reader, principal)
+	if err != nil {
+		return nil, err
+	}
+	if err := k.Write(path); err != nil {
+		return nil, err
+	}
+	return &Signer{k}, nil
+}
+
+// NewP256Signer is NewSigner for a key of ECDSA over P-256, which devices take as an
+// approver's.
+func NewP256Signer(principal, path string) (*Signer, error) {
+	k, err := keyfile.NewP256(rand.Reader, principal)
 	if err != nil {
 		return nil, err
 	}
@@ -41,6 +57,9 @@ func (s *Signer) Principal() string { return s.key.Principal }
 
 // PublicKey is what a roster lists: "ed25519:BASE64URL".
 func (s *Signer) PublicKey() string { return s.key.Public().String() }
+
+// P256 says that it is a key that devices take as an approver's.
+func (s *Signer) P256() bool { return s.key.Public().Algorithm == signature.P256 }
 
 // Fingerprint names the key to people.
 func (s *Signer) Fingerprint() string { return s.key.Public().Fingerprint() }
@@ -74,6 +93,32 @@ func (s *Signer) Approve(r *Decoded, yes bool, validity time.Duration) (approval
 	}
 	a.Signature = s.key.Sign(a.Statement())
 	return encode(a.Encode()), nil
+}
+
+// ApproveDevices signs, for each vault whose card has an approval key, that its device
+// may use that key for exactly the request that was decoded. The signer's key must be
+// a P-256 one; c says which vaults there are. A false card misleads nobody but the
+// device that it names: what is signed names cluster, vault and request.
+func (s *Signer) ApproveDevices(r *Decoded, c *Cluster) (out []DeviceApproval, err error) {
+	for _, v := range c.Vaults {
+		if v.Approval == "" {
+			continue
+		}
+		area, err := decode(v.ApprovalArea)
+		if err != nil {
+			return nil, fmt.Errorf("vault %d's card: its approval area is not base64url", v.ID)
+		}
+		digest, err := attest.ApprovalDigest(area, audit.ApprovedStatement(r.request.Cluster, uint16(v.ID), r.request.ID()))
+		if err != nil {
+			return nil, fmt.Errorf("vault %d's card: %w", v.ID, err)
+		}
+		sig, err := s.key.Approve(digest)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, DeviceApproval{Vault: v.ID, Key: s.PublicKey(), Signature: encode(sig.Bytes)})
+	}
+	return out, nil
 }
 
 // Cancel takes a request back.

@@ -27,8 +27,10 @@ type Card struct {
 	Log      string `json:"log" doc:"The key that signs the log's notes."`
 	Sealing  string `json:"sealing,omitempty" doc:"The suites by which its HSM seals, as the card says."`
 	Approval string `json:"approval,omitempty" doc:"The HSM's key that signs with the device approvers' signatures only."`
-	From     uint64 `json:"from,omitempty" doc:"The change that put this card in force; left out for the genesis'."`
-	Device   string `json:"device" enum:"declared,attested" doc:"Whether people say which device this is, or the device itself has shown it."`
+	// ApprovalArea is what a client computes from what the approvers sign.
+	ApprovalArea string `json:"approval_area,omitempty" doc:"The approval key in the device's own terms (TPMT_PUBLIC), base64url."`
+	From         uint64 `json:"from,omitempty" doc:"The change that put this card in force; left out for the genesis'."`
+	Device       string `json:"device" enum:"declared,attested" doc:"Whether people say which device this is, or the device itself has shown it."`
 }
 
 // Chain is a chain that the coordinator sends to.
@@ -227,6 +229,7 @@ type Request struct {
 	// What follows is in a single request's answer, not in lists.
 	Policy      *Decision    `json:"policy,omitempty" doc:"What the policy says now, by the coordinator. The vaults decide for themselves."`
 	Approvals   []Answer     `json:"approvals,omitempty"`
+	Devices     []DeviceYes  `json:"device_approvals,omitempty" doc:"Who has signed for which vault's device. The devices say whether that is enough."`
 	Risk        []Risk       `json:"risk,omitempty"`
 	Transitions []Transition `json:"transitions,omitempty"`
 	Attempts    []Attempt    `json:"attempts,omitempty"`
@@ -275,6 +278,20 @@ type Answer struct {
 	Approve   bool      `json:"approve"`
 	Time      time.Time `json:"time"`
 	Expires   time.Time `json:"expires"`
+}
+
+// DeviceYes says that a person signed for a vault's device.
+type DeviceYes struct {
+	Vault     int    `json:"vault"`
+	Principal string `json:"principal" doc:"Whose key it is; empty for nobody's in the roster any more."`
+	Key       string `json:"key"`
+}
+
+// DeviceApproval is a person's signature for the approval key of a vault's device.
+type DeviceApproval struct {
+	Vault     int    `json:"vault"`
+	Key       string `json:"key" doc:"p256:BASE64URL."`
+	Signature string `json:"signature" doc:"Over the digest by which the device's policy names the request (docs/spec/attestation.md): 64 bytes, base64url."`
 }
 
 // Risk is a risk engine's verdict.

@@ -228,7 +228,7 @@ func printPolicy(w io.Writer, d *client.Decision) {
 }
 
 func printPeople(w io.Writer, r *client.Request) {
-	if len(r.Approvals)+len(r.Risk) == 0 {
+	if len(r.Approvals)+len(r.Risk)+len(r.Devices) == 0 {
 		return
 	}
 	fmt.Fprintln(w, "\nwho said what")
@@ -241,6 +241,9 @@ func printPeople(w io.Writer, r *client.Request) {
 			word = "yes"
 		}
 		fmt.Fprintf(w, "  %-10s %s, at %s\n", a.Principal, word, when(a.Time))
+	}
+	for _, d := range r.Devices {
+		fmt.Fprintf(w, "  %-10s yes, for vault %d's device\n", d.Principal, d.Vault)
 	}
 }
 

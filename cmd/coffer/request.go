@@ -269,6 +269,7 @@ func answerCommand(yes bool) *cobra.Command {
 		use, short = "deny REQUEST", "Say no to a request"
 	}
 	var sure bool
+	var deviceKey string
 	var validity, wait time.Duration
 	cmd := verb(use, short, cobra.ExactArgs(1), true, func(ctx context.Context, s *session, args []string) error {
 		dec, k, err := s.decode(ctx, args[0])
@@ -285,6 +286,11 @@ func answerCommand(yes bool) *cobra.Command {
 				word = "Deny"
 			}
 			if err := s.confirm(fmt.Sprintf("%s this as %s?", word, k.Principal())); err != nil {
+				return err
+			}
+		}
+		if yes {
+			if err := s.approveDevices(ctx, dec, k, deviceKey, false); err != nil {
 				return err
 			}
 		}
@@ -310,6 +316,7 @@ func answerCommand(yes bool) *cobra.Command {
 	cmd.Flags().BoolVarP(&sure, "yes", "y", false, "sign without being asked")
 	cmd.Flags().DurationVar(&wait, "wait", 10*time.Second, "how long to wait for what becomes of it")
 	if yes {
+		cmd.Flags().StringVar(&deviceKey, "device-key", "", "file of the P-256 key that the vaults' devices know (default NAME.p256 beside NAME.key)")
 		cmd.Flags().DurationVar(&validity, "valid", 0, "how long the approval counts (default: as long as the request)")
 	}
 	return cmd

@@ -17,8 +17,13 @@ import (
 
 func userCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "user", Short: "People's keys", Args: cobra.ArbitraryArgs, RunE: help}
+	var p256 bool
+	create := verb("create NAME", "Make a key for a person or a service", cobra.ExactArgs(1), false, func(ctx context.Context, s *session, args []string) error {
+		return createUser(s, args[0], p256)
+	})
+	create.Flags().BoolVar(&p256, "p256", false, "a P-256 key, with which the person approves in the vaults' devices (NAME.p256)")
 	cmd.AddCommand(
-		verb("create NAME", "Make a key for a person or a service", cobra.ExactArgs(1), false, createUser),
+		create,
 		verb("list", "List who is in the roster, and whose keys are here", cobra.NoArgs, false, listUsers),
 	)
 	return cmd
@@ -41,25 +46,29 @@ type user struct {
 	Roster  bool     `json:"in_roster"`
 }
 
-func createUser(_ context.Context, s *session, args []string) error {
+func createUser(s *session, name string, p256 bool) error {
 	if err := os.MkdirAll(s.keys(), 0o700); err != nil {
 		return err
 	}
-	path := filepath.Join(s.keys(), args[0]+".key")
-	if strings.ContainsRune(args[0], filepath.Separator) {
-		return &usageError{fmt.Errorf("name %q: want a name such as alice, not a path", args[0])}
+	suffix, make := ".key", client.NewSigner
+	if p256 {
+		suffix, make = p256Suffix, client.NewP256Signer
+	}
+	path := filepath.Join(s.keys(), name+suffix)
+	if strings.ContainsRune(name, filepath.Separator) {
+		return &usageError{fmt.Errorf("name %q: want a name such as alice, not a path", name)}
 	}
 	if _, err := os.Stat(path); err == nil {
-		return withHint(fmt.Errorf("there is a key of %s already: %s", args[0], path), "another name; a key is never overwritten")
+		return withHint(fmt.Errorf("there is a key of %s already: %s", name, path), "another name; a key is never overwritten")
 	}
-	k, err := client.NewSigner(args[0], path)
+	k, err := make(name, path)
 	if err != nil {
 		return err
 	}
 	defer k.Close()
-	u := user{Name: args[0], Keys: []string{k.PublicKey()}, KeyHere: path}
+	u := user{Name: name, Keys: []string{k.PublicKey()}, KeyHere: path}
 	return s.print(u, func(w io.Writer) {
-		fmt.Fprintf(w, "key of %s: %s\npublic key: %s\n", args[0], path, k.PublicKey())
+		fmt.Fprintf(w, "key of %s: %s\npublic key: %s\n", name, path, k.PublicKey())
 		fmt.Fprintln(w, "It counts once the admins have put it into the roster: coffer roster show --json > roster.json, add it, coffer roster propose roster.json")
 	})
 }

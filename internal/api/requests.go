@@ -14,6 +14,8 @@ import (
 	"github.com/cofferhq/coffer/client"
 	"github.com/cofferhq/coffer/internal/chain/family"
 	"github.com/cofferhq/coffer/internal/coordinator"
+	"github.com/cofferhq/coffer/internal/governance"
+	"github.com/cofferhq/coffer/internal/hsm"
 	"github.com/cofferhq/coffer/internal/request"
 	"github.com/cofferhq/coffer/internal/signature"
 )
@@ -35,6 +37,7 @@ func (s *server) registerRequests(a huma.API) {
 	huma.Register(a, read("list-requests", "/v1/requests", "The newest requests", http.StatusUnprocessableEntity), s.listRequests)
 	huma.Register(a, read("get-request", "/v1/requests/{id}", "Everything about one request", http.StatusNotFound), s.getRequest)
 	huma.Register(a, change("approve", "/v1/requests/{id}/approvals", "Hand in a person's yes or no", maxSmall), s.approve)
+	huma.Register(a, change("approve-devices", "/v1/requests/{id}/device-approvals", "Hand in a person's signatures for the vaults' devices", maxSmall), s.approveDevices)
 	huma.Register(a, change("cancel", "/v1/requests/{id}/cancel", "Take a request back", maxSmall), s.cancel)
 	huma.Register(a, read("get-transaction", "/v1/requests/{id}/transaction", "The request's transaction", http.StatusNotFound), s.transaction)
 	bring := change("bring-transaction", "/v1/requests/{id}/transaction", "Hand in the transaction to sign, on a chain of which there is no node", maxSmall)
@@ -118,6 +121,11 @@ func (s *server) answer(ctx context.Context, r *coordinator.Record) (*requestOut
 	if err != nil {
 		return nil, fail(err, "")
 	}
+	devices, err := s.co.DeviceApprovals(ctx, r.ID)
+	if err != nil {
+		return nil, fail(err, "")
+	}
+	body.Devices = s.devices(devices)
 	return &requestOut{Status: http.StatusOK, Body: body}, nil
 }
 
@@ -232,6 +240,35 @@ func (s *server) cancel(ctx context.Context, in *cancelIn) (*requestOut, error) 
 	r, err := s.co.Cancel(ctx, x)
 	if err != nil {
 		return nil, fail(err, "cancellation")
+	}
+	return s.answer(ctx, r)
+}
+
+type approveDevicesIn struct {
+	RequestPath
+	Body struct {
+		Approvals []client.DeviceApproval `json:"approvals" minItems:"1" maxItems:"16"`
+	}
+}
+
+func (s *server) approveDevices(ctx context.Context, in *approveDevicesIn) (*requestOut, error) {
+	var as []coordinator.DeviceApproval
+	for i, x := range in.Body.Approvals {
+		if x.Vault < 1 || x.Vault > governance.MaxVaults {
+			return nil, bad("approvals", fmt.Sprintf("approval %d is for vault %d", i+1, x.Vault), fmt.Sprintf("1 to %d", governance.MaxVaults))
+		}
+		key, sig, err := signed(x.Key, x.Signature)
+		if err != nil {
+			return nil, err
+		}
+		as = append(as, coordinator.DeviceApproval{Vault: uint16(x.Vault), Approval: hsm.Approval{Key: key, Signature: sig}})
+	}
+	r, err := s.find(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	if r, err = s.co.ApproveDevices(ctx, r.ID, as); err != nil {
+		return nil, fail(err, "approvals")
 	}
 	return s.answer(ctx, r)
 }

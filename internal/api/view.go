@@ -62,7 +62,7 @@ func card(gov *governance.State, v *governance.Vault) client.Card {
 		Identity: v.Identity.String(), Decision: v.Decision.String(), Log: v.Log.String(),
 	}
 	if v.HasApproval() {
-		c.Approval = v.Approval.String()
+		c.Approval, c.ApprovalArea = v.Approval.String(), b64(v.ApprovalArea)
 	}
 	if all := gov.Cards(v.ID); len(all) > 0 {
 		c.From = all[len(all)-1].From
@@ -215,6 +215,13 @@ func (s *server) decision(r *coordinator.Record) *client.Decision {
 		for _, t := range list {
 			out.Rules = append(out.Rules, client.Rule{Name: t.Name, Guard: t.Guard, Matches: t.Value.String(), Then: t.Then, Detail: t.When.Detail, Decides: t.Decides})
 		}
+	}
+	return out
+}
+
+func (s *server) devices(as []coordinator.DeviceApproval) (out []client.DeviceYes) {
+	for _, a := range as {
+		out = append(out, client.DeviceYes{Vault: int(a.Vault), Principal: s.co.Approver(a.Approval.Key), Key: a.Approval.Key.String()})
 	}
 	return out
 }

@@ -34,7 +34,11 @@ func (c *Coordinator) sign(r *Record) error {
 	if err != nil {
 		return err
 	}
-	signers, err := c.pick(t, cert)
+	approvals, err := c.store.deviceApprovals(c.ctx, r.ID)
+	if err != nil {
+		return err
+	}
+	signers, err := c.pick(t, cert, func(vault uint16) string { return c.lacking(t, w, approvals, vault) })
 	if err != nil {
 		return err
 	}
@@ -57,7 +61,12 @@ func (c *Coordinator) sign(r *Record) error {
 	*r = *next
 	t.attempts++
 	var errs []error
-	a.Replies, errs = c.ask(a, r.Bundle.Encode())
+	a.Replies, errs = c.ask(a, r.Bundle.Encode(), func(vault uint16) [][]byte { return c.approvalsFor(approvals, vault) })
+	for _, p := range a.Replies {
+		if f, err := refusal.Decode(p.Refusal); err == nil && p.Outcome == cluster.OutcomeRefused && f.Code == codeUnapproved {
+			t.unapproved[p.Vault] = unapproved{len(c.approvalsFor(approvals, p.Vault)), f.Error()}
+		}
+	}
 	if len(a.Replies) == len(signers) && !slices.ContainsFunc(a.Replies, func(p *cluster.Reply) bool { return p.Outcome != cluster.OutcomeDone }) {
 		err := c.assemble(r, cert, a)
 		if err == nil || errors.Is(err, ErrConflict) || c.ctx.Err() != nil {
@@ -90,11 +99,14 @@ const graceAfterDone = 3 * time.Second
 // ask sends the attempt to all signers at once. When one of them does not go
 // along, the others are told to give up, so that what they reserved is free
 // again and nobody waits for nothing.
-func (c *Coordinator) ask(a *Attempt, bundle []byte) (replies []*cluster.Reply, errs []error) {
+func (c *Coordinator) ask(a *Attempt, bundle []byte, approvals func(vault uint16) [][]byte) (replies []*cluster.Reply, errs []error) {
 	ctx, cancel := context.WithTimeout(c.ctx, attemptTimeout)
 	defer cancel()
-	cmd := &cluster.Command{Kind: cluster.CommandSign, Attempt: a.ID, Body: bundle, Unsigned: a.Unsigned, Signers: a.Signers}
-	answers := c.askAll(ctx, a.Signers, cmd)
+	answers := c.askEach(ctx, a.Signers, func(vault uint16) *cluster.Command {
+		return &cluster.Command{
+			Kind: cluster.CommandSign, Attempt: a.ID, Body: bundle, Unsigned: a.Unsigned, Signers: a.Signers, Approvals: approvals(vault),
+		}
+	})
 	pending := slices.Clone(a.Signers)
 	var over giveUp
 	for len(pending) > 0 {
@@ -153,12 +165,17 @@ type answer struct {
 
 // askAll sends one command to several vaults at once; each gives one answer.
 func (c *Coordinator) askAll(ctx context.Context, vaults []uint16, cmd *cluster.Command) <-chan answer {
+	return c.askEach(ctx, vaults, func(uint16) *cluster.Command { return cmd })
+}
+
+// askEach is askAll with a command for each vault.
+func (c *Coordinator) askEach(ctx context.Context, vaults []uint16, cmd func(vault uint16) *cluster.Command) <-chan answer {
 	answers := make(chan answer, len(vaults))
 	for _, id := range vaults {
 		c.wg.Add(1)
 		go func() {
 			defer c.wg.Done()
-			r, err := c.command(ctx, id, cmd)
+			r, err := c.command(ctx, id, cmd(id))
 			answers <- answer{id, r, err}
 		}()
 	}

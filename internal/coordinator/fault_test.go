@@ -299,7 +299,7 @@ func testRelease(t *testing.T, deaf int) {
 	defer c.wg.Wait()
 	defer c.cancel()
 	begun := time.Now()
-	replies, errs := c.ask(&Attempt{ID: [16]byte{1}, Signers: []uint16{1, 2}, Unsigned: []byte{1}}, []byte{1})
+	replies, errs := c.ask(&Attempt{ID: [16]byte{1}, Signers: []uint16{1, 2}, Unsigned: []byte{1}}, []byte{1}, func(uint16) [][]byte { return nil })
 	d := time.Since(begun)
 	if len(replies) != 2 || len(errs) != 0 || replies[0].Outcome != cluster.OutcomeRefused || replies[1].Outcome != cluster.OutcomeAborted {
 		t.Fatalf("%v, %v", replies, errs)

@@ -19,10 +19,12 @@ type tried struct {
 	spent    map[string]bool             // sets of signers that failed in a way that must not be repeated
 	refused  map[uint16]*refusal.Refusal // vaults that said no
 	trouble  map[uint16]bool             // vaults that cannot serve this request
+
+	unapproved map[uint16]unapproved // vaults whose device wants more approvers
 }
 
 func newTried() *tried {
-	return &tried{spent: map[string]bool{}, refused: map[uint16]*refusal.Refusal{}, trouble: map[uint16]bool{}}
+	return &tried{spent: map[string]bool{}, refused: map[uint16]*refusal.Refusal{}, trouble: map[uint16]bool{}, unapproved: map[uint16]unapproved{}}
 }
 
 // learn takes in what one attempt ended with.
@@ -74,11 +76,15 @@ func troubled(code string) bool {
 // a version is in doubt, a clock is ahead, a verdict or an approval lapsed.
 func passing(code string) bool {
 	switch code {
-	case "sign.attempt", "version.conflict", "request.expired", "request.created", "policy.approvals", "policy.risk":
+	case codeUnapproved, "sign.attempt", "version.conflict", "request.expired", "request.created", "policy.approvals", "policy.risk":
 		return true
 	}
 	return false
 }
+
+// codeUnapproved is the refusal of a vault whose device has too few of its approvers'
+// signatures.
+const codeUnapproved = "approval.device"
 
 // triedOf returns what is known of earlier attempts. After a start it also ends
 // those that the coordinator left behind, since nobody waits for their shares.
@@ -122,7 +128,7 @@ func (c *Coordinator) forget(id [32]byte) {
 
 // pick chooses t vaults that are reachable, up to date and paired with each
 // other. Which t rotates.
-func (c *Coordinator) pick(t *tried, cert *dkg.Certificate) ([]uint16, error) {
+func (c *Coordinator) pick(t *tried, cert *dkg.Certificate, lacking func(vault uint16) string) ([]uint16, error) {
 	gov := c.Governance()
 	ok := map[uint16]*cluster.Status{}
 	reachable := 0
@@ -158,6 +164,10 @@ func (c *Coordinator) pick(t *tried, cert *dkg.Certificate) ([]uint16, error) {
 		}
 		if t.trouble[s.Vault.ID] {
 			why = append(why, fmt.Sprintf("vault %d cannot serve this request", s.Vault.ID))
+			continue
+		}
+		if words := lacking(s.Vault.ID); words != "" {
+			why = append(why, words)
 			continue
 		}
 		ok[s.Vault.ID] = s.Status

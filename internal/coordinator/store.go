@@ -129,6 +129,9 @@ CREATE TABLE IF NOT EXISTS attempts (
 CREATE INDEX IF NOT EXISTS attempts_request ON attempts (request, time);
 CREATE TABLE IF NOT EXISTS replies (
 	attempt BLOB NOT NULL, vault INTEGER NOT NULL, reply BLOB NOT NULL, time INTEGER NOT NULL, PRIMARY KEY (attempt, vault));
+CREATE TABLE IF NOT EXISTS device_approvals (
+	request BLOB NOT NULL, vault INTEGER NOT NULL, key BLOB NOT NULL, approval BLOB NOT NULL, time INTEGER NOT NULL,
+	PRIMARY KEY (request, vault, key));
 CREATE TABLE IF NOT EXISTS deliveries (
 	attempt BLOB NOT NULL, vault INTEGER NOT NULL, receipt BLOB NOT NULL, PRIMARY KEY (attempt, vault));
 CREATE INDEX IF NOT EXISTS deliveries_vault ON deliveries (vault);

@@ -7,9 +7,9 @@ import (
 	"crypto/sha256"
 	"fmt"
 
+	"github.com/cofferhq/coffer/internal/attest"
 	"github.com/cofferhq/coffer/internal/hsm"
 	"github.com/cofferhq/coffer/internal/signature"
-	"github.com/cofferhq/coffer/internal/wire"
 )
 
 // ApproverKey is the P-256 key of a person who approves in devices.
@@ -64,15 +64,15 @@ func (d *Device) SetApprovers(need int, keys ...signature.PublicKey) error {
 		return fmt.Errorf("couldn't make device key: %w", err)
 	}
 	d.keys[hsm.RoleApproval] = k
-	d.approvers = &approvers{keys, need, []byte("sim " + d.Public(hsm.RoleApproval).Fingerprint())}
+	// The area is what a TPM would say of such a key, so that people's clients know what
+	// to sign.
+	attributes, policy, err := attest.ApprovalArea(Approver(0, "authority").Public())
+	if err != nil {
+		return err
+	}
+	area := attest.Area{Attributes: attributes, Policy: policy[:], Key: d.Public(hsm.RoleApproval)}
+	d.approvers = &approvers{keys, need, area.Encode()}
 	return nil
-}
-
-// ApprovalDigest is what people sign for one signature of the approval key that the
-// area describes.
-func ApprovalDigest(area []byte, st signature.Statement) [32]byte {
-	d := st.Digest()
-	return wire.Hash("sim/approval/v1", area, d[:])
 }
 
 func (d *Device) signApproved(st signature.Statement, given hsm.Approvals) (signature.Signature, error) {
@@ -80,9 +80,13 @@ func (d *Device) signApproved(st signature.Statement, given hsm.Approvals) (sign
 		return signature.Signature{}, hsm.Errorf(hsm.ErrUnsupported, "", "no approval key")
 	}
 	d.Approvals++
-	_, err := given.Approve(context.Background(), hsm.Challenge{
+	digest, err := attest.ApprovalDigest(d.approvers.area, st)
+	if err != nil {
+		return signature.Signature{}, err
+	}
+	_, err = given.Approve(context.Background(), hsm.Challenge{
 		Kind: hsm.ChallengePolicy, Use: "the approval key", Statement: &st,
-		Digest: ApprovalDigest(d.approvers.area, st), Keys: d.approvers.keys, Need: d.approvers.need,
+		Digest: digest, Keys: d.approvers.keys, Need: d.approvers.need,
 	})
 	if err != nil {
 		return signature.Signature{}, err

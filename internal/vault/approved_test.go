@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cofferhq/coffer/internal/attest"
 	"github.com/cofferhq/coffer/internal/audit"
 	"github.com/cofferhq/coffer/internal/cluster"
 	"github.com/cofferhq/coffer/internal/governance"
@@ -63,7 +64,8 @@ func startApproved(t *testing.T, tier governance.Tier) *approved {
 // approvals are those of people for one vault's device.
 func (a *approved) approvals(id mpc.ID, b *request.Bundle, people ...string) (out [][]byte) {
 	card := a.card(id)
-	digest := sim.ApprovalDigest(card.ApprovalArea, audit.ApprovedStatement(a.Genesis.Hash(), uint16(id), b.Request.ID()))
+	digest, err := attest.ApprovalDigest(card.ApprovalArea, audit.ApprovedStatement(a.Genesis.Hash(), uint16(id), b.Request.ID()))
+	a.ok(err)
 	for _, p := range people {
 		out = append(out, a.people[p].Approve(digest).Encode())
 	}
@@ -223,7 +225,8 @@ func TestApprovalKeyFails(t *testing.T) {
 // otherDevice are approvals that vault 2's device would take for what vault 1's is asked.
 func (a *approved) otherDevice(b *request.Bundle) (out [][]byte) {
 	card := a.card(2)
-	digest := sim.ApprovalDigest(card.ApprovalArea, audit.ApprovedStatement(a.Genesis.Hash(), 1, b.Request.ID()))
+	digest, err := attest.ApprovalDigest(card.ApprovalArea, audit.ApprovedStatement(a.Genesis.Hash(), 1, b.Request.ID()))
+	a.ok(err)
 	for _, p := range []string{"bob", "carol"} {
 		out = append(out, a.people[p].Approve(digest).Encode())
 	}

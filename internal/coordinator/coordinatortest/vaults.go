@@ -8,6 +8,7 @@ import (
 
 	"github.com/cofferhq/coffer/internal/cluster"
 	"github.com/cofferhq/coffer/internal/governance"
+	"github.com/cofferhq/coffer/internal/identity"
 	"github.com/cofferhq/coffer/internal/request"
 	"github.com/cofferhq/coffer/internal/risk"
 	"github.com/cofferhq/coffer/internal/sim"
@@ -71,8 +72,12 @@ func (c *Clock) Advance(d time.Duration) {
 }
 
 // New makes a cluster of three vaults; Close ends it.
-func New(seed uint64) (*Vaults, error) {
-	w, err := sim.New(seed, 3, sim.Roster(seed), sim.Policy())
+func New(seed uint64) (*Vaults, error) { return NewWith(seed, sim.Roster(seed)) }
+
+// NewWith is New with another roster than the cast's. with may change a party before
+// it is enrolled.
+func NewWith(seed uint64, roster *identity.Roster, with ...func(*sim.Party) error) (*Vaults, error) {
+	w, err := sim.New(seed, 3, roster, sim.Policy(), with...)
 	if err != nil {
 		return nil, err
 	}
