@@ -22,13 +22,17 @@ func (s *Server) operate(ctx context.Context, q request, p *reply) (err error) {
 	case opHello:
 		p.id, err = s.identity(ctx)
 	case opSign:
-		p.sig, err = s.Device.Sign(ctx, q.role, q.st, s.approver(q.approvals))
+		ap, done := s.approver(q.approvals)
+		p.sig, err = s.Device.Sign(ctx, q.role, q.st, ap)
+		done(err)
 	case opSealKey:
 		p.key, err = s.Device.SealKey(ctx, q.class, q.epoch)
 	case opWrap:
 		p.data, err = s.Device.Wrap(ctx, q.class, q.epoch, q.data, q.bind)
 	case opUnwrap:
-		p.data, err = s.Device.Unwrap(ctx, q.class, q.epoch, q.data, q.bind, s.approver(q.approvals))
+		ap, done := s.approver(q.approvals)
+		p.data, err = s.Device.Unwrap(ctx, q.class, q.epoch, q.data, q.bind, ap)
+		done(err)
 		if err == nil && len(p.data) != secretSize {
 			err = hsm.Errorf(hsm.ErrDevice, "", "device returned a key of %d bytes, want %d", len(p.data), secretSize)
 		}
@@ -74,15 +78,20 @@ func (s *Server) ratchet(ctx context.Context, q request) (uint64, error) {
 	return 0, r.Erase(ctx, q.epoch)
 }
 
-// approver answers a device with what the request carries, else with the operator.
-func (s *Server) approver(carried hsm.Approvals) hsm.Approver {
+// approver answers a device with what the request carries, else with the operator, who
+// is told how it ended.
+func (s *Server) approver(carried hsm.Approvals) (hsm.Approver, func(error)) {
+	operator, done := s.Operator, func(error) {}
+	if desk, ok := operator.(*Desk); ok {
+		operator, done = desk.attend()
+	}
 	switch {
 	case len(carried) == 0:
-		return s.Operator
-	case s.Operator == nil:
-		return carried
+		return operator, done
+	case operator == nil:
+		return carried, done
 	}
-	return both{carried, s.Operator}
+	return both{carried, operator}, done
 }
 
 // both asks the operator for what approvals cannot answer.

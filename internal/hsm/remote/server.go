@@ -126,6 +126,11 @@ func (l *Listener) Close() error {
 // Serve answers until ctx ends, then waits for the requests under way. It closes
 // the listener, not the device.
 func (s *Server) Serve(ctx context.Context, l *Listener) error {
+	return serveLoop(ctx, l, s.Log, checkPeer, s.serveConn)
+}
+
+// serveLoop gives each connection of a peer that passes a goroutine.
+func serveLoop(ctx context.Context, l *Listener, log *slog.Logger, check func(*net.UnixConn, int) error, serve func(context.Context, net.Conn)) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	ctx, cancel := context.WithCancel(ctx)
@@ -145,15 +150,15 @@ func (s *Server) Serve(ctx context.Context, l *Listener) error {
 		case errors.Is(err, net.ErrClosed):
 			return fmt.Errorf("couldn't accept: %w", err)
 		case err != nil:
-			s.Log.Error("couldn't accept a connection", "err", err)
+			log.Error("couldn't accept a connection", "err", err)
 			select {
 			case <-ctx.Done():
 			case <-time.After(acceptPause):
 			}
 			continue
 		}
-		if err := checkPeer(c, l.uid); err != nil {
-			s.Log.Warn("refused a connection", "err", err)
+		if err := check(c, l.uid); err != nil {
+			log.Warn("refused a connection", "err", err)
 			c.Close()
 			continue
 		}
@@ -161,10 +166,10 @@ func (s *Server) Serve(ctx context.Context, l *Listener) error {
 		case slots <- struct{}{}:
 			wg.Go(func() {
 				defer func() { <-slots }()
-				s.serveConn(ctx, c)
+				serve(ctx, c)
 			})
 		default:
-			s.Log.Warn("refused a connection", "err", "too many", "max", maxConns)
+			log.Warn("refused a connection", "err", "too many", "max", maxConns)
 			busy := hsm.Errorf(hsm.ErrUnavailable, "", "the helper serves %d connections already", maxConns)
 			// A short write into an empty socket buffer does not block.
 			_ = writeFrame(c, errorReply(opHello, busy).encode())
