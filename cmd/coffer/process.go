@@ -46,9 +46,10 @@ func configFlag(cmd *cobra.Command, path *string) {
 // hsmConfig is the file of `coffer hsm`.
 type hsmConfig struct {
 	HSM struct {
-		Device string            `toml:"device"` // soft:DIR or pkcs11:…
-		Socket string            `toml:"socket"` // to serve it on
-		Env    map[string]string `toml:"env"`    // variables that the vendor's library reads
+		Device   string            `toml:"device"`   // soft:DIR or pkcs11:…
+		Socket   string            `toml:"socket"`   // to serve it on
+		Operator string            `toml:"operator"` // socket for who authorises the uses of cold keys
+		Env      map[string]string `toml:"env"`      // variables that the vendor's library reads
 	} `toml:"hsm"`
 }
 
@@ -95,6 +96,22 @@ func runHSM(ctx context.Context, c *hsmConfig, log *slog.Logger) error {
 	defer d.Close()
 	log.Info("serving", "device", d.Info().String())
 	s := &remote.Server{Device: d, Log: log}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if c.HSM.Operator != "" {
+		desk := &remote.Desk{Log: log}
+		at, err := remote.Listen(c.HSM.Operator)
+		if err != nil {
+			return err
+		}
+		s.Operator = desk
+		served := make(chan error, 1)
+		go func() { served <- desk.Serve(ctx, at) }()
+		defer func() {
+			cancel()
+			<-served
+		}()
+	}
 	if err := s.Serve(ctx, l); err != nil && ctx.Err() == nil {
 		return err
 	}
