@@ -7,15 +7,35 @@ import (
 	"strings"
 
 	"github.com/cofferhq/coffer/internal/audit"
+	"github.com/cofferhq/coffer/internal/signature"
 )
 
-func (v *verifier) log(id uint16) *vaultLog {
+// logsOf are all logs of a vault, the one in force last.
+func (v *verifier) logsOf(id uint16) (out []*vaultLog) {
 	for _, l := range v.logs {
 		if l.id == id {
-			return l
+			out = append(out, l)
 		}
 	}
-	return nil
+	return out
+}
+
+// decisionOf finds a vault's decision on an attempt, in whichever of its logs, and
+// that log.
+func (v *verifier) decisionOf(id uint16, attempt [16]byte) (*vaultLog, *decision) {
+	var in *vaultLog
+	for _, l := range v.logsOf(id) {
+		if l.decisions[attempt] == nil {
+			continue
+		}
+		if o := l.outcomes[attempt]; in == nil || o != nil && o.Stage == audit.StageReleased {
+			in = l
+		}
+	}
+	if in == nil {
+		return nil, nil
+	}
+	return in, in.decisions[attempt]
 }
 
 // sameSession says whether two decisions on one attempt agree in all that its
@@ -26,9 +46,20 @@ func sameSession(a, b *audit.Decision) bool {
 		a.GovernanceSeq == b.GovernanceSeq && a.GovernanceHead == b.GovernanceHead
 }
 
-// crossOutcomes: where a vault released its final share, it had seen the
-// decisions of all its peers in their logs. So they must be there, and those logs
-// must be the ones that it saw.
+// crossWitnesses: where a vault released its final share, it had seen its peers' logs.
+// So those logs must be the ones that it saw.
+func (v *verifier) crossWitnesses(l *vaultLog) {
+	for _, o := range sortedOutcomes(l) {
+		if o.Stage != audit.StageReleased || l.decisions[o.Attempt] == nil {
+			continue
+		}
+		for i := range o.Witnessed {
+			v.crossWitness(l, o, &o.Witnessed[i])
+		}
+	}
+}
+
+// crossOutcomes: it had seen the decisions of all its peers, so they must be there.
 func (v *verifier) crossOutcomes(l *vaultLog) {
 	for _, o := range sortedOutcomes(l) {
 		d := l.decisions[o.Attempt]
@@ -38,7 +69,6 @@ func (v *verifier) crossOutcomes(l *vaultLog) {
 		var witnessed []uint16
 		for i := range o.Witnessed {
 			witnessed = append(witnessed, o.Witnessed[i].Vault)
-			v.crossWitness(l, o.index, &o.Witnessed[i])
 		}
 		peers := slices.DeleteFunc(slices.Clone(d.Parties), func(id uint16) bool { return id == l.id })
 		if !sameIDs(peers, witnessed) {
@@ -60,42 +90,86 @@ func sortedOutcomes(l *vaultLog) []*outcome {
 }
 
 func (v *verifier) crossPeer(l *vaultLog, i uint64, d *decision, id uint16) {
-	peer := v.log(id)
-	if peer == nil {
-		return // its absence has a note already
-	}
-	x := peer.decisions[d.Attempt]
+	_, x := v.decisionOf(id, d.Attempt)
 	switch {
-	case x == nil:
+	case x != nil:
+		if !sameSession(x.Decision, d.Decision) {
+			v.entryFault(l, i, OutcomePeer, "a share was released for attempt %x with vault %d, whose decision (entry %d) is about another session", d.Attempt, id, x.index)
+		}
+	case len(v.logsOf(id)) == 0:
+		// Its absence has a note already.
+	case !v.excused(d.Attempt, id, "the decision"):
 		v.entryFault(l, i, OutcomePeer, "a share was released for attempt %x with vault %d, whose log has no decision on it: it was cut off, or another log was shown", d.Attempt, id)
-	case !sameSession(x.Decision, d.Decision):
-		v.entryFault(l, i, OutcomePeer, "a share was released for attempt %x with vault %d, whose decision (entry %d) is about another session", d.Attempt, id, x.index)
 	}
 }
 
-// crossWitness compares a log with what a peer saw of it.
-func (v *verifier) crossWitness(l *vaultLog, i uint64, cp *audit.SignedCheckpoint) {
-	g, ok := v.start.Vault(cp.Vault)
+// crossWitness compares a vault's logs with what a peer saw of them.
+func (v *verifier) crossWitness(l *vaultLog, o *outcome, cp *audit.SignedCheckpoint) {
+	g, ok := o.state.Vault(cp.Vault)
 	if !ok {
-		v.entryFault(l, i, OutcomeWitness, "a checkpoint of vault %d, which does not exist", cp.Vault)
+		v.entryFault(l, o.index, OutcomeWitness, "a checkpoint of vault %d, which does not exist", cp.Vault)
 		return
 	}
 	if err := cp.Verify(keysOf(v.cluster, g)); err != nil {
-		v.entryFault(l, i, OutcomeWitness, "%v", err)
+		v.entryFault(l, o.index, OutcomeWitness, "%v", err)
 		return
 	}
-	peer := v.log(cp.Vault)
-	if peer == nil {
+	if least := o.state.MinBoot(cp.Vault); cp.Boot < least {
+		v.entryFault(l, o.index, OutcomeWitness, "a checkpoint of start %d of vault %d, and by then only starts from %d on count", cp.Boot, cp.Vault, least)
 		return
 	}
-	if cp.Size > peer.tree.Size() {
+	var known []*vaultLog // of this log key; the one in force, if there is one, last
+	for _, peer := range v.logsOf(cp.Vault) {
+		if peer.key == g.Log {
+			known = append(known, peer)
+		}
+	}
+	if len(known) == 0 {
+		if until := v.endOf(cp.Vault, g.Log); until > 0 {
+			v.excuse(o.Attempt, cp.Vault, word{change: until, lost: true})
+		}
+		return
+	}
+	for _, peer := range known {
+		if root, err := peer.tree.RootAt(cp.Size); err == nil && cp.Size <= peer.tree.Size() && root == cp.Root {
+			v.crossShown(peer, o)
+			return
+		}
+	}
+	if c := v.givenUp(cp, g.Log); c != nil {
+		v.excuse(o.Attempt, cp.Vault, word{change: c.Seq})
+		return
+	}
+	if peer := known[len(known)-1]; cp.Size > peer.tree.Size() {
 		v.report.fault(cp.Vault, nil, WitnessTruncated, "its log has %s, but vault %d saw it with %d (its entry %d): it was cut off or set back",
-			count(len(peer.entries), "entry", "entries"), l.id, cp.Size, i)
+			count(len(peer.entries), "entry", "entries"), l.id, cp.Size, o.index)
+	} else {
+		v.report.fault(cp.Vault, nil, WitnessForked, "its first %d entries are not those that vault %d saw (its entry %d): the log was forked or changed", cp.Size, l.id, o.index)
+	}
+}
+
+// crossShown: what was seen is in the log. If that went on later from a head before the
+// share was released, the release is in the history that was given up.
+func (v *verifier) crossShown(peer *vaultLog, o *outcome) {
+	if x := peer.outcomes[o.Attempt]; x != nil && x.Stage == audit.StageReleased {
 		return
 	}
-	if root, err := peer.tree.RootAt(cp.Size); err != nil || root != cp.Root {
-		v.report.fault(cp.Vault, nil, WitnessForked, "its first %d entries are not those that vault %d saw (its entry %d): the log was forked or changed", cp.Size, l.id, i)
+	for _, r := range peer.resumed {
+		if d := peer.decisions[o.Attempt]; d != nil && d.index < r.index {
+			v.excuse(o.Attempt, peer.id, word{change: r.order.Seq})
+			return
+		}
 	}
+}
+
+// endOf is the change that took a log key of a vault out of service; 0: none did.
+func (v *verifier) endOf(id uint16, key signature.PublicKey) uint64 {
+	for _, g := range v.generations(id) {
+		if g.key() == key {
+			return g.until
+		}
+	}
+	return 0
 }
 
 // crossReceipts checks every signature that came about.
@@ -153,7 +227,11 @@ func (v *verifier) checkReceipt(x *receipt) *decision {
 		return fault(ReceiptDecisions, "%s: %s", x.TxID, why)
 	}
 	for _, id := range d.Parties {
-		if o := v.log(id).outcomes[x.Attempt]; o == nil || o.Stage != audit.StageReleased {
+		l, _ := v.decisionOf(id, x.Attempt)
+		if l == nil {
+			continue // decided has seen that it is excused
+		}
+		if o := l.outcomes[x.Attempt]; (o == nil || o.Stage != audit.StageReleased) && !v.excused(x.Attempt, id, "the release") {
 			return fault(ReceiptReleases, "%s: there is a signature, but the log of vault %d does not say that it released its share", x.TxID, id)
 		}
 	}
@@ -193,14 +271,12 @@ func (v *verifier) decided(x *receipt, k *keyInfo) (*decision, string) {
 	var have []uint16
 	var why []string
 	for _, id := range k.everybody() {
-		l := v.log(uint16(id))
-		if l == nil {
-			why = append(why, fmt.Sprintf("there is no copy of the log of vault %d", id))
-			continue
-		}
-		d := l.decisions[x.Attempt]
+		_, d := v.decisionOf(uint16(id), x.Attempt)
 		switch {
 		case d == nil:
+			if len(v.logsOf(uint16(id))) == 0 {
+				why = append(why, fmt.Sprintf("there is no copy of the log of vault %d", id))
+			}
 			continue
 		case !d.sound:
 			why = append(why, fmt.Sprintf("the decision of vault %d (entry %d) does not stand", id, d.index))
@@ -220,6 +296,13 @@ func (v *verifier) decided(x *receipt, k *keyInfo) (*decision, string) {
 	t := k.cert.Threshold
 	if first != nil {
 		t = k.epochs[uint64(first.Epoch)].cert.Threshold
+	}
+	if first != nil {
+		for _, id := range first.Parties {
+			if _, d := v.decisionOf(id, x.Attempt); d == nil && v.excused(x.Attempt, id, "the decision") {
+				have = append(have, id)
+			}
+		}
 	}
 	if len(have) < t {
 		who := "none"

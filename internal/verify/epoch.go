@@ -42,6 +42,7 @@ func (v *verifier) replayEpoch(l *vaultLog, i uint64, e *audit.Entry) error {
 		v.entryFault(l, i, EpochCommit, "wallet %q: %v", x.Name, err)
 		return nil
 	}
+	v.checkInForce(l, i, "enters an epoch of a key")
 	v.enterEpoch(l, i, x, cert)
 	return nil
 }

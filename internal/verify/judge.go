@@ -133,6 +133,9 @@ func (v *verifier) replayDecision(l *vaultLog, i uint64, e *audit.Entry) error {
 	x.sound = v.checkDecision(l, x, b)
 	switch {
 	case !d.Allow:
+		if v.twice(l, i) {
+			break
+		}
 		v.report.Counts.Refused++
 		if x.sound {
 			v.report.Refused = append(v.report.Refused, Refused{l.id, i, hex.EncodeToString(d.Request[:]), d.Code, d.Rule, d.Detail})
@@ -140,7 +143,10 @@ func (v *verifier) replayDecision(l *vaultLog, i uint64, e *audit.Entry) error {
 	case l.decisions[d.Attempt] != nil:
 		v.entryFault(l, i, DecisionRepeated, "attempt %x was allowed already, by entry %d", d.Attempt, l.decisions[d.Attempt].index)
 	default:
-		v.report.Counts.Allowed++
+		v.checkInForce(l, i, "allows a request")
+		if !v.twice(l, i) {
+			v.report.Counts.Allowed++
+		}
 		l.decisions[d.Attempt] = x
 	}
 	return nil

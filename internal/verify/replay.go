@@ -56,6 +56,7 @@ type decision struct {
 type outcome struct {
 	*audit.Outcome
 	index uint64
+	state *governance.State // when it was written
 }
 
 type receipt struct {
@@ -145,6 +146,9 @@ func (v *verifier) replayChange(l *vaultLog, i uint64, e *audit.Entry) error {
 		v.entryFault(l, i, ChangeBad, "the vault applied a change that it had to refuse: %v", err)
 		return nil
 	}
+	if n := len(next.VaultOrders); n > len(l.state().VaultOrders) {
+		v.replayOrder(l, i, &next.VaultOrders[n-1])
+	}
 	l.history, l.since = append(l.history, next), append(l.since, e.Time)
 	if seen, ok := v.changes[next.Seq]; !ok {
 		v.changes[next.Seq] = changeSeen{next.Head, l.id}
@@ -180,6 +184,7 @@ func (v *verifier) replayKey(l *vaultLog, i uint64, e *audit.Entry) error {
 		v.entryFault(l, i, KeySigners, "wallet %q: %v", k.Name, err)
 		return nil
 	}
+	v.checkInForce(l, i, "holds a share of a key")
 	v.enterKey(l, i, k, cert)
 	return nil
 }
@@ -250,15 +255,17 @@ func (v *verifier) replayOutcome(l *vaultLog, i uint64, e *audit.Entry) error {
 		v.entryFault(l, i, OutcomeRepeated, "attempt %x ended twice", o.Attempt)
 		return nil
 	}
-	l.outcomes[o.Attempt] = &outcome{o, i}
+	l.outcomes[o.Attempt] = &outcome{o, i, l.state()}
 	if o.Stage != audit.StageReleased {
 		return nil
 	}
+	v.checkInForce(l, i, "releases a share")
 	d := l.decisions[o.Attempt]
 	if d == nil || d.Request != o.Request {
 		v.entryFault(l, i, OutcomeDecision, "the final share of attempt %x was released, but the log holds no earlier decision that allows it", o.Attempt)
 		return nil
 	}
+	v.checkSuspended(l, i, d.Parties)
 	v.checkConflict(l, i, d)
 	return nil
 }
@@ -297,6 +304,9 @@ func (v *verifier) replayIncident(l *vaultLog, i uint64, e *audit.Entry) error {
 	}
 	if _, ok := v.start.Vault(x.Peer); !ok || x.Peer == l.id {
 		v.entryFault(l, i, IncidentPeer, "it reports vault %d, want another vault of this cluster", x.Peer)
+		return nil
+	}
+	if v.twice(l, i) {
 		return nil
 	}
 	v.report.Reports = append(v.report.Reports, Suspicion{l.id, i, x.Peer, x.Class, x.Detail})

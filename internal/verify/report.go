@@ -33,6 +33,9 @@ const (
 	EntryForm    Code = "entry.form"    // an entry or its body does not decode
 	BootOrder    Code = "boot.order"    // a start of another vault, or its number did not grow
 	ChangeBad    Code = "change.bad"    // a change that the rules of that moment do not admit
+	ResumeOther  Code = "resume.other"  // a log went on by a change that names another
+	CardRetired  Code = "card.retired"  // the vault took part by a card that is no longer, or not yet, in force
+	BootEnded    Code = "boot.ended"    // it took part in a start that the admins had ended
 	ChangeForked Code = "change.forked" // two vaults hold different changes with one number
 	KeyOrder     Code = "key.order"     // no admin ordered this key, or ordered another
 	KeySigners   Code = "key.signers"   // not all vaults certified it
@@ -52,6 +55,7 @@ const (
 	OutcomeRepeated  Code = "outcome.repeated"  // an attempt ended twice
 	OutcomePeer      Code = "outcome.peer"      // a share was released on a peer whose log has no such decision
 	OutcomeWitness   Code = "outcome.witness"   // the peers' checkpoints are not those of the other parties, or not signed by them
+	OutcomeSuspended Code = "outcome.suspended" // a share was released with a vault that the admins had suspended
 	OutcomeConflict  Code = "outcome.conflict"  // a vault released shares for two versions that could both happen
 	WitnessTruncated Code = "witness.truncated" // the log is shorter than a peer saw it
 	WitnessForked    Code = "witness.forked"    // the log is not the one that a peer saw
@@ -107,6 +111,9 @@ type VaultLog struct {
 	Entries uint64 `json:"entries"`
 	Covered uint64 `json:"covered"` // by its signed checkpoint
 	Copies  int    `json:"copies"`
+	Since   uint64 `json:"since,omitempty"`    // the change that began it with a new card
+	Until   uint64 `json:"until,omitempty"`    // the change that began the vault's next log
+	GivenUp uint64 `json:"given_up,omitempty"` // the change by which the vault went on from an older head
 }
 
 // Counts says how much was checked. Decisions are counted in every log, payments
@@ -199,7 +206,16 @@ func (r *Report) WriteText(w io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "cluster %s %s\n", r.Name, r.Cluster)
 	for _, v := range r.Vaults {
-		fmt.Fprintf(&b, "vault %d (%s): %s, %d covered by its signed checkpoint\n", v.Vault, v.Name, count(int(v.Entries), "entry", "entries"), v.Covered)
+		var which string
+		switch {
+		case v.GivenUp > 0:
+			which = fmt.Sprintf(", given up by change %d", v.GivenUp)
+		case v.Until > 0:
+			which = fmt.Sprintf(", ended by change %d", v.Until)
+		case v.Since > 0:
+			which = fmt.Sprintf(", begun with change %d", v.Since)
+		}
+		fmt.Fprintf(&b, "vault %d (%s): %s, %d covered by its signed checkpoint%s\n", v.Vault, v.Name, count(int(v.Entries), "entry", "entries"), v.Covered, which)
 	}
 	c := r.Counts
 	fmt.Fprintf(&b, "checked: %s, %s, %s allowed and %d refused, %s\n",

@@ -11,6 +11,7 @@ import (
 	"github.com/cofferhq/coffer/internal/audit/logfile"
 	"github.com/cofferhq/coffer/internal/chain"
 	"github.com/cofferhq/coffer/internal/governance"
+	"github.com/cofferhq/coffer/internal/signature"
 	"github.com/cofferhq/coffer/mpc/dkg"
 )
 
@@ -52,10 +53,12 @@ type verifier struct {
 	report  *Report
 	start   *governance.State // right after genesis
 	first   string            // the entry that start is from
-	logs    []*vaultLog       // one a vault, ascending
+	newest  *governance.State // that any copy tells of
+	logs    []*vaultLog       // by vault, ascending; of one vault the one in force last
 	keys    map[[32]byte]*keyInfo
 	names   map[string][32]byte // wallet → key
 	changes map[uint64]changeSeen
+	words   map[part]word // of peers, about what a log does not show any more
 }
 
 type changeSeen struct {
@@ -66,7 +69,7 @@ type changeSeen struct {
 func newVerifier(genesis [32]byte, codecs []chain.Codec) *verifier {
 	return &verifier{
 		cluster: genesis, codecs: codecs, report: &Report{Cluster: hex.EncodeToString(genesis[:])},
-		keys: map[[32]byte]*keyInfo{}, names: map[string][32]byte{}, changes: map[uint64]changeSeen{},
+		keys: map[[32]byte]*keyInfo{}, names: map[string][32]byte{}, changes: map[uint64]changeSeen{}, words: map[part]word{},
 	}
 }
 
@@ -77,11 +80,15 @@ func (v *verifier) run(copies []Copy) *Report {
 		return v.report.finish()
 	}
 	v.report.Name = v.start.Genesis.Name
+	v.govern(copies)
 	v.collect(copies)
 	for _, l := range v.logs {
 		v.replay(l)
 	}
 	v.crossEpochs()
+	for _, l := range v.logs {
+		v.crossWitnesses(l)
+	}
 	for _, l := range v.logs {
 		v.crossOutcomes(l)
 	}
@@ -146,10 +153,19 @@ func (v *verifier) genesisOf(c Copy) (*governance.State, error) {
 type vaultLog struct {
 	id      uint16
 	name    string
+	copy    string              // the copy's name
+	key     signature.PublicKey // the log key
+	begun   uint64              // the change that began this log; 0: the genesis
+	until   uint64              // the change that began the vault's next log; 0: it is in force
+	retired uint64              // the change that took the device which signed the checkpoint out of service; 0: none
 	entries [][]byte
 	tree    *audit.Log
 	covered uint64 // entries that the checkpoint vouches for
 	boot    uint64 // of the checkpoint
+	applied uint64 // newest change in it
+
+	resumed   []resumption            // by which it went on
+	abandoned *governance.VaultChange // by which the admins gave it up
 
 	history   []*governance.State           // by seq
 	since     []uint64                      // when each became valid, by the vault's clock
@@ -166,80 +182,12 @@ func keysOf(cluster [32]byte, g *governance.Vault) audit.Keys {
 	return audit.Keys{Cluster: cluster, Vault: g.ID, Decision: g.Decision, Log: g.Log}
 }
 
-// collect checks every copy against its own checkpoint and makes one log a vault.
-func (v *verifier) collect(copies []Copy) {
-	for i := range v.start.Genesis.Enrolments {
-		g := &v.start.Genesis.Enrolments[i].Vault
-		var best *vaultLog
-		var bestName string
-		n := 0
-		for _, c := range copies {
-			if c.Header.Vault != g.ID {
-				continue
-			}
-			n++
-			l := v.check(c, g)
-			if best == nil {
-				best, bestName = l, c.Name
-				continue
-			}
-			v.compare(best, bestName, l, c.Name)
-			if l.covered > best.covered || l.covered == best.covered && len(l.entries) > len(best.entries) {
-				best, bestName = l, c.Name
-			}
-		}
-		if best == nil {
-			v.report.note("no copy of the log of vault %d (%s)", g.ID, g.Name)
-			continue
-		}
-		v.logs = append(v.logs, best)
-		v.report.Vaults = append(v.report.Vaults, VaultLog{g.ID, g.Name, uint64(len(best.entries)), best.covered, n})
-		if tail := uint64(len(best.entries)) - best.covered; tail > 0 {
-			v.report.note("vault %d: the last %s not covered by its signed checkpoint: the vault's HSM does not vouch for them", g.ID, count(int(tail), "entry is", "entries are"))
-		}
-	}
-}
-
-// check is entries ↔ root ↔ checkpoint ↔ the genesis' keys.
-func (v *verifier) check(c Copy, g *governance.Vault) *vaultLog {
-	l := &vaultLog{
-		id: g.ID, name: g.Name, entries: c.Entries, tree: audit.Load(c.Entries), keys: map[[32]byte]*dkg.Certificate{},
-		decisions: map[[16]byte]*decision{}, outcomes: map[[16]byte]*outcome{},
-	}
-	fault := func(code Code, format string, args ...any) {
-		v.report.fault(g.ID, nil, code, "%s: %s", c.Name, fmt.Sprintf(format, args...))
-	}
-	if c.Checkpoint == nil {
-		fault(CheckpointMissing, "the log has no signed checkpoint")
-		return l
-	}
-	cp, err := audit.DecodeSignedCheckpoint(c.Checkpoint)
-	if err != nil {
-		fault(CheckpointForm, "%v", err)
-		return l
-	}
-	if err := cp.Verify(keysOf(v.cluster, g)); err != nil {
-		fault(CheckpointForeign, "%v", err)
-		return l
-	}
-	if cp.Size > l.tree.Size() {
-		fault(CheckpointSize, "the log has %s, its signed checkpoint covers %d: the rest was cut off", count(len(l.entries), "entry", "entries"), cp.Size)
-		return l
-	}
-	if root, err := l.tree.RootAt(cp.Size); err != nil || root != cp.Root {
-		fault(CheckpointRoot, "the first %d entries are not those that the signed checkpoint covers", cp.Size)
-		return l
-	}
-	l.covered, l.boot = cp.Size, cp.Boot
-	return l
-}
-
 // compare finds the first entry in which two copies of one log differ.
-func (v *verifier) compare(a *vaultLog, aName string, b *vaultLog, bName string) {
+func (v *verifier) compare(a, b *vaultLog) {
 	n := min(len(a.entries), len(b.entries))
 	for i := range n {
 		if !slices.Equal(a.entries[i], b.entries[i]) {
-			v.report.fault(a.id, entry(uint64(i)), CopyForked, "%s and %s differ from here on: the log was forked", aName, bName)
+			v.report.fault(a.id, entry(uint64(i)), CopyForked, "%s and %s differ from here on: the log was forked", a.copy, b.copy)
 			return
 		}
 	}

@@ -46,6 +46,7 @@ type world struct {
 	attempt byte
 	tier    governance.Tier // of the wallet; zero: hot
 	codecs  []chain.Codec
+	changes [][]byte // about vaults, as they were signed
 }
 
 type testVault struct {
