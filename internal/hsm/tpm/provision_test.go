@@ -2,6 +2,7 @@ package tpm
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"os"
 	"path/filepath"
@@ -307,4 +308,53 @@ func FuzzDecodeFiles(f *testing.F) {
 			t.Error("approvers file has two encodings")
 		}
 	})
+}
+
+// TestSpecifiedAttributes: what the TPM shows is what docs/spec/tpm.md says.
+func TestSpecifiedAttributes(t *testing.T) {
+	s := emulator(t)
+	d := opened(t, provisioned(t, s, "&slot=2&authority="+p256Text+"&operator="+p256Text))
+	seal, err := d.blobOf(hsm.ClassState, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cold, err := d.blobOf(hsm.ClassCold, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	attributes := func(area []byte) uint32 { return binary.BigEndian.Uint32(area[4:]) }
+	for name, k := range map[string]struct {
+		area []byte
+		want uint32
+	}{"state": {seal.public, 0x000204b2}, "cold": {cold.public, 0x000204b2}} {
+		if got := attributes(k.area); got != k.want {
+			t.Errorf("%s seal key: attributes 0x%08x, want 0x%08x", name, got, k.want)
+		}
+	}
+	want := map[tpm2.TPMHandle]uint32{0x8143f020: 0x00030472, 0x8143f021: 0x00040472, 0x8143f022: 0x00040472, 0x8143f023: 0x00050472, 0x8143f024: 0x000404b2}
+	err = d.conn.do(t.Context(), "look", func(tp transport.TPM) error {
+		for h, w := range want {
+			got, err := tpm2.ReadPublic{ObjectHandle: h}.Execute(tp)
+			if err != nil {
+				return err
+			}
+			if a := attributes(got.OutPublic.Bytes()); a != w {
+				t.Errorf("handle 0x%08x: attributes 0x%08x, want 0x%08x", uint32(h), a, w)
+			}
+		}
+		for n := range 3 {
+			h := tpm2.TPMHandle(0x0183f020 + n)
+			got, err := tpm2.NVReadPublic{NVIndex: h}.Execute(tp)
+			if err != nil {
+				return err
+			}
+			if a := binary.BigEndian.Uint32(got.NVPublic.Bytes()[6:]); a != 0x22040014 {
+				t.Errorf("index 0x%08x: attributes 0x%08x, want 0x22040014", uint32(h), a)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }
