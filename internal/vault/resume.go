@@ -78,6 +78,7 @@ func (v *Vault) lift(o *governance.VaultChange) {
 	if o.Peer == 0 {
 		if p := v.peers[mpc.ID(o.Vault)]; p != nil && p.suspended {
 			p.suspended, p.held.other, p.held.pending = false, nil, nil
+			p.pairAnew()
 			v.store.remove(recordSuspended + idText(p.id))
 			v.note("suspension lifted by the admins", "peer", p.id, "change", o.Seq, "reason", o.Reason)
 		}
@@ -91,9 +92,17 @@ func (v *Vault) lift(o *governance.VaultChange) {
 	}
 	if p := v.peers[other]; p != nil && p.quarantined {
 		p.quarantined = false
+		p.pairAnew()
 		v.store.remove(recordQuarantine + idText(p.id))
 		v.note("quarantine lifted by the admins", "peer", p.id, "change", o.Seq, "reason", o.Reason)
 	}
+}
+
+// pairAnew has the next tick begin a pair setup. What the peer began while it was
+// barred has not arrived here: it would wait for an answer until its time is over.
+func (p *peer) pairAnew() {
+	p.pairAttempt++
+	p.pairStarted = 0
 }
 
 // resumption is the newest order by which this vault's history began anew.
