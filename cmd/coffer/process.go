@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/cofferhq/coffer/internal/cage"
 	"github.com/cofferhq/coffer/internal/config"
 	"github.com/cofferhq/coffer/internal/coordinator/process"
 	"github.com/cofferhq/coffer/internal/governance"
@@ -50,7 +51,13 @@ type hsmConfig struct {
 		Socket   string            `toml:"socket"`   // to serve it on
 		Operator string            `toml:"operator"` // socket for who authorises the uses of cold keys
 		Env      map[string]string `toml:"env"`      // variables that the vendor's library reads
+
+		VaultUser string   `toml:"vault-user"` // who starts the vault; empty: the one who starts this
+		Paths     []string `toml:"paths"`      // what the device needs beyond what its kind is known to need
+		Network   bool     `toml:"network"`    // the device is reached over IP
 	} `toml:"hsm"`
+
+	file string // this file
 }
 
 func hsmCommand() *cobra.Command {
@@ -65,6 +72,7 @@ func hsmCommand() *cobra.Command {
 			if err := config.Load(path, os.Environ(), &c); err != nil {
 				return err
 			}
+			c.file = path
 			return runHSM(cmd.Context(), &c, newLogger(cmd.ErrOrStderr(), "hsm"))
 		},
 	}
@@ -81,7 +89,14 @@ func runHSM(ctx context.Context, c *hsmConfig, log *slog.Logger) error {
 			return fmt.Errorf("hsm.env.%s: %w", k, err)
 		}
 	}
-	l, err := remote.Listen(c.HSM.Socket)
+	user, err := cage.PeerUID("hsm.vault-user", c.HSM.VaultUser, os.Geteuid())
+	if err != nil {
+		return err
+	}
+	if err := confineHSM(c, log); err != nil {
+		return err
+	}
+	l, err := remote.ListenFor(c.HSM.Socket, user)
 	if err != nil {
 		return err
 	}

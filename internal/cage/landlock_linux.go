@@ -10,23 +10,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Access is what may be done beneath a path.
-type Access int
-
-// The accesses, each with the ones above it.
-const (
-	Read    Access = iota // read files and directories
-	Execute               // and run them, or map them as code
-	Write                 // read, write, make, remove; not run
-	Device                // read, write and control device files
-)
-
-// Path opens one path, and what is beneath it, in a Landlock domain.
-type Path struct {
-	Path   string
-	Access Access
-}
-
 const (
 	fsFile  = unix.LANDLOCK_ACCESS_FS_EXECUTE | unix.LANDLOCK_ACCESS_FS_READ_FILE | unix.LANDLOCK_ACCESS_FS_WRITE_FILE | unix.LANDLOCK_ACCESS_FS_TRUNCATE | unix.LANDLOCK_ACCESS_FS_IOCTL_DEV
 	fsRead  = unix.LANDLOCK_ACCESS_FS_READ_FILE | unix.LANDLOCK_ACCESS_FS_READ_DIR
@@ -42,6 +25,8 @@ func (a Access) bits() uint64 {
 		return fsRead | unix.LANDLOCK_ACCESS_FS_EXECUTE
 	case Write:
 		return fsWrite
+	case Sockets:
+		return unix.LANDLOCK_ACCESS_FS_MAKE_SOCK | unix.LANDLOCK_ACCESS_FS_REMOVE_FILE
 	case Device:
 		return fsRead | unix.LANDLOCK_ACCESS_FS_WRITE_FILE | unix.LANDLOCK_ACCESS_FS_IOCTL_DEV
 	}

@@ -154,21 +154,28 @@ func Orphan(parent int) error {
 }
 
 // Reexec replaces this process by the same program in a Landlock domain that leaves
-// only paths. It returns only when that fails. The environment tells the program
-// that it was done; files stay open when they are not close-on-exec.
+// only paths, without the capabilities that a device's library has no use for. It
+// returns only when that fails. The environment tells the program that it was done.
 func Reexec(args, env []string, paths []Path, network bool) error {
 	code, err := programFiles()
 	if err != nil {
 		return err
 	}
+	raiseMemlock()
 	failed := make(chan error)
 	go func() {
 		runtime.LockOSThread() // for good
-		if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
-			failed <- fmt.Errorf("couldn't give up new privileges: %w", err)
+		// What root's helper needs to reach a device of another user's, to give its
+		// socket away and to lock its memory.
+		err := dropCapabilities(unix.CAP_DAC_OVERRIDE, unix.CAP_CHOWN, unix.CAP_FOWNER, unix.CAP_IPC_OWNER, unix.CAP_IPC_LOCK)
+		if err == nil {
+			err = unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+		}
+		if err != nil {
+			failed <- err
 			return
 		}
-		state := "on"
+		state := ""
 		if abi, err := landlock(append(code, paths...), network, false); err != nil {
 			state = err.Error()
 		} else {
@@ -180,3 +187,23 @@ func Reexec(args, env []string, paths []Path, network bool) error {
 }
 
 const landlockEnv = "COFFER_CAGE_LANDLOCK"
+
+// Reexeced says that this program was started by Reexec. The word of the
+// environment is not enough: no new privileges, and where Landlock is on, the root
+// of the file system cannot be listed.
+func Reexeced(r *Report) bool {
+	state, ok := os.LookupEnv(landlockEnv)
+	if nnp, err := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0); !ok || err != nil || nnp != 1 {
+		return false
+	}
+	if !strings.HasPrefix(state, "abi ") {
+		r.weak("landlock", "off: %s", state)
+		return true
+	}
+	if f, err := os.Open("/"); err == nil {
+		_ = f.Close()
+		return false
+	}
+	r.ok("landlock", "%s, only the device's paths", state)
+	return true
+}
