@@ -26,7 +26,7 @@ func (d *demo) boundary(ctx context.Context) error {
 	words, err := held(pid, p.Vault.Log)
 	d.check(p.Name+": "+words, err)
 	d.check("another process of the same user reads none of its memory and cannot attach to it", closedTo(ctx, pid))
-	return nil
+	return d.rollback(ctx, p)
 }
 
 // confined is the process in which a party's vault works: the one that it started

@@ -151,6 +151,14 @@ func signers(r *client.Request) string {
 	return strings.Trim(strings.Join(strings.Fields(fmt.Sprint(r.Attempts[len(r.Attempts)-1].Signers)), " and "), "[]")
 }
 
+// signersOf are the vaults of the last attempt.
+func signersOf(r *client.Request) []int {
+	if len(r.Attempts) == 0 {
+		return nil
+	}
+	return r.Attempts[len(r.Attempts)-1].Signers
+}
+
 func rule(r *client.Request) string {
 	if len(r.Attempts) == 0 {
 		return ""

@@ -297,12 +297,17 @@ func bothCouldHappen(a, b *decision) bool {
 	return true
 }
 
+// ownRollback is the class of the incident by which a vault says that its own disk is
+// older than what its peers hold of it.
+const ownRollback = "rollback"
+
 func (v *verifier) replayIncident(l *vaultLog, i uint64, e *audit.Entry) error {
 	x, err := audit.DecodeIncident(e.Body)
 	if err != nil {
 		return err
 	}
-	if _, ok := v.start.Vault(x.Peer); !ok || x.Peer == l.id {
+	// Of itself a vault reports only that its disk was put back.
+	if _, ok := v.start.Vault(x.Peer); !ok || x.Peer == l.id && x.Class != ownRollback {
 		v.entryFault(l, i, IncidentPeer, "it reports vault %d, want another vault of this cluster", x.Peer)
 		return nil
 	}
