@@ -80,12 +80,12 @@ func NewResume(c *Cluster, vaults []Vault, id int, author, reason string) (*Deco
 	if err != nil {
 		return nil, err
 	}
-	if held.at.Size == 0 {
-		return nil, fmt.Errorf("vault %d was rolled back, and nobody reports which newer head it had", id)
+	from := governance.Position{Size: v.LogSize, Root: root}
+	if held.at.Size == 0 { // its own device's counter found it out: nobody has seen more
+		held.at = from
 	}
 	return newVaultOrder(c, author, &governance.VaultOrder{
-		Action: governance.ResumeVault, Vault: uint16(id), Boot: boot + 1,
-		From: governance.Position{Size: v.LogSize, Root: root}, Held: held.at, Reason: reason,
+		Action: governance.ResumeVault, Vault: uint16(id), Boot: boot + 1, From: from, Held: held.at, Reason: reason,
 	})
 }
 

@@ -40,7 +40,6 @@ func (w *World) ResumeOrder(id mpc.ID) (*governance.VaultOrder, error) {
 	o := &governance.VaultOrder{
 		Action: governance.ResumeVault, Vault: uint16(id), Boot: s.Boot + 1, Reason: "restored from a backup",
 		From: governance.Position{Size: s.LogSize, Root: s.LogRoot},
-		Held: governance.Position{Size: s.LogSize, Root: s.LogRoot},
 	}
 	raise := func(boot, size uint64, root [32]byte) {
 		o.Boot = max(o.Boot, boot+1)
@@ -62,6 +61,9 @@ func (w *World) ResumeOrder(id mpc.ID) (*governance.VaultOrder, error) {
 		if i := slices.IndexFunc(t.Peers, func(p cluster.PeerStatus) bool { return p.Vault == uint16(id) }); i >= 0 {
 			raise(t.Peers[i].HeldBoot, t.Peers[i].HeldSize, t.Peers[i].HeldRoot)
 		}
+	}
+	if o.Held.Size == 0 { // its own counter found it out: nobody has seen more
+		o.Held = o.From
 	}
 	return o, nil
 }
