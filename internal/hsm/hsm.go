@@ -164,7 +164,7 @@ type Info struct {
 
 	Boundary Grade    // who keeps the keys from leaving
 	Rollback Grade    // who keeps an old state from coming back
-	PerUse   Grade    // who asks before the single use of a cold key
+	PerUse   Grade    // who keeps a cold key from being used unasked
 	Suites   []string // what was negotiated, such as "sign:p256" or "ratchet"
 }
 

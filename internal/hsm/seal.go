@@ -193,12 +193,8 @@ func OpenWith(ctx context.Context, d Sealer, blob, aad []byte, ap Approver) ([]b
 		return nil, Errorf(ErrUnseal, "", "%w", err)
 	}
 	key, err := d.SealKey(ctx, b.Class, b.Epoch)
-	if k := kindOf(err); k == ErrInput || k == ErrUnsupported {
-		return nil, Errorf(ErrUnseal, "if the state is an old copy, that is why it does not open: seal keys are erased when a key was refreshed",
-			"sealed in epoch %d: %w", b.Epoch, err)
-	}
 	if err != nil {
-		return nil, err
+		return nil, b.unopened(err)
 	}
 	if id := key.ID(); id != b.KeyID || key.Suite != b.Suite {
 		return nil, Errorf(ErrUnseal, "use the token that this state was sealed with",
@@ -209,7 +205,7 @@ func OpenWith(ctx context.Context, d Sealer, blob, aad []byte, ap Approver) ([]b
 	}
 	data, err := d.Unwrap(ctx, b.Class, b.Epoch, b.Enc, b.header(), ap)
 	if err != nil {
-		return nil, err
+		return nil, b.unopened(err)
 	}
 	defer secret.Wipe(data)
 	if len(data) != keySize {
@@ -222,6 +218,16 @@ func OpenWith(ctx context.Context, d Sealer, blob, aad []byte, ap Approver) ([]b
 		}
 		return plaintext, nil
 	}, aad)
+}
+
+// unopened says of a device's error what it means for the blob: a seal key that is not
+// there, or is of no use for it.
+func (b Blob) unopened(err error) error {
+	if k := kindOf(err); k != ErrInput && k != ErrUnsupported {
+		return err
+	}
+	return Errorf(ErrUnseal, "if the state is an old copy, that is why it does not open: seal keys are erased when a key was refreshed",
+		"sealed in epoch %d: %w", b.Epoch, err)
 }
 
 func errAltered(n int) error {
@@ -245,7 +251,7 @@ func (b Blob) openHPKE(ctx context.Context, d Sealer, key SealKey, aad []byte, a
 	secret.Wipe(ex.shared)
 	switch {
 	case ex.err != nil: // the device's own error says more than HPKE's
-		return nil, ex.err
+		return nil, b.unopened(ex.err)
 	case err != nil:
 		return nil, Errorf(ErrUnseal, "", "couldn't decapsulate: %w", err)
 	}

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/cofferhq/coffer/internal/hsm"
+	"github.com/cofferhq/coffer/internal/secret"
 	"github.com/cofferhq/coffer/internal/signature"
 )
 
@@ -32,6 +33,23 @@ type Backend struct {
 	// Child is a process that runs Exercise on the device that Open opens. It is
 	// nil only for a backend that holds no keys of its own.
 	Child func() *exec.Cmd
+	// Approver authorises the single use of a cold key, and Wrong does it wrongly. They
+	// may be nil, also where the device asks for nothing.
+	Approver, Wrong hsm.Approver
+	// State is a directory that is all that the device keeps, or empty. It is copied and
+	// put back while the device is closed.
+	State string
+}
+
+// PIN is an approver that gives a PIN.
+type PIN string
+
+// Approve gives it.
+func (p PIN) Approve(_ context.Context, c hsm.Challenge) (hsm.Answer, error) {
+	if c.Kind != hsm.ChallengePIN {
+		return hsm.Answer{}, hsm.Errorf(hsm.ErrApproval, "", "asked for a policy, have a PIN")
+	}
+	return hsm.Answer{PIN: secret.New([]byte(p))}, nil
 }
 
 // domain is of no statement that the product signs.
@@ -54,9 +72,14 @@ func Run(t *testing.T, b Backend) {
 		{"Exchange", testExchange},
 		{"Concurrency", testConcurrency},
 		{"Cancelled", testCancelled},
+		{"Cold", testCold},
+		{"Epochs", testEpochs},
 		{"CloseAndReopen", testCloseAndReopen},
 	} {
 		t.Run(tc.name, func(t *testing.T) { tc.test(t, b) })
+	}
+	if b.State != "" {
+		t.Run("StateCopied", func(t *testing.T) { testStateCopied(t, b) })
 	}
 	if b.Child != nil {
 		t.Run("KillAndReopen", func(t *testing.T) { testKill(t, b) })
@@ -151,7 +174,7 @@ func testInfo(t *testing.T, b Backend) {
 	if max(i.Boundary, i.Rollback, i.PerUse) > hsm.GradeHardware {
 		t.Errorf("grades %v, %v, %v are above the highest", i.Boundary, i.Rollback, i.PerUse)
 	}
-	if (i.PerUse != hsm.GradeNone) != slices.Contains(i.Suites, hsm.HasPerUse) {
+	if i.PerUse != hsm.GradeNone && !slices.Contains(i.Suites, hsm.HasPerUse) {
 		t.Errorf("per-use is graded %v, suites are %q", i.PerUse, i.Suites)
 	}
 	if !slices.ContainsFunc(i.Suites, func(s string) bool { return strings.HasPrefix(s, "sign:") }) ||

@@ -1,7 +1,13 @@
 package pkcs11
 
 import (
+	"bytes"
+	"crypto/rand"
+	"crypto/rsa"
+	"fmt"
 	"slices"
+	"strings"
+	"sync"
 	"testing"
 
 	p11 "github.com/miekg/pkcs11"
@@ -11,87 +17,166 @@ import (
 )
 
 // TestAttacks is logged in as the vault is and tries to get at a private key by
-// every way that the API has. The token must refuse each, and work afterwards.
+// every way that the API has. The token must refuse each, and work afterwards; of NSS it
+// is known that it does not, and it must be graded so.
 func TestAttacks(t *testing.T) {
-	d := openDevice(t, newProvisioned(t))
-	inSession(t, d, func(h p11.SessionHandle) { attack(t, d, h) })
-	if d.Info().Boundary != hsm.GradeSoftware {
-		t.Errorf("SoftHSM, which refused all this, is graded %v, want software", d.Info().Boundary)
-	}
-	if _, err := d.Sign(t.Context(), hsm.RoleIdentity, signature.Statement{Domain: "coffer/test"}, nil); err != nil {
-		t.Errorf("after the attacks: %v", err)
+	for _, kind := range kinds {
+		t.Run(kind.name, func(t *testing.T) {
+			mine, _ := provisioned(t, kind.open(t))
+			d := openDevice(t, mine)
+			var got []string
+			inSession(t, d, func(h p11.SessionHandle) { got = attack(t, d, h) })
+			for _, how := range got {
+				t.Logf("possible: %s", how)
+			}
+			leaks := slices.ContainsFunc(got, func(s string) bool { return strings.HasPrefix(s, "theft") })
+			if leaks != (kind.name == "NSS") {
+				t.Errorf("gives keys away: %v", leaks)
+			}
+			if got := d.Info().Boundary; leaks != (got == hsm.GradeNone) {
+				t.Errorf("gives keys away: %v, and is graded %v", leaks, got)
+			}
+			if _, err := d.Sign(t.Context(), hsm.RoleIdentity, signature.Statement{Domain: "coffer/test"}, nil); err != nil {
+				t.Errorf("after the attacks: %v", err)
+			}
+			unasked := slices.ContainsFunc(got, func(s string) bool { return strings.Contains(s, "cold") && strings.Contains(s, "ALWAYS_AUTHENTICATE") })
+			if unasked && d.Info().PerUse != hsm.GradeNone {
+				t.Errorf("a cold key can be made one that asks nobody, and per use is graded %v", d.Info().PerUse)
+			}
+			if kind.name == "SoftHSM" && len(got) != 0 {
+				t.Errorf("SoftHSM allows what it did not: %q", got)
+			}
+		})
 	}
 }
 
-func attack(t *testing.T, d *Device, h p11.SessionHandle) {
-	ctx := d.mod.ctx
-	aes := func(attrs ...*p11.Attribute) p11.ObjectHandle {
-		o, err := ctx.GenerateKey(h, []*p11.Mechanism{p11.NewMechanism(p11.CKM_AES_KEY_GEN, nil)}, append([]*p11.Attribute{
-			p11.NewAttribute(p11.CKA_CLASS, p11.CKO_SECRET_KEY),
-			p11.NewAttribute(p11.CKA_KEY_TYPE, p11.CKK_AES),
-			p11.NewAttribute(p11.CKA_TOKEN, false),
-			p11.NewAttribute(p11.CKA_VALUE_LEN, 32),
-		}, attrs...))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return o
-	}
-	// A key that wraps, decrypts and unwraps: wrap+decrypt is the classic theft.
-	wrapping := aes(p11.NewAttribute(p11.CKA_WRAP, true), p11.NewAttribute(p11.CKA_DECRYPT, true), p11.NewAttribute(p11.CKA_UNWRAP, true))
-	attributes := []struct {
-		name string
-		attr *p11.Attribute
-	}{
-		{"EXTRACTABLE", p11.NewAttribute(p11.CKA_EXTRACTABLE, true)},
-		{"SENSITIVE", p11.NewAttribute(p11.CKA_SENSITIVE, false)},
-		{"UNWRAP", p11.NewAttribute(p11.CKA_UNWRAP, true)},
-		{"DECRYPT", p11.NewAttribute(p11.CKA_DECRYPT, true)},
-		{"SIGN and DERIVE", p11.NewAttribute(p11.CKA_DERIVE, true)},
-		{"LABEL", p11.NewAttribute(p11.CKA_LABEL, "stolen")},
+// attack returns what worked. "theft" is that which gives a key away or makes it
+// possible, "weak" what no key should be fit for.
+func attack(t *testing.T, d *Device, h p11.SessionHandle) (got []string) {
+	works := func(what, format string, args ...any) {
+		got = append(got, what+": "+fmt.Sprintf(format, args...))
 	}
 	for name, k := range keysOf(t, d, h) {
-		o := k.use
-		if v, err := attribute(d.mod, h, o, p11.CKA_VALUE); err == nil && len(v) != 0 {
-			t.Errorf("%s: CKA_VALUE can be read", name)
+		attackReading(d, h, name, k.use, works)
+		if k.mac != 0 {
+			attackReading(d, h, name+"-mac", k.mac, works)
 		}
-		for _, m := range wrapMechanisms() {
-			if w, err := ctx.WrapKey(h, []*p11.Mechanism{m}, wrapping, o); err == nil {
-				t.Errorf("%s: mechanism %#x wraps it (%d bytes)", name, m.Mechanism, len(w))
+		attackCopying(d, h, name, k, works)
+		attackUse(d, h, name, k, works)
+	}
+	return got
+}
+
+// attacker is an RSA key that is not on the token.
+var attacker = sync.OnceValue(func() *rsa.PrivateKey {
+	own, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		panic(err)
+	}
+	return own
+})
+
+// wrappingKeys are keys of an attacker's: for AES, wrap+decrypt is the classic theft;
+// with an RSA key whose private half he has, he decrypts at home.
+func wrappingKeys(d *Device, h p11.SessionHandle) map[p11.ObjectHandle][]*p11.Mechanism {
+	out := make(map[p11.ObjectHandle][]*p11.Mechanism)
+	if o, err := d.mod.ctx.GenerateKey(h, []*p11.Mechanism{p11.NewMechanism(p11.CKM_AES_KEY_GEN, nil)}, []*p11.Attribute{
+		p11.NewAttribute(p11.CKA_CLASS, p11.CKO_SECRET_KEY),
+		p11.NewAttribute(p11.CKA_KEY_TYPE, p11.CKK_AES),
+		p11.NewAttribute(p11.CKA_TOKEN, false),
+		p11.NewAttribute(p11.CKA_VALUE_LEN, 32),
+		p11.NewAttribute(p11.CKA_WRAP, true), p11.NewAttribute(p11.CKA_DECRYPT, true), p11.NewAttribute(p11.CKA_UNWRAP, true),
+	}); err == nil {
+		out[o] = wrapMechanisms()
+	}
+	own := attacker()
+	if o, err := d.mod.ctx.CreateObject(h, []*p11.Attribute{
+		p11.NewAttribute(p11.CKA_CLASS, p11.CKO_PUBLIC_KEY),
+		p11.NewAttribute(p11.CKA_KEY_TYPE, p11.CKK_RSA),
+		p11.NewAttribute(p11.CKA_TOKEN, false),
+		p11.NewAttribute(p11.CKA_WRAP, true),
+		p11.NewAttribute(p11.CKA_ENCRYPT, true),
+		p11.NewAttribute(p11.CKA_MODULUS, own.N.Bytes()),
+		p11.NewAttribute(p11.CKA_PUBLIC_EXPONENT, []byte{1, 0, 1}),
+	}); err == nil {
+		out[o] = []*p11.Mechanism{p11.NewMechanism(p11.CKM_RSA_PKCS, nil), oaep(hsm.SuiteOAEP1)}
+	}
+	return out
+}
+
+func attackReading(d *Device, h p11.SessionHandle, name string, o p11.ObjectHandle, works func(string, string, ...any)) {
+	for _, typ := range []uint{p11.CKA_VALUE, p11.CKA_PRIVATE_EXPONENT, p11.CKA_PRIME_1} {
+		if v, err := attribute(d.mod, h, o, typ); err == nil && len(bytes.Trim(v, "\x00")) != 0 {
+			works("theft", "%s: attribute %#x can be read", name, typ)
+		}
+	}
+	for wrapping, mechanisms := range wrappingKeys(d, h) {
+		defer func() { _ = d.mod.ctx.DestroyObject(h, wrapping) }()
+		for _, m := range mechanisms {
+			if w, err := d.mod.ctx.WrapKey(h, []*p11.Mechanism{m}, wrapping, o); err == nil && len(w) != 0 {
+				works("theft", "%s: mechanism %#x wraps it (%d bytes)", name, m.Mechanism, len(w))
 			}
 		}
-		for _, a := range attributes {
-			if err := ctx.SetAttributeValue(h, o, []*p11.Attribute{a.attr}); err == nil {
-				t.Errorf("%s: %s can be set", name, a.name)
-			}
-			if c, err := ctx.CopyObject(h, o, []*p11.Attribute{a.attr, p11.NewAttribute(p11.CKA_TOKEN, false)}); err == nil {
-				t.Errorf("%s: can be copied with another %s (object %d)", name, a.name, c)
-			}
+	}
+}
+
+// attackCopying changes a key, or a copy of it, and then reads again. What could be
+// changed is changed back.
+func attackCopying(d *Device, h p11.SessionHandle, name string, k key, works func(string, string, ...any)) {
+	session := p11.NewAttribute(p11.CKA_TOKEN, false)
+	for _, a := range []struct {
+		name string
+		typ  uint
+		to   bool
+	}{
+		{"EXTRACTABLE", p11.CKA_EXTRACTABLE, true}, {"SENSITIVE", p11.CKA_SENSITIVE, false}, {"ALWAYS_AUTHENTICATE", p11.CKA_ALWAYS_AUTHENTICATE, false},
+		{"UNWRAP", p11.CKA_UNWRAP, true}, {"DECRYPT", p11.CKA_DECRYPT, true}, {"DERIVE", p11.CKA_DERIVE, true},
+	} {
+		before, err := attribute(d.mod, h, k.use, a.typ)
+		attr := p11.NewAttribute(a.typ, a.to)
+		if err != nil || bytes.Equal(before, attr.Value) {
+			continue // the key has no such attribute, or it is so already
 		}
-		if c, err := ctx.CopyObject(h, o, []*p11.Attribute{p11.NewAttribute(p11.CKA_TOKEN, false)}); err == nil {
-			t.Errorf("%s: can be copied as it is (object %d)", name, c)
+		if err := d.mod.ctx.SetAttributeValue(h, k.use, []*p11.Attribute{attr}); err == nil {
+			works("weak", "%s: %s can be set", name, a.name)
+			attackReading(d, h, name+" with another "+a.name, k.use, works)
+			_ = d.mod.ctx.SetAttributeValue(h, k.use, []*p11.Attribute{p11.NewAttribute(a.typ, before)})
 		}
-		// Each key does its one work only.
-		if !isRole(name) {
-			if err := ctx.SignInit(h, []*p11.Mechanism{p11.NewMechanism(p11.CKM_ECDSA, nil)}, o); err == nil {
-				t.Errorf("%s: signs", name)
-			}
-		} else {
-			if err := works(d.mod, h, d.derive, key{kind: kindEC, use: o, public: k.public, suite: hsm.SuiteHPKE}, nil); err == nil {
-				t.Errorf("%s: derives", name)
-			}
+		if c, err := d.mod.ctx.CopyObject(h, k.use, []*p11.Attribute{attr, session}); err == nil {
+			works("weak", "%s: can be copied with another %s", name, a.name)
+			attackReading(d, h, "a copy of "+name+" with another "+a.name, c, works)
 		}
-		if err := ctx.DecryptInit(h, []*p11.Mechanism{p11.NewMechanism(p11.CKM_RSA_PKCS, nil)}, o); err == nil {
-			t.Errorf("%s: decrypts", name)
+	}
+	if _, err := d.mod.ctx.CopyObject(h, k.use, []*p11.Attribute{session}); err == nil {
+		works("weak", "%s: can be copied as it is", name)
+	}
+}
+
+// attackUse has each key do another work than its own.
+func attackUse(d *Device, h p11.SessionHandle, name string, k key, report func(string, string, ...any)) {
+	ctx := d.mod.ctx
+	if k.kind == kindEC && !isRole(name) {
+		if err := ctx.SignInit(h, []*p11.Mechanism{p11.NewMechanism(p11.CKM_ECDSA, nil)}, k.use); err == nil {
+			report("weak", "%s: begins to sign", name)
 		}
-		if _, err := ctx.UnwrapKey(h, []*p11.Mechanism{p11.NewMechanism(p11.CKM_RSA_PKCS, nil)}, o, make([]byte, 32), []*p11.Attribute{
-			p11.NewAttribute(p11.CKA_CLASS, p11.CKO_SECRET_KEY),
-			p11.NewAttribute(p11.CKA_KEY_TYPE, p11.CKK_AES),
-			p11.NewAttribute(p11.CKA_SENSITIVE, false),
-			p11.NewAttribute(p11.CKA_EXTRACTABLE, true),
-		}); err == nil {
-			t.Errorf("%s: unwraps as non-sensitive", name)
+	}
+	if k.kind == kindEC && isRole(name) {
+		wrong := k
+		wrong.suite = hsm.SuiteHPKE
+		if err := d.trySession(0, func(h p11.SessionHandle) error { return works(d.mod, h, d.derive, wrong, nil) }); err == nil {
+			report("weak", "%s: derives", name)
 		}
+	}
+	if err := ctx.DecryptInit(h, []*p11.Mechanism{p11.NewMechanism(p11.CKM_RSA_PKCS, nil)}, k.use); err == nil {
+		report("weak", "%s: begins to decrypt by PKCS#1 v1.5", name)
+	}
+	if _, err := ctx.UnwrapKey(h, []*p11.Mechanism{p11.NewMechanism(p11.CKM_RSA_PKCS, nil)}, k.use, make([]byte, 256), []*p11.Attribute{
+		p11.NewAttribute(p11.CKA_CLASS, p11.CKO_SECRET_KEY),
+		p11.NewAttribute(p11.CKA_KEY_TYPE, p11.CKK_AES),
+		p11.NewAttribute(p11.CKA_SENSITIVE, false),
+		p11.NewAttribute(p11.CKA_EXTRACTABLE, true),
+	}); err == nil {
+		report("theft", "%s: unwraps as non-sensitive", name)
 	}
 }
 

@@ -158,13 +158,19 @@ func (d *Device) describe(s *session, known map[string]key, state, cold key) {
 		d.info.PerUse = kept
 		d.info.Suites = append(d.info.Suites, hsm.HasPerUse)
 	}
-	// None if the token gives one of the keys away: then it asks in vain, too.
-	_ = d.trySession(0, func(h p11.SessionHandle) error {
+	// A session that writes: in another one nothing could be changed anyway.
+	_ = d.trySession(p11.CKF_RW_SESSION, func(h p11.SessionHandle) error {
 		if leaks(d.mod, h, keys) {
 			d.info.Boundary = hsm.GradeNone
 		}
+		if d.perUse && unasked(d.mod, h, cold) {
+			d.info.PerUse = hsm.GradeNone
+		}
 		return nil
 	})
+	if d.info.Boundary == hsm.GradeNone { // what asks, asks in vain
+		d.info.PerUse = hsm.GradeNone
+	}
 }
 
 // emulated knows devices that call themselves hardware and are not.

@@ -11,11 +11,12 @@ import (
 	p11 "github.com/miekg/pkcs11"
 )
 
-// kinds are the devices that tools/devices.sh installs, SoftHSM apart.
+// kinds are the devices that tools/devices.sh installs.
 var kinds = []struct {
 	name string
 	open func(testing.TB) devicetest.Device
 }{
+	{"SoftHSM", devicetest.SoftHSM},
 	{"openCryptoki", devicetest.OpenCryptoki},
 	{"NSS", devicetest.NSS},
 	{"tpm2-pkcs11", devicetest.TPM2PKCS11},
@@ -68,12 +69,19 @@ func TestDevices(t *testing.T) {
 		t.Run(kind.name, func(t *testing.T) {
 			dev := kind.open(t)
 			mine, other := provisioned(t, dev)
-			d := openDevice(t, mine)
+			d, err := Open(t.Context(), mine)
+			if err != nil {
+				t.Fatal(err)
+			}
 			t.Logf("%v", d.Info())
+			if err := d.Close(); err != nil { // the library reads copied files when it starts
+				t.Fatal(err)
+			}
 			hsmtest.Run(t, hsmtest.Backend{
 				Open:  opener(mine),
 				Other: opener(other),
 				Child: func() *exec.Cmd { return childCommand(mine, "exercise", dev.Env...) },
+				State: dev.State, Approver: hsmtest.PIN(devicetest.PIN), Wrong: hsmtest.PIN("99999999"),
 			})
 		})
 	}

@@ -191,14 +191,5 @@ func childCommand(u pkcs11uri.URI, task string, env ...string) *exec.Cmd {
 	return cmd
 }
 
-func TestConformance(t *testing.T) {
-	u := newProvisioned(t)
-	hsmtest.Run(t, hsmtest.Backend{
-		Open:  opener(u),
-		Other: opener(newProvisioned(t)),
-		Child: func() *exec.Cmd { return childCommand(u, "exercise") },
-	})
-}
-
 func BenchmarkSign(b *testing.B)   { hsmtest.BenchSign(b, openDevice(b, newProvisioned(b))) }
 func BenchmarkUnseal(b *testing.B) { hsmtest.BenchUnseal(b, openDevice(b, newProvisioned(b))) }

@@ -64,14 +64,6 @@ func leaks(m *module, h p11.SessionHandle, keys []key) bool {
 			objects = append(objects, k.mac)
 		}
 	}
-	for _, o := range objects {
-		for _, typ := range []uint{p11.CKA_VALUE, p11.CKA_PRIVATE_EXPONENT, p11.CKA_PRIME_1} {
-			if v, err := attribute(m, h, o, typ); err == nil && len(bytes.Trim(v, "\x00")) != 0 {
-				secret.Wipe(v)
-				return true
-			}
-		}
-	}
 	wrapping, err := m.ctx.GenerateKey(h, []*p11.Mechanism{p11.NewMechanism(p11.CKM_AES_KEY_GEN, nil)}, []*p11.Attribute{
 		p11.NewAttribute(p11.CKA_CLASS, p11.CKO_SECRET_KEY),
 		p11.NewAttribute(p11.CKA_KEY_TYPE, p11.CKK_AES),
@@ -80,18 +72,67 @@ func leaks(m *module, h p11.SessionHandle, keys []key) bool {
 		p11.NewAttribute(p11.CKA_WRAP, true),
 	})
 	if err != nil { // a token that makes no AES key wraps with none
-		return false
+		wrapping = 0
+	} else {
+		// The key is a session object: it ends with the session at the latest.
+		defer func() { _ = m.ctx.DestroyObject(h, wrapping) }()
 	}
-	// The key is a session object: it ends with the session at the latest.
-	defer func() { _ = m.ctx.DestroyObject(h, wrapping) }()
 	for _, o := range objects {
-		for _, mech := range wrapMechanisms() {
-			if w, err := m.ctx.WrapKey(h, []*p11.Mechanism{mech}, wrapping, o); err == nil && len(w) != 0 {
-				return true
-			}
+		if gives(m, h, o, wrapping) {
+			return true
+		}
+		c, err := m.ctx.CopyObject(h, o, []*p11.Attribute{
+			p11.NewAttribute(p11.CKA_TOKEN, false),
+			p11.NewAttribute(p11.CKA_SENSITIVE, false),
+			p11.NewAttribute(p11.CKA_EXTRACTABLE, true),
+		})
+		if err != nil {
+			continue
+		}
+		gave := gives(m, h, c, wrapping)
+		_ = m.ctx.DestroyObject(h, c)
+		if gave {
+			return true
 		}
 	}
 	return false
+}
+
+// gives asks for one key, in clear and wrapped.
+func gives(m *module, h p11.SessionHandle, o, wrapping p11.ObjectHandle) bool {
+	for _, typ := range []uint{p11.CKA_VALUE, p11.CKA_PRIVATE_EXPONENT, p11.CKA_PRIME_1} {
+		if v, err := attribute(m, h, o, typ); err == nil && len(bytes.Trim(v, "\x00")) != 0 {
+			secret.Wipe(v)
+			return true
+		}
+	}
+	for _, mech := range wrapMechanisms() {
+		if wrapping == 0 {
+			break
+		}
+		if w, err := m.ctx.WrapKey(h, []*p11.Mechanism{mech}, wrapping, o); err == nil && len(w) != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// unasked says whether who is logged in can turn off that a cold key asks: by setting
+// the attribute, which is tried with the value that it has, or by a copy that does not
+// ask. There are devices whose library asks, and not the device.
+func unasked(m *module, h p11.SessionHandle, k key) bool {
+	if m.ctx.SetAttributeValue(h, k.use, []*p11.Attribute{p11.NewAttribute(p11.CKA_ALWAYS_AUTHENTICATE, true)}) == nil {
+		return true
+	}
+	c, err := m.ctx.CopyObject(h, k.use, []*p11.Attribute{
+		p11.NewAttribute(p11.CKA_TOKEN, false),
+		p11.NewAttribute(p11.CKA_ALWAYS_AUTHENTICATE, false),
+	})
+	if err != nil {
+		return false
+	}
+	_ = m.ctx.DestroyObject(h, c)
+	return true
 }
 
 func wrapMechanisms() []*p11.Mechanism {

@@ -56,6 +56,7 @@ func TestConformance(t *testing.T) {
 			cmd.Env = append(os.Environ(), childDir+"="+dir)
 			return cmd
 		},
+		State: dir,
 	})
 }
 
