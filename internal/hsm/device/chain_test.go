@@ -83,7 +83,11 @@ func TestChain(t *testing.T) {
 		t.Errorf("info is %v", i)
 	}
 	// The token is taken out: the vault's copy of the disk does not open.
-	blob, err := c.Seal(t.Context(), hsm.ClassState, 1, []byte("share"), nil)
+	epoch, err := c.SealEpoch(t.Context()) // the suite advanced it
+	if err != nil {
+		t.Fatal(err)
+	}
+	blob, err := c.Seal(t.Context(), hsm.ClassState, epoch, []byte("share"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

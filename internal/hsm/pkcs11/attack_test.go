@@ -13,40 +13,36 @@ import (
 	p11 "github.com/miekg/pkcs11"
 
 	"github.com/cofferhq/coffer/internal/hsm"
+	"github.com/cofferhq/coffer/internal/hsm/pkcs11uri"
 	"github.com/cofferhq/coffer/internal/signature"
 )
 
-// TestAttacks is logged in as the vault is and tries to get at a private key by
+// testAttacks is logged in as the vault is and tries to get at a private key by
 // every way that the API has. The token must refuse each, and work afterwards; of NSS it
 // is known that it does not, and it must be graded so.
-func TestAttacks(t *testing.T) {
-	for _, kind := range kinds {
-		t.Run(kind.name, func(t *testing.T) {
-			mine, _ := provisioned(t, kind.open(t))
-			d := openDevice(t, mine)
-			var got []string
-			inSession(t, d, func(h p11.SessionHandle) { got = attack(t, d, h) })
-			for _, how := range got {
-				t.Logf("possible: %s", how)
-			}
-			leaks := slices.ContainsFunc(got, func(s string) bool { return strings.HasPrefix(s, "theft") })
-			if leaks != (kind.name == "NSS") {
-				t.Errorf("gives keys away: %v", leaks)
-			}
-			if got := d.Info().Boundary; leaks != (got == hsm.GradeNone) {
-				t.Errorf("gives keys away: %v, and is graded %v", leaks, got)
-			}
-			if _, err := d.Sign(t.Context(), hsm.RoleIdentity, signature.Statement{Domain: "coffer/test"}, nil); err != nil {
-				t.Errorf("after the attacks: %v", err)
-			}
-			unasked := slices.ContainsFunc(got, func(s string) bool { return strings.Contains(s, "cold") && strings.Contains(s, "ALWAYS_AUTHENTICATE") })
-			if unasked && d.Info().PerUse != hsm.GradeNone {
-				t.Errorf("a cold key can be made one that asks nobody, and per use is graded %v", d.Info().PerUse)
-			}
-			if kind.name == "SoftHSM" && len(got) != 0 {
-				t.Errorf("SoftHSM allows what it did not: %q", got)
-			}
-		})
+func testAttacks(t *testing.T, name string, u pkcs11uri.URI) {
+	d := openDevice(t, u)
+	var got []string
+	inSession(t, d, func(h p11.SessionHandle) { got = attack(t, d, h) })
+	for _, how := range got {
+		t.Logf("possible: %s", how)
+	}
+	leaks := slices.ContainsFunc(got, func(s string) bool { return strings.HasPrefix(s, "theft") })
+	if leaks != (name == "NSS") {
+		t.Errorf("gives keys away: %v", leaks)
+	}
+	if got := d.Info().Boundary; leaks != (got == hsm.GradeNone) {
+		t.Errorf("gives keys away: %v, and is graded %v", leaks, got)
+	}
+	if _, err := d.Sign(t.Context(), hsm.RoleIdentity, signature.Statement{Domain: "coffer/test"}, nil); err != nil {
+		t.Errorf("after the attacks: %v", err)
+	}
+	unasked := slices.ContainsFunc(got, func(s string) bool { return strings.Contains(s, "cold") && strings.Contains(s, "ALWAYS_AUTHENTICATE") })
+	if unasked && d.Info().PerUse != hsm.GradeNone {
+		t.Errorf("a cold key can be made one that asks nobody, and per use is graded %v", d.Info().PerUse)
+	}
+	if name == "SoftHSM" && len(got) != 0 {
+		t.Errorf("SoftHSM allows what it did not: %q", got)
 	}
 }
 
@@ -183,6 +179,7 @@ func attackUse(d *Device, h p11.SessionHandle, name string, k key, report func(s
 // TestLeakingKeyIsSeen plants keys that a token gives away, and the checks at
 // opening must see each.
 func TestLeakingKeyIsSeen(t *testing.T) {
+	d := openDevice(t, newProvisioned(t))
 	for _, tc := range []struct {
 		name  string
 		plant []*p11.Attribute
@@ -193,10 +190,8 @@ func TestLeakingKeyIsSeen(t *testing.T) {
 		{"sensitive but readable to no one", []*p11.Attribute{p11.NewAttribute(p11.CKA_SENSITIVE, true), p11.NewAttribute(p11.CKA_EXTRACTABLE, false)}, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			u := newProvisioned(t)
-			d := openDevice(t, u)
 			inSession(t, d, func(h p11.SessionHandle) {
-				l := label(d.object, "planted")
+				l := label(d.object, "planted "+tc.name)
 				public, private := templates(l, plan{kind: kindEC}, plain)
 				private = append(private[:4], append(tc.plant, private[6:]...)...)
 				_, o, err := d.mod.ctx.GenerateKeyPair(h, []*p11.Mechanism{p11.NewMechanism(p11.CKM_EC_KEY_PAIR_GEN, nil)}, public, private)

@@ -1,9 +1,13 @@
 package pkcs11
 
 import (
+	"context"
+	"errors"
 	"os/exec"
 	"testing"
+	"time"
 
+	"github.com/cofferhq/coffer/internal/hsm"
 	"github.com/cofferhq/coffer/internal/hsm/devicetest"
 	"github.com/cofferhq/coffer/internal/hsm/hsmtest"
 	"github.com/cofferhq/coffer/internal/hsm/pkcs11uri"
@@ -83,6 +87,44 @@ func TestDevices(t *testing.T) {
 				Child: func() *exec.Cmd { return childCommand(mine, "exercise", dev.Env...) },
 				State: dev.State, Approver: hsmtest.PIN(devicetest.PIN), Wrong: hsmtest.PIN("99999999"),
 			})
+			t.Run("Attacks", func(t *testing.T) { testAttacks(t, kind.name, mine) })
+			if dev.Kill != nil {
+				t.Run("DeviceKilled", func(t *testing.T) { testDeviceKilled(t, mine, dev.Kill) })
+			}
 		})
+	}
+}
+
+// testDeviceKilled kills what the token runs on while it is used: every call ends, and
+// says that the device is at fault.
+func testDeviceKilled(t *testing.T, u pkcs11uri.URI, kill func() error) {
+	d := openDevice(t, u)
+	begun, errs := make(chan struct{}, 4), make(chan error, 4)
+	for range 4 {
+		go func() {
+			_, err := d.Sign(context.Background(), hsm.RoleDecision, statement, nil)
+			begun <- struct{}{}
+			for err == nil {
+				_, err = d.Sign(context.Background(), hsm.RoleDecision, statement, nil)
+			}
+			errs <- err
+		}()
+	}
+	for range 4 {
+		<-begun
+	}
+	if err := kill(); err != nil {
+		t.Fatal(err)
+	}
+	for range 4 {
+		select {
+		case err := <-errs:
+			if !errors.Is(err, hsm.ErrUnavailable) && !errors.Is(err, hsm.ErrDevice) {
+				t.Errorf("got %v, want ErrUnavailable or ErrDevice", err)
+			}
+			t.Logf("the device was killed: %v", err)
+		case <-time.After(60 * time.Second): // the library's own timeouts are shorter
+			t.Fatal("a call hangs for a minute after its device is gone")
+		}
 	}
 }
