@@ -234,7 +234,7 @@ func (c *checker) combine(a *asked) {
 		c.fault("attempt %x: %v", a.attempt, err)
 		return
 	}
-	id := a.job.bundle.Request.ID()
+	id := a.request
 	for _, v := range c.done[id] {
 		if bytes.Equal(v.unsigned, a.unsigned) {
 			return
@@ -258,7 +258,7 @@ func (c *checker) nonceOf(j *job) uint64 {
 	}
 	for _, byVault := range c.shares {
 		for _, s := range byVault {
-			if s.asked.job != j {
+			if s.asked.job != j || s.asked.request != j.bundle.Request.ID() {
 				continue
 			}
 			if tx, err := evm.DecodeUnsigned(s.asked.unsigned); err == nil && (!found || tx.Nonce > best) {

@@ -21,6 +21,7 @@ func TestPlantedBugs(t *testing.T) {
 		{"approval", "coffer_sim,coffer_planted,bug_approval", "1-40", "the policy does not allow"},
 		{"nonce", "coffer_sim,coffer_planted,bug_nonce", "1-40", "use one nonce"},
 		{"order", "coffer_sim,coffer_planted,bug_order", "1-40", "before that is durable"},
+		{"gate", "coffer_sim,coffer_planted,bug_gate", "1-200", "invariant 4"},
 		{"digest", "coffer_sim,coffer_planted,bug_digest", "1-40", "nobody asked for"},
 	} {
 		t.Run(c.bug, func(t *testing.T) {

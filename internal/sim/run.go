@@ -28,6 +28,9 @@ type Result struct {
 	Halted     int // pairs of vaults halted because one of them lied
 	Lies       int // of a dealer, found out by who got its wrong share
 	Epochs     int // that the wallet's key went through
+	Restores   int // of disks to an earlier copy
+	Resumed    int // of vaults by the admins
+	Anew       int // requests that could not be signed any more and were asked anew
 	Violations []string
 }
 
@@ -48,6 +51,10 @@ type run struct {
 	faults bool
 	cheat  mpc.ID // a vault that lies, 0 for none
 	moves  *moves
+	shots  map[mpc.ID]*snapshot
+	// restored are the vaults whose disk was put back once.
+	restored map[mpc.ID]bool
+	robbed   bool // once a run
 }
 
 // job is a request and what its coordinator, honest or not, does with it.
@@ -58,7 +65,10 @@ type job struct {
 	legal  bool // the cast's policy wants it signed, as it stands
 	nonce  uint64
 	other  bool // the version with another nonce may be signed already
+	twice  bool // both versions were asked for
 	tries  int
+
+	approvers []string
 }
 
 // otherNonce is what a dishonest coordinator adds to a request's nonce.
@@ -68,6 +78,7 @@ const otherNonce = 100
 type asked struct {
 	job      *job
 	attempt  [16]byte
+	request  [32]byte
 	unsigned []byte
 	signers  []mpc.ID
 	vault    mpc.ID
@@ -130,6 +141,7 @@ func Simulate(seed uint64, lines Lines) (*Result, error) {
 	r := &run{
 		World: w, x: x, rng: rand.New(rand.NewPCG(seed, 0xc0ffe4)), trace: sha256.New(), lines: lines,
 		res: &Result{Seed: seed}, byID: map[uint64]*asked{}, faults: true,
+		shots: map[mpc.ID]*snapshot{}, restored: map[mpc.ID]bool{},
 	}
 	r.check = newChecker(r)
 	w.OnReady = r.onReady
@@ -173,7 +185,8 @@ func (r *run) newJob() *job {
 		j.bundle = r.Transfer(r.x, j.to, j.amount)
 	case 2:
 		j.to, j.amount = Stranger, ETH(5)
-		j.bundle = r.Transfer(r.x, j.to, j.amount, "bob", "dave")
+		j.approvers = []string{"bob", "dave"}
+		j.bundle = r.Transfer(r.x, j.to, j.amount, j.approvers...)
 	case 3: // one approval is missing
 		j.to, j.amount, j.legal = Stranger, ETH(5), false
 		j.bundle = r.Transfer(r.x, j.to, j.amount, "carol")
@@ -223,6 +236,8 @@ func (r *run) event() error {
 		return r.move()
 	case p < 95:
 		return r.probe()
+	case p < 97:
+		return r.rollBack()
 	default:
 		if len(r.Frames)+len(r.Devices) > 0 {
 			return r.deliverOne()
@@ -322,6 +337,7 @@ func (r *run) attemptSome() error {
 			unsigned = Unsigned(j.to, ETH(9), j.nonce)
 		case 2:
 			what = "takes another nonce"
+			j.twice = true
 			unsigned = Unsigned(j.to, j.amount, j.nonce+otherNonce)
 		case 3:
 			what = "raises the fee"
@@ -369,7 +385,7 @@ func (r *run) ask(j *job, b *request.Bundle, unsigned []byte, signers []mpc.ID, 
 		if r.Parties[id].Vault == nil {
 			continue
 		}
-		a := &asked{job: j, attempt: c.Attempt, unsigned: unsigned, signers: signers, vault: id, digest: digest}
+		a := &asked{job: j, attempt: c.Attempt, request: b.Request.ID(), unsigned: unsigned, signers: signers, vault: id, digest: digest}
 		r.byID[r.nextCommand+1] = a // the answer may come within the step
 		if _, err := r.Command(id, c); err != nil {
 			return err
@@ -425,6 +441,9 @@ func (r *run) calm() error {
 			return err
 		}
 		r.check.afterStep()
+		if err := r.admins(round); err != nil {
+			return err
+		}
 		for _, id := range r.IDs {
 			if err := r.CatchUp(id); err != nil {
 				return err
@@ -450,6 +469,17 @@ func (r *run) calm() error {
 			}
 			open++
 			nonce := r.check.nonceOf(j)
+			if round > 9 && round/3%2 == 1 {
+				nonce = 2*j.nonce + otherNonce - nonce
+			}
+			if round == 20 && j.twice {
+				// A dishonest coordinator had two versions reserved, and vaults went down after
+				// they had decided: nobody can say that neither is out. It waits until it
+				// expires; people ask anew.
+				r.log("request %x is asked anew", j.bundle.Request.ID())
+				j.bundle, j.other, nonce = r.Transfer(r.x, j.to, j.amount, j.approvers...), false, j.nonce
+				r.res.Anew++
+			}
 			if err := r.ask(j, j.bundle, Unsigned(j.to, j.amount, nonce), r.signersFor(round), "asks again"); err != nil {
 				return err
 			}

@@ -181,10 +181,16 @@ func (q *quarantineRecord) encode() []byte {
 // this Step leaves. All sessions with the peer end, silently, so that it does
 // not learn which check failed. Only a governance change lifts it.
 func (v *Vault) quarantine(id mpc.ID, key [32]byte, epoch uint32, step string) {
-	p := v.peers[id]
-	if p == nil || p.quarantined {
+	if p := v.peers[id]; p != nil {
+		v.halt(p, key, epoch, step, mpc.Quarantine.String(), "a consistency check failed; the pair is halted until the admins lift it")
+	}
+}
+
+func (v *Vault) halt(p *peer, key [32]byte, epoch uint32, step, class, detail string) {
+	if p.quarantined {
 		return
 	}
+	id := p.id
 	p.quarantined = true
 	v.closePair(p)
 	q := quarantineRecord{id, key, epoch, v.now, audit.Clip(step)}
@@ -193,7 +199,7 @@ func (v *Vault) quarantine(id mpc.ID, key [32]byte, epoch uint32, step string) {
 			panic("vault: randomness ended: " + err.Error())
 		}
 	}
-	v.incident(p, mpc.Quarantine.String(), step, "a consistency check failed; the pair is halted until the admins lift it", nil)
+	v.incident(p, class, step, detail, nil)
 	v.endSessionsWith(id, errors.New("the pair is quarantined"))
 }
 

@@ -227,7 +227,7 @@ func (v *Vault) finishResumption() bool {
 	// Which quarantines were forgotten nobody knows: all pairs wait for the admins.
 	if h := v.gate.held; h.size > 0 && h.quarantine != v.quarantineHead() {
 		for _, id := range sortedIDs(v.peers) {
-			v.quarantine(id, [32]byte{}, 0, "resumed after a rollback that may have forgotten a quarantine")
+			v.halt(v.peers[id], [32]byte{}, 0, "resumed", "rollback", "which quarantines the rollback has forgotten is not known; the pair is halted until the admins lift it")
 		}
 	}
 	return true

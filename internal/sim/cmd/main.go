@@ -91,6 +91,8 @@ func many(first, last uint64, stopAtFirst bool) int {
 					total.Halted += r.Halted
 					total.Epochs += r.Epochs
 					total.Lies += r.Lies
+					total.Restores += r.Restores
+					total.Resumed += r.Resumed
 					violations += len(r.Violations)
 					if stopAtFirst && len(r.Violations) > 0 {
 						once.Do(func() { close(found) })
@@ -104,7 +106,7 @@ func many(first, last uint64, stopAtFirst bool) int {
 		}()
 	}
 	wg.Wait()
-	fmt.Printf("sim: %d events, %d crashes, %d signatures, %d refusals, %d epochs of keys, %d liars caught, %d wrong shares found\n", total.Events, total.Crashes, total.Signatures, total.Refusals, total.Epochs, total.Halted, total.Lies)
+	fmt.Printf("sim: %d events, %d crashes, %d signatures, %d refusals, %d epochs of keys, %d liars caught, %d wrong shares found, %d disks put back, %d vaults resumed\n", total.Events, total.Crashes, total.Signatures, total.Refusals, total.Epochs, total.Halted, total.Lies, total.Restores, total.Resumed)
 	fmt.Printf("sim: %d seeds, %d violations\n", seeds, violations+failed)
 	return min(1, violations+failed)
 }
