@@ -45,7 +45,7 @@ func statuses() []*Status {
 			Software: [32]byte{9}, Isolation: []string{"seccomp: on", "memlock: missing"}, State: StateRolledBack, Awaiting: []uint16{1, 3},
 			RolledBack: &RolledBack{OwnSize: 9, HeldBoot: 7, HeldSize: 12, HeldRoot: [32]byte{8}, By: []uint16{1}},
 			Cluster:    [32]byte{1}, GovernanceSeq: 3, GovernanceHead: [32]byte{2}, LogSize: 9, LogRoot: [32]byte{3},
-			Peers: []PeerStatus{{1, true, true, false, false, 4, 5, [32]byte{6}}, {Vault: 3, Quarantined: true, Suspended: true}},
+			Peers: []PeerStatus{{1, true, true, false, false, 4, 5, [32]byte{6}, "accepted: a TPM"}, {Vault: 3, Quarantined: true, Suspended: true}},
 			Keys: []KeyStatus{{
 				ID: [32]byte{4}, Name: "treasury", Purpose: "ecdsa-secp256k1", PublicKey: bytes.Repeat([]byte{2}, 33),
 				Threshold: 2, Parties: []uint16{1, 2, 3}, Epoch: 1, Tier: 3,
@@ -135,6 +135,7 @@ func TestRefused(t *testing.T) {
 		{"escape in detail", reply(&Reply{Vault: 1, Outcome: OutcomeFailed, Detail: "\x1b[2J"}), "detail: text"},
 		{"escape in vendor", status(&Status{Device: DeviceStatus{Vendor: "\x1b[2J"}}), "vendor: text"},
 		{"escape in firmware", status(&Status{Device: DeviceStatus{Firmware: "\x1b[2J"}}), "firmware: text"},
+		{"escape in machine", status(&Status{Peers: []PeerStatus{{Vault: 1, Machine: "\x1b[2J"}}}), "machine: text"},
 		{"escape in isolation", status(&Status{Isolation: []string{"\x1b[2J"}}), "isolation: text"},
 		{"tiers unsorted", status(&Status{Device: DeviceStatus{Tiers: []uint8{2, 1}}}), "tiers: want them above 0, sorted and unique; got 1"},
 		{"tier 0", status(&Status{Device: DeviceStatus{Tiers: []uint8{0}}}), "tiers: want them above 0"},
@@ -174,8 +175,8 @@ func TestHugeCounts(t *testing.T) {
 	if got := len((&Status{Keys: []KeyStatus{{}}}).Encode()) - len((&Status{}).Encode()); got != 55 {
 		t.Errorf("an empty key takes %d bytes, the decoder expects at least 55", got)
 	}
-	if got := len((&Status{Peers: []PeerStatus{{}}}).Encode()) - len((&Status{}).Encode()); got != 54 {
-		t.Errorf("a peer takes %d bytes, the decoder expects 54", got)
+	if got := len((&Status{Peers: []PeerStatus{{}}}).Encode()) - len((&Status{}).Encode()); got != 58 {
+		t.Errorf("a peer takes %d bytes, the decoder expects at least 58", got)
 	}
 }
 

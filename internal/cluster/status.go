@@ -90,6 +90,9 @@ type PeerStatus struct {
 	HeldBoot uint64
 	HeldSize uint64
 	HeldRoot [32]byte
+	// Machine is what the other's machine has shown and what the admins accept; empty
+	// where they demand nothing.
+	Machine string
 }
 
 // KeyStatus is one key that the vault holds a share of.
@@ -109,6 +112,7 @@ const (
 	maxWord       = 256 // bytes of a text
 	maxIsolation  = 32
 	maxTiers      = 8
+	maxMachine    = 1024
 )
 
 // Encode is the canonical encoding.
@@ -129,7 +133,7 @@ func (s *Status) Encode() []byte {
 	w.Count(len(s.Peers))
 	for _, p := range s.Peers {
 		w.Uint16(p.Vault).Bool(p.Connected).Bool(p.Ready).Bool(p.Quarantined).Bool(p.Suspended)
-		w.Uint64(p.HeldBoot).Uint64(p.HeldSize).Fixed(p.HeldRoot[:])
+		w.Uint64(p.HeldBoot).Uint64(p.HeldSize).Fixed(p.HeldRoot[:]).String(p.Machine)
 	}
 	w.Count(len(s.Keys))
 	for _, k := range s.Keys {
@@ -211,12 +215,13 @@ func DecodeStatus(b []byte) (*Status, error) {
 }
 
 func readPeers(r *wire.Reader, s *Status) {
-	for range r.Count("peers", MaxVaults, 54) {
+	for range r.Count("peers", MaxVaults, 58) {
 		p := PeerStatus{
 			Vault: r.Uint16("peer"), Connected: r.Bool("connected"), Ready: r.Bool("ready"), Quarantined: r.Bool("quarantined"), Suspended: r.Bool("suspended"),
 			HeldBoot: r.Uint64("held boot"), HeldSize: r.Uint64("held size"),
 		}
 		r.Into("held root", p.HeldRoot[:])
+		p.Machine = r.Text("machine", maxMachine)
 		s.Peers = append(s.Peers, p)
 	}
 }

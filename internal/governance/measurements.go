@@ -4,6 +4,8 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+
+	"github.com/cofferhq/coffer/internal/attest"
 )
 
 // maxMeasurements bounds the body of a change of kind measurements.
@@ -14,7 +16,11 @@ func checkMeasurements(b []byte) error {
 	if len(b) > maxMeasurements {
 		return fmt.Errorf("%d bytes, at most %d", len(b), maxMeasurements)
 	}
-	return nil
+	if len(b) == 0 {
+		return nil // no demand
+	}
+	_, err := attest.DecodePolicy(b)
+	return err
 }
 
 // MeasurementsJSON is the body of a change of kind measurements in the form that

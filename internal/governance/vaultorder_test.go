@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/cofferhq/coffer/internal/attest"
 	"github.com/cofferhq/coffer/internal/refusal"
 	"github.com/cofferhq/coffer/internal/signature"
 )
@@ -280,8 +281,12 @@ func TestMeasurements(t *testing.T) {
 	if _, err := st.Apply(m(make([]byte, maxMeasurements+1), "alice", "bob")); err == nil || refusal.As(err).Code != "change.body" {
 		t.Errorf("too long: %v", err)
 	}
-	next, err := st.Apply(m([]byte{1, 2}, "alice", "bob"))
-	if err != nil || string(next.Measurements) != "\x01\x02" || st.Measurements != nil {
+	if _, err := st.Apply(m([]byte{1, 2}, "alice", "bob")); err == nil || refusal.As(err).Code != "change.body" {
+		t.Errorf("no policy: %v", err)
+	}
+	policy := attest.Policy{Emulators: true, Keys: []attest.TrustedKey{{Note: "in the cellar"}}}.Encode()
+	next, err := st.Apply(m(policy, "alice", "bob"))
+	if err != nil || string(next.Measurements) != string(policy) || st.Measurements != nil {
 		t.Error(err)
 	}
 }

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"context"
 	"crypto/cipher"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -35,6 +36,12 @@ type Device struct {
 	// Approvals is how often it was asked to use its approval key.
 	Approvals int
 
+	// Attester, when set, gives evidence of the device (hsm.Evidence, encoded).
+	Attester func(nonce, bind [32]byte) ([]byte, error)
+
+	// HSM, when set, is a real device that does everything in this one's place.
+	HSM hsm.HSM
+
 	approvers *approvers
 }
 
@@ -54,6 +61,13 @@ func newDevice(seed [32]byte) (*Device, error) {
 
 // Public returns a role's verification key.
 func (d *Device) Public(role hsm.Role) signature.PublicKey {
+	if d.HSM != nil {
+		k, err := d.HSM.Public(context.Background(), role)
+		if err != nil {
+			panic(err)
+		}
+		return k
+	}
 	b, err := d.keys[role].PublicKey.Bytes()
 	if err != nil {
 		panic(err)
@@ -79,6 +93,13 @@ func (d *Device) Do(c vault.DeviceCommand) vault.DeviceResult {
 		return res
 	}
 	var err error
+	if d.HSM != nil && (c.Kind != vault.DeviceAttest || d.Attester == nil) {
+		if err = d.real(c, &res); err != nil {
+			res.Err = err.Error()
+			errors.As(err, &res.Kind)
+		}
+		return res
+	}
 	switch c.Kind {
 	case vault.DeviceSign:
 		if c.Role == hsm.RoleApproval {
@@ -100,6 +121,12 @@ func (d *Device) Do(c vault.DeviceCommand) vault.DeviceResult {
 			err = fmt.Errorf("seal epoch %d does not exist", c.Epoch)
 		}
 		d.erased = max(d.erased, c.Epoch)
+	case vault.DeviceAttest:
+		if d.Attester == nil {
+			err = hsm.Errorf(hsm.ErrUnsupported, "", "this device gives no evidence of what it is")
+			break
+		}
+		res.Data, err = d.Attester(c.Nonce, c.Bind)
 	case vault.DeviceCounter:
 		res.Counter = d.Count
 	case vault.DeviceIncrement:
@@ -172,4 +199,30 @@ func parseDER(der []byte) (*big.Int, *big.Int, error) {
 		return nil, nil, fmt.Errorf("couldn't parse the device's signature: %w", err)
 	}
 	return sig.R, sig.S, nil
+}
+
+// real has the real device do it.
+func (d *Device) real(c vault.DeviceCommand, res *vault.DeviceResult) (err error) {
+	ctx := context.Background()
+	switch c.Kind {
+	case vault.DeviceSign:
+		res.Signature, err = d.HSM.Sign(ctx, c.Role, c.Statement, c.Approvals)
+	case vault.DeviceSeal:
+		res.Data, err = d.HSM.Seal(ctx, c.Class, c.Epoch, c.Data, c.AAD)
+	case vault.DeviceUnseal:
+		res.Data, err = d.HSM.Unseal(ctx, c.Data, c.AAD, nil)
+	case vault.DeviceEpoch:
+		res.Epoch, err = d.HSM.(hsm.Ratchet).SealEpoch(ctx)
+	case vault.DeviceAdvance:
+		res.Epoch, err = d.HSM.(hsm.Ratchet).Advance(ctx)
+	case vault.DeviceErase:
+		err = d.HSM.(hsm.Ratchet).Erase(ctx, c.Epoch)
+	case vault.DeviceAttest:
+		var e hsm.Evidence
+		e, err = d.HSM.(hsm.Attester).Attest(ctx, c.Nonce, c.Bind)
+		res.Data = e.Encode()
+	default:
+		err = fmt.Errorf("operation %d is not for a real device here", c.Kind)
+	}
+	return err
 }

@@ -69,6 +69,7 @@ type peer struct {
 	askedLedger uint64
 	ledgerPace  pace // of events that it makes this vault keep
 	notePace    pace
+	attest      attestation
 	repairPace  pace // of what it asks and offers about repairs
 	incidents   int  // written since this start
 }
@@ -146,6 +147,7 @@ func (v *Vault) openChannel(p *peer, h *hello) error {
 	p.sent, p.window, p.confirmed, p.warned, p.cloned = 0, window{}, false, false, false
 	p.pairAttempt = 0
 	p.shown, p.shownAt, p.relayed = 0, 0, nil
+	p.attest = attestation{pace: p.attest.pace}
 	v.dropEarly(p.id)
 	return nil
 }
@@ -179,6 +181,8 @@ const (
 	innerHandover = 6 // a refresh or reshare
 	innerVotes    = 7 // Private: handover.Bundle
 	innerHeads    = 8 // what vaults hold of each other (heads.go, witness.go)
+
+	innerAttest = 9 // what a machine runs (attested.go)
 
 	innerRepair = 10 // of a lost share (repair.go, offer.go)
 
@@ -265,6 +269,9 @@ func (v *Vault) onInner(p *peer, in *inner) {
 	if v.barred(p) && in.Kind != innerPing && in.Kind != innerSync && in.Kind != innerHeads {
 		return
 	}
+	if rounds(in.Kind) && v.attested(p) != nil {
+		return
+	}
 	if len(in.Broadcast) > 0 {
 		st := v.broadcastStatement(in.Kind, in.Attempt, in.Round, p.id, in.Broadcast)
 		if signature.Verify(p.hello.Session, st, in.Signature) != nil {
@@ -286,6 +293,8 @@ func (v *Vault) onInner(p *peer, in *inner) {
 		v.onVotes(p, in.Private)
 	case innerHeads:
 		v.onHeads(p, in)
+	case innerAttest:
+		v.onAttest(p, in)
 	case innerRepair:
 		v.onRepair(p, in)
 	}

@@ -128,8 +128,9 @@ func (v *Vault) status() *cluster.Status {
 	}
 	for _, id := range sortedIDs(v.peers) {
 		p := v.peers[id]
-		s.Peers = append(s.Peers, cluster.PeerStatus{Vault: uint16(id), Connected: p.confirmed, Ready: p.setup != nil, Quarantined: p.quarantined,
+		s.Peers = append(s.Peers, cluster.PeerStatus{Vault: uint16(id), Connected: p.confirmed && v.attested(p) == nil, Ready: p.setup != nil, Quarantined: p.quarantined,
 			Suspended: v.barred(p) && !p.quarantined || p.suspended, HeldBoot: p.held.boot, HeldSize: p.held.seen.size, HeldRoot: p.held.seen.root,
+			Machine: v.attestStatus(p),
 		})
 	}
 	for _, k := range v.sortedKeys() {
@@ -169,6 +170,9 @@ func (v *Vault) change(id uint64, c *cluster.Command) {
 	v.appendLog(audit.KindChange, c.Body)
 	// It is in force at once: what was begun under the old rules ends.
 	v.endSessions(func([]mpc.ID) bool { return true }, fmt.Errorf("change %d of the governance came into force: retry", next.Seq))
+	if signed.Change.Kind == governance.KindMeasurements {
+		v.remeasure()
+	}
 	if n := len(next.VaultOrders); n > len(before.VaultOrders) {
 		v.onVaultOrder(before, &next.VaultOrders[n-1])
 	}

@@ -81,6 +81,7 @@ const (
 	InnerSign   = innerSign
 	InnerSync   = innerSync
 	InnerVotes  = innerVotes
+	InnerAttest = innerAttest
 	InnerHeads  = innerHeads
 )
 

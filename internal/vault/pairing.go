@@ -115,6 +115,7 @@ func (v *Vault) tickPeer(p *peer) {
 	if p.confirmed && p.setup == nil && room && v.now-p.pairStarted >= wait {
 		v.startPairing(p, p.pairAttempt+1)
 	}
+	v.tickAttest(p)
 	if p.behind && v.now-p.askedLedger >= ledgerEvery {
 		v.askLedger(p)
 	}

@@ -243,8 +243,9 @@ func (v *Vault) runRepair(s *repairSession) error {
 			return fmt.Errorf("vault %d is not in the cluster", id)
 		case p.hello == nil:
 			return fmt.Errorf("no channel to vault %d yet", id)
-		case p.quarantined:
-			return fmt.Errorf("the pair with vault %d is quarantined until the admins lift it", id)
+		}
+		if err := v.mayWorkWith(p); err != nil {
+			return err
 		}
 		cfg.Identities[id] = p.identity.Bytes()
 	}

@@ -89,6 +89,8 @@ const (
 	DeviceCounter DeviceKind = 7 // what the device's counter says
 
 	DeviceIncrement DeviceKind = 8 // has it count, and say what it says then
+
+	DeviceAttest DeviceKind = 9 // evidence of what it is, for Nonce and Bind; Data is hsm.Evidence, encoded
 )
 
 // DeviceCommand is one operation of the HSM.
@@ -102,13 +104,15 @@ type DeviceCommand struct {
 	Epoch     uint64              // seal, erase
 	Data, AAD []byte              // seal, unseal
 	Approvals hsm.Approvals       // sign with the approval key
+	Nonce     [32]byte            // attest
+	Bind      [32]byte            // attest
 }
 
 // DeviceResult answers a DeviceCommand. Err is empty on success.
 type DeviceResult struct {
 	ID        uint64
 	Signature signature.Signature // sign
-	Data      []byte              // seal, unseal
+	Data      []byte              // seal, unseal, attest
 	Took      uint64              // microseconds that the device took; zero: not measured
 	Epoch     uint64              // epoch, advance
 	Counter   uint64              // counter, increment

@@ -302,6 +302,9 @@ func (v *Vault) mayWorkWith(p *peer) error {
 	if o, ok := v.gov.Suspended(uint16(p.id)); ok {
 		return fmt.Errorf("the admins have suspended vault %d by change %d: %s", p.id, o.Seq, o.Reason)
 	}
+	if err := v.attested(p); err != nil {
+		return err
+	}
 	for _, h := range p.held.pending {
 		if v.now-h.since > provenWithin {
 			return fmt.Errorf("vault %d does not show that its log of %d entries continues the one of %d that is known", p.id, h.size, p.held.proven.size)

@@ -39,6 +39,8 @@ func (s *shell) perform(ctx context.Context, cmd *vault.DeviceCommand) vault.Dev
 		res.Data, err = s.device.Unseal(ctx, cmd.Data, cmd.AAD, nil)
 	case vault.DeviceEpoch, vault.DeviceAdvance, vault.DeviceErase:
 		res.Epoch, err = s.ratchet(ctx, cmd)
+	case vault.DeviceAttest:
+		res.Data, err = s.attest(ctx, cmd)
 	case vault.DeviceCounter, vault.DeviceIncrement:
 		res.Counter, err = s.counter(ctx, cmd)
 	default:
@@ -78,4 +80,16 @@ func (s *shell) counter(ctx context.Context, cmd *vault.DeviceCommand) (uint64, 
 		return c.Increment(ctx)
 	}
 	return c.Counter(ctx)
+}
+
+func (s *shell) attest(ctx context.Context, cmd *vault.DeviceCommand) ([]byte, error) {
+	a, ok := s.device.(hsm.Attester)
+	if !ok {
+		return nil, hsm.Errorf(hsm.ErrUnsupported, "", "this device gives no evidence of what it is")
+	}
+	e, err := a.Attest(ctx, cmd.Nonce, cmd.Bind)
+	if err != nil {
+		return nil, err
+	}
+	return e.Encode(), nil
 }
