@@ -135,7 +135,7 @@ func runHSM(ctx context.Context, c *hsmConfig, log *slog.Logger) error {
 
 func vaultCommand() *cobra.Command {
 	var path string
-	var enrol bool
+	var enrol, rotate bool
 	cmd := &cobra.Command{
 		Use:   "vault --config FILE",
 		Short: "Run a vault: the trusted party that holds a key share; or see to one that is lost, stolen or rolled back",
@@ -144,6 +144,9 @@ func vaultCommand() *cobra.Command {
 			env := os.Environ()
 			if enrol {
 				env = append(env, "COFFER_VAULT_ENROL=true")
+			}
+			if rotate {
+				env = append(env, "COFFER_VAULT_ROTATE=true")
 			}
 			c, err := vaultshell.LoadConfig(path, env)
 			if err != nil {
@@ -154,6 +157,7 @@ func vaultCommand() *cobra.Command {
 	}
 	configFlag(cmd, &path)
 	cmd.Flags().BoolVar(&enrol, "enrol", false, "make the vault's keys and its card (vault.card), then stop")
+	cmd.Flags().BoolVar(&rotate, "rotate", false, "make the vault's disk ready for the device behind hsm.next, write the new card (vault.card), then stop")
 	cmd.AddCommand(vaultVerbs()...)
 	return cmd
 }

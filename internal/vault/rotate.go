@@ -23,6 +23,11 @@ type NextDevice struct {
 	Info     hsm.Info
 	Identity signature.PublicKey
 	Decision signature.PublicKey
+
+	// For the card, as in Config.
+	Approval     signature.PublicKey
+	ApprovalArea []byte
+	Evidence     []byte
 }
 
 const (
@@ -218,6 +223,7 @@ func (v *Vault) makeNextCard(x *nextInfo, sealedRoot []byte) error {
 	e := &governance.Enrolment{Vault: governance.Vault{
 		ID: uint16(v.cfg.ID), Name: v.cfg.Name, Identity: n.Identity, Decision: n.Decision, Log: v.logPublic(),
 		Vendor: n.Info.Vendor, Model: n.Info.Model, Sealing: suites(n.Info.Suites),
+		Approval: n.Approval, ApprovalArea: n.ApprovalArea, Evidence: n.Evidence,
 	}}
 	st := e.Vault.Statement()
 	d := st.Digest()

@@ -23,11 +23,12 @@ import (
 
 // Arguments that make this test binary another process.
 const (
-	launchVault = "launch-vault" // CONFIG: `coffer vault`
-	launchProbe = "launch-probe" // CONFIG: the same, but the confined process is cagedProbe
-	cagedProbe  = "caged-probe"  // enters the cage as the vault does and tries to get out
-	spyOn       = "spy"          // PID: tries to read another process's memory
-	plain       = "plain"        // an ordinary process, which sleeps
+	launchVault  = "launch-vault"  // CONFIG: `coffer vault`
+	launchProbe  = "launch-probe"  // CONFIG: the same, but the confined process is cagedProbe
+	cagedProbe   = "caged-probe"   // enters the cage as the vault does and tries to get out
+	launchHelper = "launch-helper" // URI SOCKET OPERATOR: `coffer hsm`
+	spyOn        = "spy"           // PID: tries to read another process's memory
+	plain        = "plain"         // an ordinary process, which sleeps
 )
 
 // An ordinary process of root's gives up CAP_SYS_PTRACE too: else one without may
@@ -46,6 +47,8 @@ func TestMain(m *testing.M) {
 		switch os.Args[1] {
 		case launchVault, launchProbe:
 			os.Exit(launchMain(os.Args[1], os.Args[2]))
+		case launchHelper:
+			os.Exit(helperMain(os.Args[2:]))
 		case cagedProbe:
 			os.Exit(probe())
 		case spyOn:

@@ -71,7 +71,8 @@ func enter(log *slog.Logger) (c *control, cfg *Config, w world, err error) {
 		return nil, nil, w, err
 	}
 	cfg = m.Config
-	w = world{helper: remote.Endpoint{Path: cfg.HSM.Socket, UID: m.Helper, Connect: c.connect}, writeCard: c.writeCard, software: m.Software}
+	w = world{helper: remote.Endpoint{Path: cfg.HSM.Socket, UID: m.Helper, Connect: c.connect}, writeCard: c.writeCard, writeRotation: c.writeRotation, software: m.Software}
+	w.next = remote.Endpoint{Path: cfg.HSM.Next, UID: m.Helper, Connect: c.connectNext}
 	if w.genesis, err = takeGenesis(); err != nil {
 		return c, nil, w, err
 	}

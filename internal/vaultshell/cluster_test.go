@@ -47,6 +47,9 @@ type site struct {
 	nonce   uint64
 	log     *slog.Logger
 	wrap    func(remote.Device) remote.Device // a device of another kind; nil: none
+	hsmOf   func(*party)                      // starts a party's helper; nil: a software device's
+	said    *syncBuffer                       // what the vaults and nodes log
+	name    string                            // of the wallet
 }
 
 type party struct {
@@ -72,7 +75,15 @@ func startSite(t testing.TB, n int, filter transporttest.Filter) *site {
 // startSiteOn lets a test stand between the helpers and their devices.
 func startSiteOn(t testing.TB, n int, filter transporttest.Filter, wrap func(remote.Device) remote.Device) *site {
 	t.Helper()
-	s := &site{t: t, wrap: wrap, dir: shortDir(t), scfg: transport.ServerConfig{Listen: "127.0.0.1:0", Nodes: map[string]string{}}, log: slog.New(slog.DiscardHandler)}
+	return startSiteWith(t, n, filter, func(s *site) { s.wrap = wrap })
+}
+
+// startSiteWith lets a test change the site before anything of it starts.
+func startSiteWith(t testing.TB, n int, filter transporttest.Filter, edit func(*site)) *site {
+	t.Helper()
+	s := &site{t: t, dir: shortDir(t), scfg: transport.ServerConfig{Listen: "127.0.0.1:0", Nodes: map[string]string{}}, said: &syncBuffer{}}
+	s.log = slog.New(slog.NewTextHandler(s.said, nil))
+	edit(s)
 	if os.Getenv("COFFER_TEST_LOG") != "" {
 		s.log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
@@ -178,6 +189,10 @@ func (s *site) enrol(n int) {
 
 func (p *party) startHSM() {
 	p.t.Helper()
+	if p.hsmOf != nil {
+		p.hsmOf(p)
+		return
+	}
 	dir := filepath.Join(p.dir, "keys")
 	if err := soft.Provision(p.t.Context(), dir); err != nil {
 		p.t.Fatal(err)
@@ -316,6 +331,7 @@ func (s *site) keygen() {
 		if err != nil {
 			s.t.Fatal(err)
 		}
+		s.name = order.Name
 		s.wallet = &sim.Wallet{ID: c.KeyID(), Certificate: c, PublicKey: c.PublicKey().Encode(), Parties: c.Parties, Threshold: c.Threshold}
 		if s.wallet.Sender, err = (evm.Codec{}).Address(sim.Chain, s.wallet.PublicKey[:]); err != nil {
 			s.t.Fatal(err)

@@ -18,7 +18,8 @@ type Config struct {
 		Socket  string `toml:"socket"`  // on which this vault listens for its node
 		Genesis string `toml:"genesis"` // the cluster's genesis file
 		Enrol   bool   `toml:"enrol"`   // make keys and card, and stop
-		Card    string `toml:"card"`    // enrol: where the card is written
+		Rotate  bool   `toml:"rotate"`  // make the disk ready for another device, and stop
+		Card    string `toml:"card"`    // enrol, rotate: where the card is written
 
 		User     string `toml:"user"`      // of the confined process; empty: the one who starts it. Another takes root
 		NodeUser string `toml:"node-user"` // who runs the node; empty: the one who starts this
@@ -27,6 +28,7 @@ type Config struct {
 	HSM struct {
 		Socket string `toml:"socket"` // of the HSM's helper
 		User   string `toml:"user"`   // who runs the helper; empty: the one who starts this
+		Next   string `toml:"next"`   // rotate: of the helper of the device to which the vault moves; of the same user
 	} `toml:"hsm"`
 }
 
@@ -61,6 +63,14 @@ func (c *Config) Check() error {
 		return errors.New("vault.socket is empty: want a path for the socket to the node")
 	case c.HSM.Socket == "":
 		return errors.New("hsm.socket is empty: want the path of the HSM helper's socket (coffer hsm)")
+	case c.Vault.Enrol && c.Vault.Rotate:
+		return errors.New("vault.enrol and vault.rotate: a new vault has no device to leave; want one of them")
+	case c.Vault.Rotate && c.HSM.Next == "":
+		return errors.New("hsm.next is empty: want the path of the new device's helper's socket (a second coffer hsm)")
+	case c.Vault.Rotate && c.HSM.Next == c.HSM.Socket:
+		return errors.New("hsm.next and hsm.socket are one socket: want two devices, each with its helper")
+	case c.Vault.Rotate && c.Vault.Card == "":
+		return errors.New("vault.card is empty: want a path for the new card")
 	case c.Vault.Enrol && c.Vault.Card == "":
 		return errors.New("vault.card is empty: want a path for the card that enrolment makes")
 	case !c.Vault.Enrol && c.Vault.Genesis == "":

@@ -19,7 +19,9 @@ import (
 const (
 	controlStart       = 'S' // launcher: ‖ startMessage as JSON
 	controlDial        = 'D' // vault: a connection to the helper, please
+	controlNext        = 'N' // vault: a connection to the new device's helper, please
 	controlCard        = 'C' // vault: ‖ card, to be written
+	controlRotation    = 'T' // vault: ‖ card with the old device's word, to be written beside it
 	controlEnd         = 'E' // vault: ‖ why it ends
 	controlDone        = 'O' // launcher: done; after controlDial with the connection
 	controlUnavailable = 'U' // launcher: ‖ why not; it may be different later
@@ -63,7 +65,16 @@ func (c *control) ask(ctx context.Context, kind byte, body []byte) (answer byte,
 
 // connect has the launcher connect to the helper.
 func (c *control) connect(ctx context.Context) (*net.UnixConn, error) {
-	answer, text, file, err := c.ask(ctx, controlDial, nil)
+	return c.connectTo(ctx, controlDial)
+}
+
+// connectNext is connect for the device to which the vault moves.
+func (c *control) connectNext(ctx context.Context) (*net.UnixConn, error) {
+	return c.connectTo(ctx, controlNext)
+}
+
+func (c *control) connectTo(ctx context.Context, question byte) (*net.UnixConn, error) {
+	answer, text, file, err := c.ask(ctx, question, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -90,8 +101,13 @@ func (c *control) connect(ctx context.Context) (*net.UnixConn, error) {
 }
 
 // writeCard has the launcher write the card.
-func (c *control) writeCard(card []byte) error {
-	answer, text, file, err := c.ask(context.Background(), controlCard, card)
+func (c *control) writeCard(card []byte) error { return c.write(controlCard, card) }
+
+// writeRotation has it write the card with the old device's word.
+func (c *control) writeRotation(b []byte) error { return c.write(controlRotation, b) }
+
+func (c *control) write(question byte, b []byte) error {
+	answer, text, file, err := c.ask(context.Background(), question, b)
 	if file != nil {
 		_ = file.Close() // nobody asked for one
 	}

@@ -22,21 +22,30 @@ func timeoutOf(cmd *vault.DeviceCommand) time.Duration {
 	return deviceTimeout
 }
 
+// deviceOf is the one that a command is for.
+func (s *shell) deviceOf(cmd *vault.DeviceCommand) hsm.HSM {
+	if cmd.Next {
+		return s.next
+	}
+	return s.device
+}
+
 // perform runs one operation of the vault's.
 func (s *shell) perform(ctx context.Context, cmd *vault.DeviceCommand) vault.DeviceResult {
 	res := vault.DeviceResult{ID: cmd.ID}
 	var err error
+	dev := s.deviceOf(cmd)
 	switch cmd.Kind {
 	case vault.DeviceSign:
 		var ap hsm.Approver
 		if cmd.Role == hsm.RoleApproval {
 			ap = cmd.Approvals
 		}
-		res.Signature, err = s.device.Sign(ctx, cmd.Role, cmd.Statement, ap)
+		res.Signature, err = dev.Sign(ctx, cmd.Role, cmd.Statement, ap)
 	case vault.DeviceSeal:
-		res.Data, err = s.device.Seal(ctx, cmd.Class, cmd.Epoch, cmd.Data, cmd.AAD)
+		res.Data, err = dev.Seal(ctx, cmd.Class, cmd.Epoch, cmd.Data, cmd.AAD)
 	case vault.DeviceUnseal:
-		res.Data, err = s.device.Unseal(ctx, cmd.Data, cmd.AAD, nil)
+		res.Data, err = dev.Unseal(ctx, cmd.Data, cmd.AAD, nil)
 	case vault.DeviceEpoch, vault.DeviceAdvance, vault.DeviceErase:
 		res.Epoch, err = s.ratchet(ctx, cmd)
 	case vault.DeviceAttest:
@@ -57,7 +66,7 @@ func (s *shell) perform(ctx context.Context, cmd *vault.DeviceCommand) vault.Dev
 }
 
 func (s *shell) ratchet(ctx context.Context, cmd *vault.DeviceCommand) (uint64, error) {
-	r, ok := s.device.(hsm.Ratchet)
+	r, ok := s.deviceOf(cmd).(hsm.Ratchet)
 	if !ok {
 		return 0, hsm.Errorf(hsm.ErrUnsupported, "", "this device has no seal epochs")
 	}
@@ -72,7 +81,7 @@ func (s *shell) ratchet(ctx context.Context, cmd *vault.DeviceCommand) (uint64, 
 
 // counter reads the device's counter, or has it count.
 func (s *shell) counter(ctx context.Context, cmd *vault.DeviceCommand) (uint64, error) {
-	c, ok := s.device.(hsm.Counter)
+	c, ok := s.deviceOf(cmd).(hsm.Counter)
 	switch {
 	case !ok:
 		return 0, hsm.Errorf(hsm.ErrUnsupported, "", "this device has no counter")

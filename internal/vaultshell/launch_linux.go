@@ -19,6 +19,7 @@ import (
 
 	"github.com/cofferhq/coffer/internal/cage"
 	"github.com/cofferhq/coffer/internal/hsm"
+	"github.com/cofferhq/coffer/internal/hsm/remote"
 	"github.com/cofferhq/coffer/internal/vaultlink"
 )
 
@@ -229,7 +230,11 @@ func (l *launcher) answer(ctx context.Context) (last error) {
 		}
 		switch b[0] {
 		case controlDial:
-			l.dial(ctx)
+			l.dial(ctx, l.world.helper)
+		case controlNext:
+			l.dial(ctx, l.world.next)
+		case controlRotation:
+			l.reply(controlRefused, l.world.writeRotation(b[1:]))
 		case controlCard:
 			l.reply(controlRefused, l.world.writeCard(b[1:]))
 		case controlEnd:
@@ -241,10 +246,10 @@ func (l *launcher) answer(ctx context.Context) (last error) {
 }
 
 // dial hands a connection to the helper over.
-func (l *launcher) dial(ctx context.Context) {
+func (l *launcher) dial(ctx context.Context, helper remote.Endpoint) {
 	ctx, cancel := context.WithTimeout(ctx, controlTimeout/2)
 	defer cancel()
-	conn, err := l.world.helper.Connection(ctx)
+	conn, err := helper.Connection(ctx)
 	switch {
 	case errors.Is(err, hsm.ErrConfig):
 		l.reply(controlRefused, err)

@@ -55,9 +55,12 @@ type world struct {
 	genesis   []byte // nil: the vault enrols
 	listener  *vaultlink.Listener
 	helper    remote.Endpoint
+	next      remote.Endpoint // rotate: of the device to which the vault moves
 	writeCard func(card []byte) error
-	software  [32]byte
-	isolation []string
+	// writeRotation writes the card with the old device's word beside it.
+	writeRotation func(b []byte) error
+	software      [32]byte
+	isolation     []string
 }
 
 // run is a vault in this process, confined by nothing: for tests, and for systems
@@ -82,7 +85,9 @@ func openWorld(cfg *Config, genesis []byte) (w world, err error) {
 		return world{}, err
 	}
 	w = world{genesis: genesis, helper: remote.Endpoint{Path: cfg.HSM.Socket, UID: helper}, isolation: []string{"process: not confined"}}
+	w.next = remote.Endpoint{Path: cfg.HSM.Next, UID: helper}
 	w.writeCard = func(card []byte) error { return writeCard(cfg.Vault.Card, card) }
+	w.writeRotation = func(b []byte) error { return writeCard(cfg.Vault.Card+RotationSuffix, b) }
 	if w.listener, err = vaultlink.ListenFor(cfg.Vault.Socket, node); err != nil {
 		return world{}, err
 	}
@@ -107,6 +112,15 @@ func runIn(ctx context.Context, cfg *Config, w world, log *slog.Logger) error {
 		return fmt.Errorf("couldn't read the device's decision key: %w", err)
 	}
 	log.Info("device ready", "device", vc.Info.String())
+	var next hsm.HSM
+	if cfg.Vault.Rotate {
+		d, err := openNext(ctx, w.next, &vc, log)
+		if err != nil {
+			return fmt.Errorf("the new device: %w", err)
+		}
+		defer func() { _ = d.Close() }()
+		next = d
+	}
 	return serve(ctx, w.listener, log, func(link *vaultlink.Conn, loaded vault.Loaded) (*shell, vault.Ready, error) {
 		v, ready, err := vault.New(vc, rand.Reader, clock(), loaded)
 		if err != nil {
@@ -114,10 +128,36 @@ func runIn(ctx context.Context, cfg *Config, w world, log *slog.Logger) error {
 		}
 		return &shell{
 			log: log, vault: v, link: link, device: device, now: clock,
-			enrolls: vc.Genesis == nil,
-			onCard:  w.writeCard,
+			next: next, enrolls: vc.Genesis == nil || vc.Next != nil, onRotation: w.writeRotation,
+			onCard: w.writeCard,
 		}, ready, nil
 	}, hello(vc))
+}
+
+// RotationSuffix is what the file with the old device's word has after the card's
+// name.
+const RotationSuffix = ".rotation"
+
+// openNext opens the device to which the vault moves.
+func openNext(ctx context.Context, at remote.Endpoint, vc *vault.Config, log *slog.Logger) (*remote.Client, error) {
+	d, err := dialHelper(ctx, at, log)
+	if err != nil {
+		return nil, err
+	}
+	n := &vault.NextDevice{Info: d.Info()}
+	if n.Identity, err = d.Public(ctx, hsm.RoleIdentity); err == nil {
+		n.Decision, err = d.Public(ctx, hsm.RoleDecision)
+	}
+	if err == nil && n.Identity == vc.Identity {
+		err = hsm.Errorf(hsm.ErrConfig, "", "it is the device that the vault has: want another")
+	}
+	if err != nil {
+		_ = d.Close()
+		return nil, err
+	}
+	log.Info("new device ready", "device", n.Info.String())
+	vc.Next = n
+	return d, nil
 }
 
 func clock() uint64 { return uint64(time.Now().UnixMilli()) }

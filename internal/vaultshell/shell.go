@@ -58,9 +58,12 @@ type shell struct {
 	vault   machine
 	link    *vaultlink.Conn
 	device  hsm.HSM
+	next    hsm.HSM // rotate: to which the vault moves
 	now     func() uint64
 	onCard  func(card []byte) error // enrolment: what to do with the card
 	enrolls bool
+
+	onRotation func(b []byte) error // rotate: what to do with the old device's word
 
 	queue    []*step // not done, in order
 	inflight int     // how many of queue the change under way covers
@@ -387,6 +390,13 @@ func (s *shell) checkCard() error {
 	card, ok := s.vault.Enrolment()
 	if !ok {
 		return nil
+	}
+	if r, ok := s.vault.(interface{ Rotation() ([]byte, bool) }); ok && s.next != nil {
+		if b, done := r.Rotation(); done {
+			if err := s.onRotation(b); err != nil {
+				return err
+			}
+		}
 	}
 	if err := s.onCard(card); err != nil {
 		return err
