@@ -193,6 +193,12 @@ func (p *party) startHSM() {
 		p.hsmOf(p)
 		return
 	}
+	p.startSoft()
+}
+
+// startSoft starts the helper of a software device.
+func (p *party) startSoft() {
+	p.t.Helper()
 	dir := filepath.Join(p.dir, "keys")
 	if err := soft.Provision(p.t.Context(), dir); err != nil {
 		p.t.Fatal(err)
