@@ -279,8 +279,12 @@ func TestApproversRefused(t *testing.T) {
 	_, s := approvers(t, 3, 2)
 	ed := signature.PublicKey{Algorithm: signature.Ed25519, Key: strings.Repeat("x", 32)}
 	for name, change := range map[string]func(*Approvers){
-		"nobody":         func(x *Approvers) { x.Keys = nil },
-		"nine":           func(x *Approvers) { _, n := approvers(t, 8, 1); x.Keys = append(n.Keys, s.Keys[0]) },
+		"nobody": func(x *Approvers) { x.Keys = nil },
+		"nine": func(x *Approvers) {
+			_, n := approvers(t, 8, 1)
+			x.Keys = append(slices.Clone(n.Keys), s.Keys[0])
+			slices.SortFunc(x.Keys, compareKeys)
+		},
 		"need 0":         func(x *Approvers) { x.Need = 0 },
 		"need 4 of 3":    func(x *Approvers) { x.Need = 4 },
 		"one twice":      func(x *Approvers) { x.Keys = []signature.PublicKey{s.Keys[0], s.Keys[0]}; x.Need = 2 },
@@ -295,6 +299,39 @@ func TestApproversRefused(t *testing.T) {
 		}
 		if _, err := DecodeApprovers(x.Encode()); err == nil {
 			t.Errorf("%s: decodes", name)
+		}
+	}
+}
+
+// TestOtherAlgorithms: a TPM checks P-256 only, and says so before anybody signs.
+func TestOtherAlgorithms(t *testing.T) {
+	ed := signature.PublicKey{Algorithm: signature.Ed25519, Key: strings.Repeat("x", 32)}
+	_, key := p256(t)
+	area := Area{approvalAttributes, make([]byte, 32), key}.Encode()
+	_, s := approvers(t, 1, 1)
+	spoilt := s
+	spoilt.Need = 2
+	_, epoch := EpochPolicy(testCounter, 1, &ed)
+	_, _, template := ApprovalArea(ed)
+	_, check := CheckApprovalKey(area, ed)
+	_, garbage := CheckApprovalKey(area[1:], key)
+	_, digest := ApprovalDigest(area[1:], signature.Statement{Domain: "x"})
+	_, authority := spoilt.AuthorityDigest()
+	_, policy, err := ApprovalArea(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := CheckApprovers(Area{approvalAttributes, policy[:], key}.Encode(), key, spoilt, signature.Signature{})
+	for name, tc := range map[string]struct {
+		err error
+		say string
+	}{
+		"operator": {epoch, "P-256 keys only"}, "authority": {template, "P-256 keys only"}, "check": {check, "P-256 keys only"},
+		"garbage": {garbage, "couldn't decode"}, "garbage to approve for": {digest, "couldn't decode"},
+		"digest of a spoilt set": {authority, "2 of 1 approvers"}, "check of a spoilt set": {set, "2 of 1 approvers"},
+	} {
+		if tc.err == nil || !strings.Contains(tc.err.Error(), tc.say) {
+			t.Errorf("%s: %v, want an error that says %q", name, tc.err, tc.say)
 		}
 	}
 }

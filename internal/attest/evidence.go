@@ -17,8 +17,6 @@ const (
 	maxAttest       = 512
 	maxText         = 64
 	pcrCount        = 24
-	// MaxEvidence bounds the bytes of evidence.
-	MaxEvidence = 32 << 10
 )
 
 // Signed is one statement of the TPM (TPMS_ATTEST) with the attestation key's
@@ -108,9 +106,6 @@ func (e TPM) Encode() []byte {
 // DecodeTPM is the inverse of Encode. It checks the form; Verify checks what it says.
 func DecodeTPM(b []byte) (TPM, error) {
 	r := wire.NewReader(b, evidenceVersion)
-	if len(b) > MaxEvidence {
-		r.Failf("%d bytes, at most %d", len(b), MaxEvidence)
-	}
 	e := TPM{AK: r.Var("attestation key", maxArea), Identity: readKey(r, "identity key"), Decision: readKey(r, "decision key"), Quote: readSigned(r, "quote")}
 	for range r.Count("PCRs", pcrCount, 32) {
 		e.PCRs = append(e.PCRs, [32]byte(r.Fixed("PCR", 32)))

@@ -108,12 +108,10 @@ type verifier struct {
 
 func (v *verifier) attestationKey(area []byte) error {
 	var err error
-	if v.name, err = CheckAttestationKey(area); err != nil {
+	if v.ak, err = attestationArea(area); err != nil {
 		return fmt.Errorf("%w: %w", ErrTampered, err)
 	}
-	if v.ak, err = DecodeArea(area); err != nil {
-		return fmt.Errorf("%w: %w", ErrTampered, err)
-	}
+	v.name = NameOf(area)
 	// The qualified name of a primary key of the endorsement hierarchy: elsewhere a TPM
 	// blurs the firmware's version and the counts of resets.
 	v.qualified = NameOf(append(binary.BigEndian.AppendUint32(nil, handleEndorsement), v.name[:]...))
@@ -123,14 +121,21 @@ func (v *verifier) attestationKey(area []byte) error {
 // CheckAttestationKey checks the public area of an attestation key and returns its Name,
 // whose hash a Policy lists as TrustedKey.AK.
 func CheckAttestationKey(area []byte) (Name, error) {
-	a, err := DecodeArea(area)
-	if err != nil {
-		return Name{}, fmt.Errorf("attestation key: %w", err)
-	}
-	if a.Attributes != akAttributes || len(a.Policy) != 0 {
-		return Name{}, fmt.Errorf("attestation key has attributes 0x%08x, want 0x%08x: a key that isn't restricted signs what it is told", a.Attributes, uint32(akAttributes))
+	if _, err := attestationArea(area); err != nil {
+		return Name{}, err
 	}
 	return NameOf(area), nil
+}
+
+func attestationArea(area []byte) (Area, error) {
+	a, err := DecodeArea(area)
+	if err != nil {
+		return Area{}, fmt.Errorf("attestation key: %w", err)
+	}
+	if a.Attributes != akAttributes || len(a.Policy) != 0 {
+		return Area{}, fmt.Errorf("attestation key has attributes 0x%08x, want 0x%08x: a key that isn't restricted signs what it is told", a.Attributes, uint32(akAttributes))
+	}
+	return a, nil
 }
 
 // statement checks one TPMS_ATTEST.

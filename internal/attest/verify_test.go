@@ -378,12 +378,31 @@ func TestVerifyRefuses(t *testing.T) {
 			s := new(big.Int).SetBytes(raw[32:])
 			s.Sub(elliptic.P256().Params().N, s).FillBytes(raw[32:])
 		}, ErrTampered, "does not verify"},
+		{"an attestation key that is none", func(f *fake) { f.evidence.AK = f.evidence.AK[1:] }, ErrTampered, "couldn't decode"},
+		{"an identity key that is none", func(f *fake) { f.evidence.Identity.Area = nil }, ErrTampered, "couldn't decode"},
+		{"an approval key that is none", func(f *fake) { f.evidence.Approval.Key.Area = nil }, ErrTampered, "couldn't decode"},
+		{"bytes after a key's area", func(f *fake) { f.evidence.Decision.Area = append(f.evidence.Decision.Area, 0) }, ErrTampered, "after the end"},
 		{"a terminal's control characters", func(f *fake) { f.evidence.Model = "\x1b[2J" }, ErrTampered, "printable"},
 	} {
 		f := newFake(t)
 		tc.spoil(f)
 		if _, err := f.verify(); !errors.Is(err, tc.is) || !strings.Contains(err.Error(), tc.say) {
 			t.Errorf("%s: %v; want %v that says %q", tc.name, err, tc.is, tc.say)
+		}
+	}
+}
+
+func TestApprovalKeyOf(t *testing.T) {
+	for _, name := range []string{"plain", "approval"} {
+		b, w := golden(t, name)
+		if area, err := ApprovalKey(KindTPM, b); err != nil || !bytes.Equal(area, w.Approval) {
+			t.Errorf("%s: %x, %v; want %x", name, area, err, w.Approval)
+		}
+		if _, err := ApprovalKey(2, b); err == nil {
+			t.Error("evidence of an unknown kind has an approval key")
+		}
+		if _, err := ApprovalKey(KindTPM, b[1:]); err == nil {
+			t.Error("evidence that doesn't decode has an approval key")
 		}
 	}
 }
@@ -396,6 +415,9 @@ func TestDecodeArea(t *testing.T) {
 		got, err := DecodeArea(b)
 		if err != nil || !bytes.Equal(got.Encode(), b) {
 			t.Fatalf("%v", err)
+		}
+		if _, err := DecodeArea(append(bytes.Clone(b), 0)); err == nil || !strings.Contains(err.Error(), "after the end") {
+			t.Errorf("byte appended: %v", err)
 		}
 		for i := range b {
 			d := bytes.Clone(b)

@@ -322,22 +322,16 @@ func sign(t transport.TPM, h tpm2.AuthHandle, digest [32]byte) (signature.Signat
 }
 
 // Close ends the use of the device. The TPM is told, so that it need not count its
-// next start as one after a power cut.
+// next start as one after a power cut; one that is gone needs no farewell.
 func (d *Device) Close() error {
-	if d.ready(context.Background()) != nil {
+	if d.conn.closed.Load() {
 		return nil
 	}
-	err := d.conn.do(context.Background(), "close the TPM", func(t transport.TPM) error {
-		// A TPM that is gone needs no farewell.
-		_, _ = tpm2.Shutdown{ShutdownType: tpm2.TPMSUClear}.Execute(t)
-		d.device.auth.Destroy()
-		return nil
+	_ = d.conn.do(context.Background(), "close the TPM", func(t transport.TPM) error {
+		_, err := tpm2.Shutdown{ShutdownType: tpm2.TPMSUClear}.Execute(t)
+		return err
 	})
-	return closeQuietly(err, d.conn.close())
-}
-
-// closeQuietly forgives a TPM that is not there any more.
-func closeQuietly(gone, err error) error {
-	_ = gone // what could not be told to a TPM that went away
+	err := d.conn.close() // waits for the operation under way; none begins after it
+	d.device.auth.Destroy()
 	return err
 }
