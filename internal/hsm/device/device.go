@@ -16,6 +16,7 @@ import (
 	"github.com/cofferhq/coffer/internal/hsm"
 	"github.com/cofferhq/coffer/internal/hsm/soft"
 	"github.com/cofferhq/coffer/internal/hsm/tpm"
+	"github.com/cofferhq/coffer/internal/secret"
 )
 
 // Device is an open HSM of any kind, fit to be served by package remote.
@@ -59,6 +60,19 @@ func Provision(ctx context.Context, uri string) error {
 		return tpm.Provision(ctx, uri)
 	}
 	return provisionPKCS11(ctx, uri)
+}
+
+// ChangePIN gives a PKCS#11 token another user PIN, and its PIN file. No helper may use
+// the token at the time.
+func ChangePIN(ctx context.Context, uri string, to secret.Bytes) error {
+	scheme, _, err := split(uri)
+	switch {
+	case err != nil:
+		return err
+	case scheme != "pkcs11":
+		return hsm.Errorf(hsm.ErrUnsupported, "", "%s devices have no PIN", scheme)
+	}
+	return changePIN(ctx, uri, to)
 }
 
 func split(uri string) (scheme, rest string, err error) {

@@ -8,6 +8,7 @@ import (
 	"github.com/cofferhq/coffer/internal/hsm"
 	"github.com/cofferhq/coffer/internal/hsm/pkcs11"
 	"github.com/cofferhq/coffer/internal/hsm/pkcs11uri"
+	"github.com/cofferhq/coffer/internal/secret"
 )
 
 func openPKCS11(ctx context.Context, uri string) (Device, error) {
@@ -28,4 +29,12 @@ func provisionPKCS11(ctx context.Context, uri string) error {
 		return hsm.Errorf(hsm.ErrConfig, "", "%w", err)
 	}
 	return pkcs11.Provision(ctx, u)
+}
+
+func changePIN(ctx context.Context, uri string, to secret.Bytes) error {
+	u, err := pkcs11uri.Parse(uri)
+	if err != nil {
+		return hsm.Errorf(hsm.ErrConfig, "", "%w", err)
+	}
+	return pkcs11.ChangePIN(ctx, u, to)
 }

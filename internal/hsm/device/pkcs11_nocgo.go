@@ -6,6 +6,7 @@ import (
 	"context"
 
 	"github.com/cofferhq/coffer/internal/hsm"
+	"github.com/cofferhq/coffer/internal/secret"
 )
 
 func noCgo(uri string) error {
@@ -16,3 +17,5 @@ func noCgo(uri string) error {
 func openPKCS11(_ context.Context, uri string) (Device, error) { return nil, noCgo(uri) }
 
 func provisionPKCS11(_ context.Context, uri string) error { return noCgo(uri) }
+
+func changePIN(_ context.Context, uri string, _ secret.Bytes) error { return noCgo(uri) }

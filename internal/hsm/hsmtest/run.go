@@ -72,6 +72,7 @@ func Run(t *testing.T, b Backend) {
 		{"Exchange", testExchange},
 		{"Concurrency", testConcurrency},
 		{"Cancelled", testCancelled},
+		{"Costs", testCosts},
 		{"Cold", testCold},
 		{"Epochs", testEpochs},
 		{"CloseAndReopen", testCloseAndReopen},
@@ -483,6 +484,21 @@ func testConcurrency(t *testing.T, b Backend) {
 		})
 	}
 	wg.Wait()
+}
+
+// testCosts measures, and logs the figures for docs/ops/hsm.md.
+func testCosts(t *testing.T, b Backend) {
+	c, err := hsm.Measure(t.Context(), open(t, b.Open), 21)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if min(c.Sign, c.Seal, c.Unseal, c.Exchange) <= 0 || c.Exchange > time.Minute {
+		t.Errorf("costs %+v", c)
+	}
+	t.Logf("costs: %v", c)
+	if _, err := hsm.Measure(t.Context(), open(t, b.Open), 0); !errors.Is(err, hsm.ErrInput) {
+		t.Errorf("no measurement: got %v, want ErrInput", err)
+	}
 }
 
 func testCancelled(t *testing.T, b Backend) {

@@ -193,8 +193,16 @@ func unknownAttribute(err error) bool {
 	return false
 }
 
+// generateFails lets a test be a token that has no room: SoftHSM always has.
+var generateFails func(label string) error
+
 // generate makes a key inside the token.
 func generate(m *module, h p11.SessionHandle, label string, p plan) error {
+	if generateFails != nil {
+		if err := generateFails(label); err != nil {
+			return made(label, err)
+		}
+	}
 	if p.kind == kindGCM || p.kind == kindCBC {
 		return generateSecret(m, h, label, p)
 	}

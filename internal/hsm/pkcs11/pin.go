@@ -54,7 +54,7 @@ func readPIN(path string) (*pin, error) {
 		return nil, hsm.Errorf(hsm.ErrConfig, "", "couldn't read the PIN: %w", err)
 	}
 	value := bytes.TrimSuffix(bytes.TrimSuffix(raw, []byte("\n")), []byte("\r"))
-	if len(value) == 0 || bytes.ContainsAny(value, "\x00\r\n") {
+	if !onePIN(value) {
 		secret.Wipe(raw)
 		return nil, hsm.Errorf(hsm.ErrConfig, "", "PIN file %s: want one line that is the PIN", path)
 	}
@@ -62,6 +62,9 @@ func readPIN(path string) (*pin, error) {
 	secret.Wipe(raw)
 	return p, nil
 }
+
+// onePIN says whether a text is one line that may be a PIN.
+func onePIN(b []byte) bool { return len(b) != 0 && !bytes.ContainsAny(b, "\x00\r\n") }
 
 // mark names the PIN and the token without showing the PIN to who cannot read it
 // anyway: the file lies beside the PIN, with the same mode.
@@ -162,6 +165,9 @@ func (p *pin) refusal(t token, err error, flags uint) error {
 		return hsm.Errorf(hsm.ErrLocked, "have the security officer reset the user PIN", "token %q is locked: %w", label, err)
 	}
 	help := "correct the PIN in " + p.path + "; it isn't tried again before that"
+	if _, err := os.Stat(p.path + newPINSuffix); err == nil {
+		help = "a change of the PIN was cut short: " + bothPINs(p.path)
+	}
 	if werr := os.WriteFile(p.markPath(), p.mark(clean(t.info.SerialNumber)), 0o600); werr != nil {
 		help = "correct the PIN in " + p.path + " before you start again: that it was refused could not be written down (" + werr.Error() + ")"
 	}
