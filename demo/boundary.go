@@ -26,6 +26,9 @@ func (d *demo) boundary(ctx context.Context) error {
 	words, err := held(pid, p.Vault.Log)
 	d.check(p.Name+": "+words, err)
 	d.check("another process of the same user reads none of its memory and cannot attach to it", closedTo(ctx, pid))
+	if err := d.cold(ctx); err != nil {
+		return err
+	}
 	return d.rollback(ctx, p)
 }
 

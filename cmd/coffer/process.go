@@ -77,6 +77,7 @@ func hsmCommand() *cobra.Command {
 		},
 	}
 	configFlag(cmd, &path)
+	cmd.AddCommand(hsmPendingCommand(), hsmAuthorizeCommand())
 	return cmd
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/cofferhq/coffer/internal/hsm/pkcs11uri"
 	"github.com/cofferhq/coffer/internal/hsm/softhsm"
 	"github.com/cofferhq/coffer/internal/hsm/swtpm"
+	"github.com/cofferhq/coffer/internal/keyfile"
 	"github.com/cofferhq/coffer/internal/transport"
 )
 
@@ -58,8 +60,45 @@ func (p *Party) useTPM(ctx context.Context) (err error) {
 	if p.tpm, err = swtpm.Start(ctx, p.Token); err != nil {
 		return err
 	}
-	p.uri = p.tpm.URI(p.path("tpm-keys"))
+	key, err := p.operatorKey()
+	if err != nil {
+		return err
+	}
+	p.uri = p.tpm.URI(p.path("tpm-keys")) + "&operator=" + key
 	return nil
+}
+
+// OperatorKey is the file of the P-256 key that authorises the uses of cold keys,
+// where the device wants signatures; PINFile that of the PIN, where it wants that.
+func (p *Party) OperatorKey() string { return p.path("operator.p256") }
+
+// PINFile is empty when the device has no PIN.
+func (p *Party) PINFile() string {
+	if p.soft != nil {
+		return p.soft.PINFile
+	}
+	return ""
+}
+
+// Operator is the socket at which the device's operator finds the helper.
+func (p *Party) Operator() string { return p.path("op.sock") }
+
+// operatorKey makes the operator's key, or reads the one that is there.
+func (p *Party) operatorKey() (string, error) {
+	if _, err := os.Stat(p.OperatorKey()); err == nil {
+		k, err := keyfile.Read(p.OperatorKey())
+		if err != nil {
+			return "", err
+		}
+		defer k.Destroy()
+		return k.Public().String(), nil
+	}
+	k, err := keyfile.NewP256(rand.Reader, "operator-"+strconv.Itoa(int(p.ID)))
+	if err != nil {
+		return "", err
+	}
+	defer k.Destroy()
+	return k.Public().String(), k.Write(p.OperatorKey())
 }
 
 // plug starts what the device itself is, where it is a process and has ended.
@@ -113,7 +152,7 @@ func (p *Party) Write(genesis string) error {
 		}
 	}
 	files := map[string]string{
-		"hsm.toml": fmt.Sprintf("[hsm]\ndevice = %q\nsocket = %q\n%s", p.uri, p.path("hsm.sock"), env.String()),
+		"hsm.toml": fmt.Sprintf("[hsm]\ndevice = %q\nsocket = %q\noperator = %q\n%s", p.uri, p.path("hsm.sock"), p.Operator(), env.String()),
 		"vault.toml": fmt.Sprintf("[vault]\nid = %d\nname = %q\nsocket = %q\ngenesis = %q\ncard = %q\n%s\n[hsm]\nsocket = %q\n",
 			p.ID, p.Name, p.path("vault.sock"), genesis, p.path("card"), p.user(), p.path("hsm.sock")),
 		"node.toml": fmt.Sprintf("[node]\ndir = %q\nsocket = %q\n\n[broker]\nurl = %q\ncredentials = %q\n",
