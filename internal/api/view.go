@@ -5,9 +5,11 @@ import (
 	"encoding/hex"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/cofferhq/coffer/client"
+	"github.com/cofferhq/coffer/internal/attest"
 	"github.com/cofferhq/coffer/internal/audit"
 	"github.com/cofferhq/coffer/internal/chain"
 	"github.com/cofferhq/coffer/internal/chain/evm"
@@ -15,6 +17,7 @@ import (
 	"github.com/cofferhq/coffer/internal/cluster"
 	"github.com/cofferhq/coffer/internal/coordinator"
 	"github.com/cofferhq/coffer/internal/governance"
+	"github.com/cofferhq/coffer/internal/hsm"
 	"github.com/cofferhq/coffer/internal/policy"
 	"github.com/cofferhq/coffer/internal/refusal"
 )
@@ -64,10 +67,30 @@ func card(gov *governance.State, v *governance.Vault) client.Card {
 	if v.HasApproval() {
 		c.Approval, c.ApprovalArea = v.Approval.String(), b64(v.ApprovalArea)
 	}
+	if attested(gov, v) {
+		c.Device = "attested"
+	}
 	if all := gov.Cards(v.ID); len(all) > 0 {
 		c.From = all[len(all)-1].From
 	}
 	return c
+}
+
+// attested says whether the evidence on a card holds and is of a device for which the
+// admins vouch (measurements).
+func attested(gov *governance.State, v *governance.Vault) bool {
+	e, err := hsm.DecodeEvidence(v.Evidence)
+	if err != nil {
+		return false
+	}
+	r, err := attest.Verify(e.Kind, e.Bytes, attest.Want{
+		Nonce: governance.CardNonce(v.Identity, v.Decision), Identity: v.Identity, Decision: v.Decision, Approval: v.ApprovalArea,
+	})
+	if err != nil {
+		return false
+	}
+	p, err := attest.DecodePolicy(gov.Measurements)
+	return err == nil && slices.ContainsFunc(p.Keys, func(k attest.TrustedKey) bool { return k.AK == r.AK })
 }
 
 func (s *server) cluster() *client.Cluster {

@@ -21,6 +21,7 @@ import (
 	"github.com/cofferhq/coffer/internal/chain/evm"
 	"github.com/cofferhq/coffer/internal/cluster"
 	"github.com/cofferhq/coffer/internal/governance"
+	"github.com/cofferhq/coffer/internal/hsm"
 	"github.com/cofferhq/coffer/internal/hsm/remote"
 	"github.com/cofferhq/coffer/internal/hsm/soft"
 	"github.com/cofferhq/coffer/internal/node"
@@ -219,7 +220,11 @@ func (p *party) startSoft() {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_ = (&remote.Server{Device: served, Log: p.log}).Serve(ctx, ln)
+		srv := &remote.Server{Device: served, Log: p.log}
+		if operator, ok := served.(hsm.Approver); ok {
+			srv.Operator = operator
+		}
+		_ = srv.Serve(ctx, ln)
 	}()
 	p.stopHSM = sync.OnceFunc(func() { cancel(); <-done; _ = dev.Close() })
 	p.t.Cleanup(p.stopHSM)

@@ -111,6 +111,11 @@ func runIn(ctx context.Context, cfg *Config, w world, log *slog.Logger) error {
 	if vc.Decision, err = device.Public(ctx, hsm.RoleDecision); err != nil {
 		return fmt.Errorf("couldn't read the device's decision key: %w", err)
 	}
+	if vc.Genesis == nil {
+		if err := introduce(ctx, device, &vc); err != nil {
+			return err
+		}
+	}
 	log.Info("device ready", "device", vc.Info.String())
 	var next hsm.HSM
 	if cfg.Vault.Rotate {
