@@ -171,6 +171,11 @@ func (c *Client) Roster(ctx context.Context) (*Document, error) {
 	return get[Document](ctx, c, "/v1/roster", callTimeout)
 }
 
+// Measurements returns what the vaults' machines may run.
+func (c *Client) Measurements(ctx context.Context) (*Document, error) {
+	return get[Document](ctx, c, "/v1/measurements", callTimeout)
+}
+
 // Changes lists the changes of policy and roster.
 func (c *Client) Changes(ctx context.Context) ([]Change, error) {
 	return list[Change](ctx, c, "/v1/changes")

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/cofferhq/coffer/internal/attest"
 	"github.com/cofferhq/coffer/internal/chain"
 	"github.com/cofferhq/coffer/internal/chain/amount"
 	"github.com/cofferhq/coffer/internal/chain/family"
@@ -178,10 +179,11 @@ func decodedChange(c *governance.Change) (*DecodedChange, error) {
 		}
 		out.Document = o.JSON()
 	case governance.KindMeasurements:
-		var err error
-		if out.Document, err = governance.MeasurementsJSON(c.Body); err != nil {
+		p, err := attest.DecodePolicy(c.Body)
+		if err != nil {
 			return nil, err
 		}
+		out.Document = governance.MeasurementsJSON(p)
 	}
 	return out, nil
 }
@@ -203,6 +205,16 @@ func NewRosterChange(c *Cluster, author, note string, document []byte) (*Decoded
 		return nil, err
 	}
 	return newChange(c, author, note, governance.KindRoster, r.Encode())
+}
+
+// NewMeasurementsChange drafts what the vaults' machines may run, in the form that
+// people write.
+func NewMeasurementsChange(c *Cluster, author, note string, document []byte) (*DecodedChange, error) {
+	p, err := governance.ParseMeasurementsJSON(document)
+	if err != nil {
+		return nil, err
+	}
+	return newChange(c, author, note, governance.KindMeasurements, p.Encode())
 }
 
 // NewRefresh drafts an order that gives a wallet's key new shares, for the same

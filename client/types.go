@@ -359,7 +359,7 @@ type Transaction struct {
 
 // Document is a policy or a roster, with its version.
 type Document struct {
-	Kind      string     `json:"kind" enum:"policy,roster"`
+	Kind      string     `json:"kind" enum:"policy,roster,measurements"`
 	Version   Governance `json:"version"`
 	Root      string     `json:"root"`
 	Document  any        `json:"document" doc:"The form that people write."`

@@ -13,11 +13,14 @@ import (
 	"github.com/cofferhq/coffer/client"
 )
 
-// documentCommand is policy or roster: both change the same way.
+// documentCommand is policy, roster or measurements: all change the same way.
 func documentCommand(kind string) *cobra.Command {
 	short := "What is allowed: show it, propose a new one, sign a change"
-	if kind == "roster" {
+	switch kind {
+	case "roster":
 		short = "People, groups and the admin quorum: show them, propose a change, sign it"
+	case "measurements":
+		short = "What the vaults' machines may run, as their devices attest it: show it, propose a change, sign it"
 	}
 	cmd := &cobra.Command{Use: kind, Short: short, Args: cobra.ArbitraryArgs, RunE: help}
 	var note string
@@ -38,15 +41,22 @@ func documentCommand(kind string) *cobra.Command {
 	return cmd
 }
 
+// document is what is in force of a kind.
+func (s *session) document(ctx context.Context, kind string) (*client.Document, error) {
+	switch kind {
+	case "roster":
+		return s.api.Roster(ctx)
+	case "measurements":
+		return s.api.Measurements(ctx)
+	}
+	return s.api.Policy(ctx)
+}
+
 func showDocument(ctx context.Context, s *session, kind string) error {
 	if err := s.connect(ctx); err != nil {
 		return err
 	}
-	get := s.api.Policy
-	if kind == "roster" {
-		get = s.api.Roster
-	}
-	d, err := get(ctx)
+	d, err := s.document(ctx, kind)
 	if err != nil {
 		return err
 	}
@@ -71,8 +81,11 @@ func proposeChange(ctx context.Context, s *session, kind, path, note string) err
 		return err
 	}
 	draft := client.NewPolicyChange
-	if kind == "roster" {
+	switch kind {
+	case "roster":
 		draft = client.NewRosterChange
+	case "measurements":
+		draft = client.NewMeasurementsChange
 	}
 	d, err := draft(s.info, k.Principal(), note, b)
 	if err != nil {
@@ -153,11 +166,7 @@ func (s *session) showDifference(ctx context.Context, kind string, document json
 		s.showOrder(document)
 		return nil
 	}
-	get := s.api.Policy
-	if kind == "roster" {
-		get = s.api.Roster
-	}
-	old, err := get(ctx)
+	old, err := s.document(ctx, kind)
 	if err != nil {
 		return err
 	}

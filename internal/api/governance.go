@@ -13,6 +13,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/cofferhq/coffer/client"
+	"github.com/cofferhq/coffer/internal/attest"
 	"github.com/cofferhq/coffer/internal/coordinator"
 	"github.com/cofferhq/coffer/internal/governance"
 	"github.com/cofferhq/coffer/internal/identity"
@@ -37,6 +38,7 @@ type ChangePath struct {
 func (s *server) registerGovernance(a huma.API) {
 	huma.Register(a, read("get-policy", "/v1/policy", "The policy in force"), s.policy)
 	huma.Register(a, read("get-roster", "/v1/roster", "The roster in force"), s.roster)
+	huma.Register(a, read("get-measurements", "/v1/measurements", "What the vaults' machines may run"), s.measurements)
 	huma.Register(a, read("list-changes", "/v1/changes", "All changes of policy and roster"), s.changes)
 	huma.Register(a, read("get-change", "/v1/changes/{hash}", "One change, and where it has arrived", http.StatusNotFound), s.getChange)
 	huma.Register(a, change("propose-change", "/v1/changes", "Hand a change in, with its author's signature", 2*maxBody), s.proposeChange)
@@ -50,6 +52,16 @@ func (s *server) policy(context.Context, *struct{}) (*documentOut, error) {
 	return &documentOut{&client.Document{
 		Kind: "policy", Version: s.governance(gov), Root: hex.EncodeToString(root[:]),
 		Document: json.RawMessage(gov.Policy.JSON()), Canonical: b64(gov.Policy.Encode()),
+	}}, nil
+}
+
+func (s *server) measurements(context.Context, *struct{}) (*documentOut, error) {
+	gov := s.co.Governance()
+	b := gov.Measurements.Encode()
+	root := wire.Hash("coffer/measurements/v1", b)
+	return &documentOut{&client.Document{
+		Kind: "measurements", Version: s.governance(gov), Root: hex.EncodeToString(root[:]),
+		Document: json.RawMessage(governance.MeasurementsJSON(gov.Measurements)), Canonical: b64(b),
 	}}, nil
 }
 
@@ -121,11 +133,11 @@ func (s *server) change(x *coordinator.StoredChange) (*client.Change, error) {
 		}
 		out.Document = json.RawMessage(o.JSON())
 	case governance.KindMeasurements:
-		b, err := governance.MeasurementsJSON(c.Body)
+		p, err := attest.DecodePolicy(c.Body)
 		if err != nil {
 			return nil, err
 		}
-		out.Document = json.RawMessage(b)
+		out.Document = json.RawMessage(governance.MeasurementsJSON(p))
 	}
 	return out, nil
 }

@@ -21,7 +21,7 @@ const (
 	KindKey    Kind = 3 // Body: KeyOrder; a key goes to its next epoch, or to another custody tier
 
 	KindVault        Kind = 4 // Body: VaultOrder
-	KindMeasurements Kind = 5 // Body: what the vaults' machines may run
+	KindMeasurements Kind = 5 // Body: attest.Policy
 )
 
 const lastKind = KindMeasurements

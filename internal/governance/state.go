@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/cofferhq/coffer/internal/attest"
 	"github.com/cofferhq/coffer/internal/identity"
 	"github.com/cofferhq/coffer/internal/policy"
 	"github.com/cofferhq/coffer/internal/refusal"
@@ -24,7 +25,7 @@ type State struct {
 
 	Vaults       []Vault       // the cards in force, by id
 	VaultOrders  []VaultChange // by seq
-	Measurements []byte        // what the vaults' machines may run; empty: no demand
+	Measurements attest.Policy // what the vaults' machines may run
 
 	cards []Card // all there have been, by seq
 }
@@ -106,10 +107,11 @@ func (st *State) after(c *Change) (*State, error) {
 		}
 		next.withVaultOrder(c, order)
 	case KindMeasurements:
-		if err := checkMeasurements(c.Body); err != nil {
+		accepted, err := attest.DecodePolicy(c.Body)
+		if err != nil {
 			return nil, body(c, err)
 		}
-		next.Measurements = c.Body
+		next.Measurements = accepted
 	default:
 		return nil, refusal.Newf("change.kind", "", "kind: unknown value %d, want %s", c.Kind, kindNames)
 	}

@@ -3,13 +3,13 @@ package governance
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/cofferhq/coffer/internal/attest"
 	"github.com/cofferhq/coffer/internal/refusal"
 	"github.com/cofferhq/coffer/internal/signature"
 )
@@ -270,24 +270,54 @@ func TestResumeBootsGrow(t *testing.T) {
 	apply(t, st, resume(6))
 }
 
+const measurementsJSON = `{
+  "emulators": true,
+  "keys": [{"key": "%064x", "note": "rack 4"}],
+  "measurements": [{"name": "debian 13", "pcrs": [0, 1, 7], "digest": "%064x", "firmware": "1a"}]
+}`
+
+// What the machines may run takes the quorum, and replaces what was in force.
 func TestMeasurements(t *testing.T) {
 	st := start(t)
+	p, err := ParseMeasurementsJSON(fmt.Appendf(nil, measurementsJSON, 5, 6))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(p.Keys) != 1 || p.Keys[0].AK[31] != 5 || len(p.Measurements) != 1 || p.Measurements[0].Mask != 0x83 || p.Measurements[0].Firmware != 0x1a || !p.Emulators {
+		t.Errorf("%+v", p)
+	}
+	again, err := ParseMeasurementsJSON(MeasurementsJSON(p))
+	if diff := cmp.Diff(p, again); err != nil || diff != "" {
+		t.Errorf("%v\n%s", err, diff)
+	}
 	m := func(body []byte, who ...string) *SignedChange {
 		return signedBy(&SignedChange{Change: Change{Cluster: st.Cluster, Seq: 1, Prev: st.Head, Kind: KindMeasurements, Body: body, Author: "alice"}}, who...)
 	}
-	if _, err := st.Apply(m([]byte{1}, "alice")); err == nil || refusal.As(err).Code != "change.quorum" {
+	if _, err := st.Apply(m(p.Encode(), "alice")); err == nil || refusal.As(err).Code != "change.quorum" {
 		t.Errorf("by one admin: %v", err)
 	}
-	if _, err := st.Apply(m(make([]byte, maxMeasurements+1), "alice", "bob")); err == nil || refusal.As(err).Code != "change.body" {
-		t.Errorf("too long: %v", err)
+	if _, err := st.Apply(m([]byte{1}, "alice", "bob")); err == nil || refusal.As(err).Code != "change.body" {
+		t.Errorf("undecodable: %v", err)
 	}
-	if _, err := st.Apply(m([]byte{1, 2}, "alice", "bob")); err == nil || refusal.As(err).Code != "change.body" {
-		t.Errorf("no policy: %v", err)
+	next, err := st.Apply(m(p.Encode(), "alice", "bob"))
+	if err != nil || !next.Measurements.Demands() || st.Measurements.Demands() {
+		t.Errorf("%v, %+v", err, next.Measurements)
 	}
-	policy := attest.Policy{Emulators: true, Keys: []attest.TrustedKey{{Note: "in the cellar"}}}.Encode()
-	next, err := st.Apply(m(policy, "alice", "bob"))
-	if err != nil || string(next.Measurements) != string(policy) || st.Measurements != nil {
-		t.Error(err)
+	for want, doc := range map[string]string{
+		"want 64 hex digits": strings.Replace(measurementsJSON, "%064x", "12", 1),
+		"firmware":           strings.Replace(measurementsJSON, "1a", "x", 1),
+		"from 0 to 23":       strings.Replace(measurementsJSON, "[0, 1, 7]", "[24]", 1),
+		"pcrs":               strings.Replace(measurementsJSON, `"pcrs": [0, 1, 7],`, "", 1),
+		"some of 0 to 23":    strings.Replace(measurementsJSON, "[0, 1, 7]", "[]", 1),
+	} {
+		if strings.Count(doc, "%064x") == 2 {
+			doc = fmt.Sprintf(doc, 5, 6)
+		} else {
+			doc = fmt.Sprintf(doc, 6)
+		}
+		if _, err := ParseMeasurementsJSON([]byte(doc)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
 	}
 }
 

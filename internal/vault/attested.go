@@ -40,25 +40,13 @@ const (
 	maxAttestText = 1024
 )
 
-// measurements are what the admins accept. A body that does not decode, which no
-// change brings into force, accepts nothing.
-func (v *Vault) measurements() (p attest.Policy, demands bool, err error) {
-	if len(v.gov.Measurements) == 0 {
-		return p, false, nil
-	}
-	p, err = attest.DecodePolicy(v.gov.Measurements)
-	return p, err != nil || p.Demands(), err
-}
-
 // attested says whether a peer has shown what the admins demand. It is decided anew
 // at each use: the demand may have changed.
 func (v *Vault) attested(p *peer) error {
-	policy, demands, err := v.measurements()
+	policy := v.gov.Measurements
 	switch {
-	case !demands:
+	case !policy.Demands():
 		return nil
-	case err != nil:
-		return fmt.Errorf("the admins' measurements don't decode: %w", err)
 	case p.attest.seen != nil:
 		if err := policy.Check(*p.attest.seen); err != nil {
 			return fmt.Errorf("vault %d's machine: %w; measured: %s; accepted: %s", p.id, err, measured(p.attest.seen), accepted(&policy))
@@ -100,7 +88,7 @@ func accepted(p *attest.Policy) string {
 
 // attestStatus is what is to be said of a peer's machine; empty when nobody asks.
 func (v *Vault) attestStatus(p *peer) string {
-	if _, demands, _ := v.measurements(); !demands {
+	if !v.gov.Measurements.Demands() {
 		return ""
 	}
 	if err := v.attested(p); err != nil {
@@ -111,8 +99,7 @@ func (v *Vault) attestStatus(p *peer) string {
 
 // tickAttest challenges a peer that has not shown what is demanded.
 func (v *Vault) tickAttest(p *peer) {
-	_, demands, _ := v.measurements()
-	if !demands || !p.confirmed || p.attest.seen != nil {
+	if !v.gov.Measurements.Demands() || !p.confirmed || p.attest.seen != nil {
 		return
 	}
 	wait := uint64(attestLater)
