@@ -29,7 +29,10 @@ func (d *demo) boundary(ctx context.Context) error {
 	if err := d.cold(ctx); err != nil {
 		return err
 	}
-	return d.rollback(ctx, p)
+	if err := d.rollback(ctx, p); err != nil {
+		return err
+	}
+	return d.lost(ctx, d.cluster.Parties[2])
 }
 
 // confined is the process in which a party's vault works: the one that it started

@@ -262,6 +262,22 @@ func (c *Cluster) found(ctx context.Context) error {
 		os.WriteFile(c.path("genesis"), g.Encode(), 0o644))
 }
 
+// Reenrol gives a party that lost its disk and its device new ones, and has the vault
+// make a new card. Helper and card are there then; the vault does not run.
+func (c *Cluster) Reenrol(ctx context.Context, p *Party) error {
+	if err := c.Device(ctx, p); err != nil {
+		return err
+	}
+	if err := p.Write(c.path("genesis")); err != nil {
+		return err
+	}
+	if err := p.StartHSM(ctx); err != nil {
+		return err
+	}
+	_, err := p.enrol(ctx)
+	return err
+}
+
 // checkGenesis refuses a directory that was made for another chain.
 func (c *Cluster) checkGenesis() error {
 	want := evm.NativeAsset(evm.ChainName(c.Chain))
