@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/cofferhq/coffer/internal/dev"
 )
@@ -27,6 +28,9 @@ func (d *demo) boundary(ctx context.Context) error {
 	d.check(p.Name+": "+words, err)
 	d.check("another process of the same user reads none of its memory and cannot attach to it", closedTo(ctx, pid))
 	if err := d.cold(ctx); err != nil {
+		return err
+	}
+	if err := d.unplugged(ctx, p); err != nil {
 		return err
 	}
 	if err := d.rollback(ctx, p); err != nil {
@@ -122,4 +126,42 @@ func closedTo(ctx context.Context, pid int) error {
 		}
 	}
 	return nil
+}
+
+// unplugged takes a vault's token out while payments go on, and puts it back.
+func (d *demo) unplugged(ctx context.Context, p *dev.Party) error {
+	out := p.Token + ".out"
+	boots, err := d.boots(ctx)
+	if err != nil {
+		return err
+	}
+	if err := os.Rename(p.Token, out); err != nil {
+		return err
+	}
+	var ids []string
+	for range 3 {
+		r, err := d.propose(ctx, "alice", known, "0.001 ETH")
+		if err != nil {
+			return err
+		}
+		ids = append(ids, r.ID)
+		time.Sleep(200 * time.Millisecond)
+	}
+	if err := os.Rename(out, p.Token); err != nil {
+		return err
+	}
+	d.say("the token of %s is taken out, three payments are proposed, and it is put back", p.Name)
+	for _, id := range ids {
+		if _, e := d.confirmed(ctx, id); err == nil {
+			err = e
+		}
+	}
+	if err == nil {
+		err = d.paysWith(ctx, p.ID, "0.001 ETH")
+	}
+	if now, e := d.boots(ctx); e != nil || now[p.ID] != boots[p.ID] {
+		err = errors.Join(err, e, fmt.Errorf("it was started %d times and is at %d", boots[p.ID], now[p.ID]))
+	}
+	d.check(fmt.Sprintf("all three are mined, and %s signs on, without a restart", p.Name), err)
+	return err
 }
