@@ -3,6 +3,7 @@
 package device
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -10,11 +11,13 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/cofferhq/coffer/internal/hsm"
 	"github.com/cofferhq/coffer/internal/hsm/hsmtest"
 	"github.com/cofferhq/coffer/internal/hsm/remote"
 	"github.com/cofferhq/coffer/internal/hsm/softhsm"
+	"github.com/cofferhq/coffer/internal/secret"
 )
 
 // softToken makes a token and points this process's SoftHSM at it.
@@ -49,14 +52,19 @@ func serve(t testing.TB, uri string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	at, err := remote.Listen(filepath.Join(dir, "o"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() {
-		done <- (&remote.Server{Device: d, Log: slog.New(slog.DiscardHandler)}).Serve(ctx, l)
-	}()
+	done := make(chan error, 2)
+	log := slog.New(slog.DiscardHandler)
+	desk := &remote.Desk{Log: log, Wait: 2 * time.Second} // the suite uses a cold key without an operator, once
+	go func() { done <- (&remote.Server{Device: d, Log: log, Operator: desk}).Serve(ctx, l) }()
+	go func() { done <- desk.Serve(ctx, at) }()
 	t.Cleanup(func() {
 		cancel()
-		if err := errors.Join(<-done, d.Close(), os.RemoveAll(dir)); err != nil {
+		if err := errors.Join(<-done, <-done, d.Close(), os.RemoveAll(dir)); err != nil {
 			t.Error(err)
 		}
 	})
@@ -104,6 +112,55 @@ func TestChain(t *testing.T) {
 	}
 	if got, err := c.Unseal(t.Context(), blob, nil, nil); err != nil || string(got) != "share" {
 		t.Fatalf("the token is back: %q, %v", got, err)
+	}
+}
+
+// TestChainCold opens what is sealed with a cold key: the PIN goes from the operator's
+// socket to the token, and the vault never sees it.
+func TestChainCold(t *testing.T) {
+	tok := softToken(t)
+	path := serve(t, tok.URI())
+	operator := filepath.Join(filepath.Dir(path), "o")
+	c, err := remote.Dial(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	pin, err := os.ReadFile(tok.PINFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	blob, err := c.Seal(t.Context(), hsm.ClassCold, 1, []byte("share"), []byte("vault 1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		pin  string
+		want hsm.Kind
+	}{{"000000", hsm.ErrPIN}, {"000000", hsm.ErrPIN}, {string(bytes.TrimSpace(pin)), 0}} {
+		type result struct {
+			data []byte
+			err  error
+		}
+		out := make(chan result, 1)
+		go func() {
+			data, err := c.Unseal(context.Background(), blob, []byte("vault 1"), nil)
+			out <- result{data, err}
+		}()
+		var list []remote.Pending
+		for len(list) == 0 {
+			if list, err = remote.ListPending(t.Context(), operator); err != nil {
+				t.Fatal(err)
+			}
+		}
+		err = remote.Authorize(t.Context(), operator, list[0].ID, hsm.Answer{PIN: secret.New([]byte(tc.pin))})
+		got := <-out
+		if tc.want != 0 && (!errors.Is(err, tc.want) || !errors.Is(got.err, tc.want) || got.data != nil) {
+			t.Errorf("wrong PIN: the operator hears %v, the vault gets %q, %v", err, got.data, got.err)
+		}
+		if tc.want == 0 && (err != nil || got.err != nil || string(got.data) != "share") {
+			t.Errorf("right PIN: the operator hears %v, the vault gets %q, %v", err, got.data, got.err)
+		}
 	}
 }
 
