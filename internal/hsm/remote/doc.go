@@ -7,6 +7,9 @@
 // happen in the client, so that the helper never has a share in the clear. The
 // protocol is specified in docs/spec/hsm.md.
 //
+// A device that asks before it uses a key, for its PIN or for people's signatures, waits
+// at the helper's Desk for its operator, on a socket of its own.
+//
 // Both ends refuse a peer with another user id, and the server refuses every
 // frame that is not exactly one of its requests. What this does not do: a process
 // of the same user may use the device as the vault may; keeping such processes
