@@ -9,7 +9,6 @@ import (
 	"github.com/cofferhq/coffer/internal/governance"
 	"github.com/cofferhq/coffer/internal/hsm"
 	"github.com/cofferhq/coffer/internal/signature"
-	"github.com/cofferhq/coffer/internal/vault"
 )
 
 // attesting is a device that may give evidence of what it is.
@@ -18,33 +17,39 @@ type attesting interface {
 	hsm.Attester
 }
 
-// introduce takes what the vault's card says of its device beyond the keys that sign
-// it: the approval key, and the device's evidence of what it is. A device that has
-// neither leaves the card as it is.
-func introduce(ctx context.Context, device attesting, vc *vault.Config) error {
-	approval, err := device.Public(ctx, hsm.RoleApproval)
+// introduced is what a vault's card says of its device beyond the keys that sign it.
+type introduced struct {
+	approval       signature.PublicKey
+	area, evidence []byte
+}
+
+// introduce asks the device for its approval key and its evidence of what it is. A
+// device that has neither gives nothing.
+func introduce(ctx context.Context, device attesting, identity, decision signature.PublicKey) (in introduced, err error) {
+	in.approval, err = device.Public(ctx, hsm.RoleApproval)
 	if errors.Is(err, hsm.ErrUnsupported) {
-		approval, err = signature.PublicKey{}, nil
+		in.approval, err = signature.PublicKey{}, nil
 	}
 	if err != nil {
-		return fmt.Errorf("couldn't read the device's approval key: %w", err)
+		return in, fmt.Errorf("couldn't read the device's approval key: %w", err)
 	}
-	e, err := device.Attest(ctx, governance.CardNonce(vc.Identity, vc.Decision), [32]byte{})
+	has := in.approval != signature.PublicKey{}
+	e, err := device.Attest(ctx, governance.CardNonce(identity, decision), [32]byte{})
 	switch {
-	case errors.Is(err, hsm.ErrUnsupported) && approval == (signature.PublicKey{}):
-		return nil
+	case errors.Is(err, hsm.ErrUnsupported) && !has:
+		return in, nil
 	case err != nil:
-		return fmt.Errorf("couldn't have the device say what it is: %w", err)
+		return in, fmt.Errorf("couldn't have the device say what it is: %w", err)
 	}
-	want := attest.Want{Nonce: governance.CardNonce(vc.Identity, vc.Decision), Identity: vc.Identity, Decision: vc.Decision}
-	if approval != (signature.PublicKey{}) {
-		if want.Approval, err = attest.ApprovalKey(e.Kind, e.Bytes); err != nil {
-			return fmt.Errorf("couldn't read the approval key in the device's evidence: %w", err)
+	if has {
+		if in.area, err = attest.ApprovalKey(e.Kind, e.Bytes); err != nil {
+			return in, fmt.Errorf("couldn't read the approval key in the device's evidence: %w", err)
 		}
 	}
+	want := attest.Want{Nonce: governance.CardNonce(identity, decision), Identity: identity, Decision: decision, Approval: in.area}
 	if _, err := attest.Verify(e.Kind, e.Bytes, want); err != nil {
-		return fmt.Errorf("the device's evidence of what it is: %w", err)
+		return in, fmt.Errorf("the device's evidence of what it is: %w", err)
 	}
-	vc.Evidence, vc.Approval, vc.ApprovalArea = e.Encode(), approval, want.Approval
-	return nil
+	in.evidence = e.Encode()
+	return in, nil
 }

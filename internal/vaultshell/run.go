@@ -112,9 +112,11 @@ func runIn(ctx context.Context, cfg *Config, w world, log *slog.Logger) error {
 		return fmt.Errorf("couldn't read the device's decision key: %w", err)
 	}
 	if vc.Genesis == nil {
-		if err := introduce(ctx, device, &vc); err != nil {
+		in, err := introduce(ctx, device, vc.Identity, vc.Decision)
+		if err != nil {
 			return err
 		}
+		vc.Approval, vc.ApprovalArea, vc.Evidence = in.approval, in.area, in.evidence
 	}
 	log.Info("device ready", "device", vc.Info.String())
 	var next hsm.HSM
@@ -155,6 +157,11 @@ func openNext(ctx context.Context, at remote.Endpoint, vc *vault.Config, log *sl
 	}
 	if err == nil && n.Identity == vc.Identity {
 		err = hsm.Errorf(hsm.ErrConfig, "", "it is the device that the vault has: want another")
+	}
+	if err == nil {
+		var in introduced
+		in, err = introduce(ctx, d, n.Identity, n.Decision)
+		n.Approval, n.ApprovalArea, n.Evidence = in.approval, in.area, in.evidence
 	}
 	if err != nil {
 		_ = d.Close()
