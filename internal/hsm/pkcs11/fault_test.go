@@ -191,6 +191,47 @@ func TestProvisionKilled(t *testing.T) {
 	}
 }
 
+// TestAdvanceKilled kills processes that ratchet: no epoch is half there, and what was
+// sealed in the first still opens.
+func TestAdvanceKilled(t *testing.T) {
+	need(t)
+	tok, err := softhsm.InitToken(t.Context(), t.TempDir(), "ratchet", rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u, err := pkcs11uri.Parse(tok.URI())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := childCommand(u, "provision", tok.Env()...).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	for i := range 4 {
+		cmd := childCommand(u, "advance", tok.Env()...)
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := out.Read(make([]byte, 16)); err != nil { // it has begun
+			t.Fatal(err)
+		}
+		time.Sleep(time.Duration(i) * 40 * time.Millisecond) // a moment of its work, not a wait for it
+		if err := cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		_ = cmd.Wait() // it was killed
+		if err := tok.Repair(); err != nil {
+			t.Fatal(err)
+		}
+		if out, err := childCommand(u, "ratchet", tok.Env()...).CombinedOutput(); err != nil {
+			t.Fatalf("after kill %d: %v: %s", i, err, out)
+		}
+	}
+}
+
 func TestWrongPINIsTriedOnce(t *testing.T) {
 	u := newProvisioned(t)
 	if err := os.WriteFile(u.PIN, []byte("0000000000\n"), 0o600); err != nil {

@@ -3,6 +3,7 @@ package pkcs11
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -22,7 +23,7 @@ import (
 // configuration once a process, and some tests kill the process.
 const (
 	childURI  = "COFFER_TEST_PKCS11_URI"
-	childTask = "COFFER_TEST_PKCS11_TASK" // exercise, provision, open
+	childTask = "COFFER_TEST_PKCS11_TASK" // exercise, provision, advance, open
 	longRSA   = "COFFER_TEST_RSA3072"     // RSA keys of the product's size
 )
 
@@ -53,7 +54,46 @@ func child(ctx context.Context, uri, task string) error {
 	if err != nil || task == "open" {
 		return err
 	}
+	if task == "ratchet" {
+		return ratchetOnce(ctx, d)
+	}
+	if task == "advance" {
+		fmt.Println("begin")
+		for err == nil {
+			_, err = d.Advance(ctx)
+		}
+		return err
+	}
 	return hsmtest.Exercise(ctx, d, os.Stdout)
+}
+
+// ratchetOnce goes one epoch further, and erases what is older.
+func ratchetOnce(ctx context.Context, d *Device) error {
+	before, err := d.SealEpoch(ctx)
+	if err != nil {
+		return err
+	}
+	blob, err := d.Seal(ctx, hsm.ClassState, before, []byte("share"), nil)
+	if err != nil {
+		return err
+	}
+	next, err := d.Advance(ctx)
+	if err != nil {
+		return err
+	}
+	if next != before+1 {
+		return fmt.Errorf("advanced from %d to %d", before, next)
+	}
+	if got, err := d.Unseal(ctx, blob, nil, nil); err != nil || string(got) != "share" {
+		return fmt.Errorf("sealed before: %q, %w", got, err)
+	}
+	if err := d.Erase(ctx, next); err != nil {
+		return err
+	}
+	if _, err := d.Unseal(ctx, blob, nil, nil); !errors.Is(err, hsm.ErrUnseal) {
+		return fmt.Errorf("erased: %w", err)
+	}
+	return nil
 }
 
 // shared is the token directory of this process's SoftHSM: all tokens of the tests
