@@ -164,7 +164,7 @@ func (v *Vault) maySign(k *key) error {
 	case !k.holds():
 		return fmt.Errorf("vault %d holds no share of the wallet since epoch %d", v.cfg.ID, k.cert.Epoch)
 	case k.held.dormant:
-		return fmt.Errorf("vault %d's share of the wallet was repaired or imported: it signs after the wallet's next refresh (coffer wallet refresh)", v.cfg.ID)
+		return fmt.Errorf("vault %d's share of the wallet was repaired or imported: it signs after the wallet's next refresh (coffer key refresh)", v.cfg.ID)
 	case m != nil && !m.MaySign(k.cert.Epoch):
 		return fmt.Errorf("the wallet is going from epoch %d to the next: retry", k.cert.Epoch)
 	}
