@@ -429,7 +429,23 @@ func (v *Vault) restShare(s *handoverSession) error {
 		return err
 	}
 	s.out = nil
-	v.keep(out.Share, false, v.tierOf(s.plan.Key, made), func(h *held, err error) {
+	tier := v.tierOf(s.plan.Key, made)
+	if tier == governance.TierHot {
+		v.keepCandidate(s, out, tier, made, proof)
+		return nil
+	}
+	v.aheadOfRatchet(func() {
+		if v.handovers[s.attempt] != s {
+			out.Share.Destroy()
+			return
+		}
+		v.keepCandidate(s, out, tier, made, proof)
+	})
+	return nil
+}
+
+func (v *Vault) keepCandidate(s *handoverSession, out *lifecycle.Output, tier, made governance.Tier, proof []byte) {
+	v.keep(out.Share, false, tier, func(h *held, err error) {
 		if v.handovers[s.attempt] != s {
 			h.destroy()
 			return
@@ -441,7 +457,6 @@ func (v *Vault) restShare(s *handoverSession) error {
 			v.abortHandover(s, asAbort("handover", err))
 		}
 	})
-	return nil
 }
 
 // storeCandidate stores the new share together with this vault's promise about it.

@@ -128,3 +128,13 @@ func (v *Vault) otherParts(s *repairSession, p1 []byte) []byte {
 	sig := v.signSession(dkgStatement(transcript.Sum(transcript.TagRepairParts, items...))).Bytes
 	return append(b, wire.NewWriter(1).Var(sig).Bytes()[1:]...)
 }
+
+// OtherTier is a frame in which this vault tells a newcomer a key's custody tier,
+// changed.
+func (v *Vault) OtherTier(to mpc.ID, frame []byte) (lie []byte, ok bool) {
+	in := v.openOwn(to, frame)
+	if in == nil || in.Kind != innerHandover || in.Round != roundTier {
+		return nil, false
+	}
+	return v.Seal(to, in.Kind, in.Attempt, in.Round, nil, []byte{1, in.Private[1] ^ 3}), true
+}

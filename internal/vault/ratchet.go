@@ -125,10 +125,10 @@ func (v *Vault) tickRatchet() {
 	switch {
 	case r.newest == 0:
 		v.resumeRatchet()
-	case r.newest > r.epoch:
+	case r.wanted && r.newest > r.epoch:
 		v.newRoot(r.newest)
 	case r.wanted:
-		v.advanceSeal()
+		v.advanceSeal(func() {})
 	case v.resealStale():
 	case r.erased < oldest && oldest > firstSealEpoch:
 		v.eraseSeals(oldest)
@@ -141,17 +141,29 @@ func (v *Vault) ratchetFailed(what string, res DeviceResult) {
 }
 
 // advanceSeal has the device make the next seal key. Everything rests where it did.
-func (v *Vault) advanceSeal() {
+func (v *Vault) advanceSeal(then func()) {
 	v.ratchet.busy = true
 	v.ask(DeviceCommand{Kind: DeviceAdvance}, func(res DeviceResult) error {
 		if res.Err != "" {
 			v.ratchetFailed("the device does not make the next seal key", res)
-			return nil
+		} else {
+			v.ratchet.busy = false
+			v.ratchet.newest = max(v.ratchet.newest, res.Epoch)
 		}
-		v.ratchet.busy = false
-		v.ratchet.newest = max(v.ratchet.newest, res.Epoch)
+		then()
 		return nil
 	})
+}
+
+// aheadOfRatchet makes the next seal key before a share of a new epoch is sealed, so
+// that the step of the ratchet which follows that epoch finds the share in its place:
+// a cold one could not follow without its operator.
+func (v *Vault) aheadOfRatchet(then func()) {
+	if r := &v.ratchet; !r.able || r.busy || r.newest == 0 || r.newest > r.epoch {
+		then()
+		return
+	}
+	v.advanceSeal(then)
 }
 
 // newRoot draws a root key, has the device seal it in an epoch, and seals everything

@@ -134,7 +134,11 @@ func TestTierLifecycle(t *testing.T) {
 			f.handOver(s, dealers...)
 			f.ratcheted()
 		}
+		old := f.Parties[2].Disk.Clone()
 		handOver(governance.Refresh, 0, nil, 1, 2, 3)
+		if f.opens(2, old) == nil {
+			t.Errorf("%v: the disk of before the refresh opens", tier)
+		}
 		f.works(2, 3)
 		handOver(governance.Reshare, 2, []mpc.ID{2, 4, 5}, 1, 3)
 		f.works(4, 5)
@@ -243,7 +247,7 @@ func TestColdWaits(t *testing.T) {
 	one, two, c = hold(7)
 	f.Now += 3_600_001
 	f.ok(f.Settle())
-	if r := f.Replies[two]; r == nil || r.Outcome == cluster.OutcomeDone {
+	if r := f.Replies[two]; r == nil || r.Outcome != cluster.OutcomeRefused {
 		t.Errorf("an expired request: %s", show(r))
 	}
 	f.ok(f.Tick(151_000))
@@ -412,4 +416,40 @@ func TestColdNeedsADeviceThatAsks(t *testing.T) {
 	if !strings.Contains(r.Fix, "warm") {
 		t.Errorf("it would take %q", r.Fix)
 	}
+}
+
+// A dealer that tells a newcomer another custody tier ends the dealing; without it
+// the key moves, and is kept as it should be.
+func TestDealerLiesAboutTheTier(t *testing.T) {
+	f := startFive(t)
+	f.Tier = governance.TierWarm
+	var err error
+	f.x, err = f.KeygenAmong("vaulted", 2, 1, 2, 3)
+	f.ok(err)
+	s, err := f.OrderChange(f.x, "vaulted", governance.Reshare, 2, 2, 3, 4)
+	f.ok(err)
+	liar, lied := f.Parties[1].Vault, false
+	f.Intercept = func(fr sim.Frame) bool {
+		if fr.From != 1 {
+			return true
+		}
+		b, ok := liar.OtherTier(fr.To, fr.Bytes)
+		if ok {
+			lied = true
+			f.Frames = append(f.Frames, sim.Frame{From: 1, To: fr.To, Bytes: b})
+		}
+		return !ok
+	}
+	ids, err := f.StartHandover(f.x, s, 1, 2)
+	f.ok(err)
+	f.calm()
+	if !lied {
+		t.Fatal("vault 1 had no occasion")
+	}
+	f.aborted(ids[4], mpc.Benign, "do not agree on the key's custody tier")
+	f.handOver(s, 2, 3)
+	if got := f.Parties[4].Vault.TierOf("vaulted"); got != governance.TierWarm {
+		t.Errorf("vault 4 keeps its share %v", got)
+	}
+	f.works(2, 4)
 }

@@ -193,7 +193,7 @@ func (s *site) refresh() {
 	s.publish(order)
 	h := cluster.Handover{Order: order.Change.Hash(), Certificate: s.wallet.Certificate.Encode()}
 	s.eventually("refresh", func() error {
-		replies, err := s.together(s.world.IDs, &cluster.Command{Kind: cluster.CommandHandover, Attempt: attempt(), Signers: []uint16{1, 2, 3}, Body: h.Encode()})
+		replies, err := s.together(s.world.IDs, &cluster.Command{Kind: cluster.CommandHandover, Attempt: attempt(), Signers: s.wallet16(), Body: h.Encode()})
 		for _, r := range replies {
 			if err == nil && (r == nil || r.Outcome != cluster.OutcomeDone) {
 				err = errors.New(describe(replies))
@@ -504,4 +504,11 @@ func TestRotateProcess(t *testing.T) {
 	one.start()
 	s.ready(1, 2, 3)
 	s.eventually("on the new device", func() error { return s.trySign(1, 2) })
+}
+
+func (s *site) wallet16() (ids []uint16) {
+	for _, id := range s.wallet.Parties {
+		ids = append(ids, uint16(id))
+	}
+	return ids
 }
