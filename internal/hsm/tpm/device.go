@@ -21,6 +21,7 @@ type Device struct {
 	conn   *conn
 	device device
 	parent tpm2.TPM2BName
+	area   tpm2.TPMTPublic // of the parent
 	keys   map[hsm.Role]key
 	attest tpm2.TPM2BName
 	ak     []byte // the attestation key's public area
@@ -103,7 +104,7 @@ func (d *Device) open(t transport.TPM) error {
 	if err := m.primaries(); err != nil {
 		return err
 	}
-	d.parent = m.parent
+	d.parent, d.area = m.parent, m.parentArea
 	for _, s := range m.signers() {
 		if err := d.openSigner(m, s); err != nil {
 			return err

@@ -11,7 +11,8 @@
 //
 // Whoever has the directory and may use the TPM may use the identity, decision and
 // state keys, as the vault may: file modes and the group of /dev/tpmrm0 keep others
-// away. What it does not do: the wire between processor and a TPM chip of its own is
-// not encrypted, so someone who taps it reads what is unsealed. A TPM's grade is
-// hardware by its maker's name only; Attest and package attest are how others check.
+// away. What a seal key's use gives crosses the wires to the TPM encrypted; the
+// authorisation value does not, so someone who taps them and has the directory can use
+// the TPM too. A TPM's grade is hardware by its maker's name only; Attest and package
+// attest are how others check.
 package tpm

@@ -57,6 +57,7 @@ type maker struct {
 
 	owner, endorsement []byte
 	parent, attest     tpm2.TPM2BName
+	parentArea         tpm2.TPMTPublic
 }
 
 func newMaker(u URI, t transport.TPM) (*maker, error) {
@@ -176,6 +177,13 @@ func (m *maker) primaries() error {
 			return fmt.Errorf("couldn't make the %s: %w", p.what, err)
 		}
 		*p.name = got.Name
+		if p.at == atParent {
+			area, err := got.OutPublic.Contents()
+			if err != nil {
+				return fmt.Errorf("%s: %w: %w", p.what, errResponse, err)
+			}
+			m.parentArea = *area
+		}
 		if err := flushed(m.t, got.ObjectHandle, func() error {
 			if err := m.sameTPM(p.what, p.at, got.Name); err != nil {
 				return err

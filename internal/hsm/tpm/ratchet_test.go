@@ -1,6 +1,7 @@
 package tpm
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -188,7 +189,7 @@ func TestCounterCannotBeRedefined(t *testing.T) {
 	if _, err := Open(t.Context(), s.URI(copied)); !errors.Is(err, hsm.ErrConfig) {
 		t.Errorf("the copied directory after that: %v, want ErrConfig", err)
 	}
-	thief := &Device{conn: d.conn, device: d.device, parent: d.parent, seal: make(map[sealID]blob), newest: 1}
+	thief := &Device{conn: d.conn, device: d.device, parent: d.parent, area: d.area, seal: make(map[sealID]blob), newest: 1}
 	k, err := load(dir(copied), sealFile(hsm.ClassState, 1), decodeBlob)
 	if err != nil {
 		t.Fatal(err)
@@ -350,6 +351,57 @@ func TestLeftovers(t *testing.T) {
 		if got, err := d.Unseal(t.Context(), blob, nil, nil); err != nil || string(got) != "share" {
 			t.Fatalf("with a full TPM: %q, %v", got, err)
 		}
+	}
+}
+
+// tap is someone at the wires between processor and TPM.
+type tap struct {
+	transport.TPM
+	seen []byte
+}
+
+func (x *tap) Send(command []byte) ([]byte, error) {
+	b, err := x.TPM.Send(command)
+	x.seen = append(append(x.seen, command...), b...)
+	return b, err
+}
+
+// TestTappedWires: what a seal key's use gives does not cross them in the clear.
+func TestTappedWires(t *testing.T) {
+	d := opened(t, provisioned(t, emulator(t), ""))
+	blob, err := d.Seal(t.Context(), hsm.ClassState, 1, []byte("share"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parts, err := hsm.DecodeBlob(blob)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, err := d.alive(hsm.ClassState, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var x tap
+	var shared []byte
+	err = d.conn.do(t.Context(), "unseal", func(tp transport.TPM) error {
+		x.TPM = tp
+		return withPolicy(&x, func(s tpm2.Session) error {
+			if err := d.belowLimit(&x, s, k.limit); err != nil {
+				return err
+			}
+			shared, err = d.exchange(&x, s, k, parts.Enc)
+			return err
+		})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := d.Unwrap(t.Context(), hsm.ClassState, 1, parts.Enc, nil, nil)
+	if err != nil || !bytes.Equal(again, shared) {
+		t.Fatalf("%x and %x, %v", shared, again, err)
+	}
+	if !bytes.Contains(x.seen, parts.Enc[1:33]) || bytes.Contains(x.seen, shared) {
+		t.Error("the shared secret is on the wires, or the tap sees nothing")
 	}
 }
 

@@ -149,7 +149,7 @@ func (d *Device) exchange(t transport.TPM, s tpm2.Session, k blob, enc []byte) (
 			KeyHandle: tpm2.AuthHandle{Handle: h.Handle, Name: h.Name, Auth: s},
 			InPoint: tpm2.New2B(tpm2.TPMSECCPoint{X: tpm2.TPM2BECCParameter{Buffer: enc[1:33]},
 				Y: tpm2.TPM2BECCParameter{Buffer: enc[33:]}}),
-		}.Execute(t)
+		}.Execute(t, d.veil())
 		if err != nil {
 			return err
 		}
@@ -164,6 +164,14 @@ func (d *Device) exchange(t transport.TPM, s tpm2.Session, k blob, enc []byte) (
 		return nil
 	})
 	return shared, err
+}
+
+// veil is a session that encrypts what the TPM returns, with a secret that only the TPM
+// of the parent reads: a TPM chip's wires can be tapped. The parent's public half is
+// the one of the directory's TPM (sameTPM).
+func (d *Device) veil() tpm2.Session {
+	return tpm2.HMAC(tpm2.TPMAlgSHA256, 16, tpm2.AESEncryption(128, tpm2.EncryptOut),
+		tpm2.Salted(d.conn.uri.persistent(atParent), d.area))
 }
 
 // unwrapCold asks the operator without holding the TPM: a person takes minutes, and
