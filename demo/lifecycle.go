@@ -179,7 +179,7 @@ func (d *demo) holds(ctx context.Context, w *client.Wallet, epoch uint64) error 
 func (d *demo) fiveSign(ctx context.Context) error {
 	seen := map[string]bool{}
 	var err error
-	for range 12 {
+	for range 30 {
 		r, e := d.propose(ctx, "alice", known, "0.01 ETH")
 		if e != nil {
 			return e

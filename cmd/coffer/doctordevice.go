@@ -196,7 +196,12 @@ func examineDevice(ctx context.Context, uri string, provision bool, fs *findings
 	fs.add(about, "opened", machine.OK, fmt.Sprintf("%s %s, firmware %s, serial %s, label %q", i.Vendor, i.Model, i.Firmware, i.Serial, i.Label), "")
 	fs.add(about, "suites", machine.OK, strings.Join(i.Suites, ", "), "")
 	grades(fs, about, i)
+	costs, err := hsm.Measure(ctx, d, measured)
+	fs.try(about, "costs", costs.String()+fmt.Sprintf(" (median of %d)", measured), err)
 }
+
+// measured is how often each operation is measured.
+const measured = 9
 
 // grades says who keeps each property.
 func grades(fs *findings, about string, i hsm.Info) {

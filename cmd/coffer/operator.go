@@ -223,11 +223,21 @@ func answerTo(cmd *cobra.Command, p *remote.Pending, keys []string, sure bool) (
 // maxPIN bounds a line that should be a PIN.
 const maxPIN = 255
 
+// onTerminal says whether somebody types.
+func onTerminal(cmd *cobra.Command) bool {
+	f, ok := cmd.InOrStdin().(*os.File)
+	if !ok {
+		return false
+	}
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil
+}
+
 // askPIN reads a PIN from the terminal, without echo, or one line from standard
 // input when that is none.
 func askPIN(cmd *cobra.Command, prompt string) (secret.Bytes, error) {
 	in := cmd.InOrStdin()
-	if f, ok := in.(*os.File); ok {
+	if f, ok := in.(*os.File); ok && onTerminal(cmd) {
 		if old, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS); err == nil {
 			quiet := *old
 			quiet.Lflag &^= unix.ECHO

@@ -77,7 +77,7 @@ func hsmCommand() *cobra.Command {
 		},
 	}
 	configFlag(cmd, &path)
-	cmd.AddCommand(hsmPendingCommand(), hsmAuthorizeCommand())
+	cmd.AddCommand(hsmPendingCommand(), hsmAuthorizeCommand(), hsmPINCommand(), hsmProvisionCommand())
 	return cmd
 }
 
