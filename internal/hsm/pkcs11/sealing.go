@@ -254,12 +254,20 @@ func (c challenge) solve(m *module, h p11.SessionHandle, form deriveForm, k key,
 	return err
 }
 
-// works says whether a seal key opens what was sealed to it, and nothing else.
+// works says whether a seal key opens what was sealed to it and, where the token binds
+// something to it, not what was bound to something else. The session is of no use after.
 func works(m *module, h p11.SessionHandle, form deriveForm, k key, login contextLogin) error {
 	c, err := newChallenge(m, h, k)
 	if err != nil {
 		return err
 	}
 	defer secret.Wipe(c.want)
-	return c.solve(m, h, form, k, login)
+	if err := c.solve(m, h, form, k, login); err != nil || k.suite.Public() {
+		return err
+	}
+	c.bind = append(c.bind, 'x')
+	if c.solve(m, h, form, k, login) == nil {
+		return hsm.Errorf(hsm.ErrDevice, "", "the token's seal key opens what is bound to something else")
+	}
+	return nil
 }
