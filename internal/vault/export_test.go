@@ -446,3 +446,11 @@ func (v *Vault) Answered(id mpc.ID) bool { return v.gate.answered[id] }
 
 // ForgetAnswers begins the start gate anew.
 func (v *Vault) ForgetAnswers() { v.gate.answered = map[mpc.ID]bool{} }
+
+// Lie makes this vault say that it has seen nothing of a peer but some events.
+func (v *Vault) Lie(id mpc.ID, events uint64) {
+	x := &v.peers[id].held
+	x.seen, x.proven, x.good, x.pending = head{}, head{}, nil, nil
+	l := v.ledgers[id]
+	l.events, l.hashes = l.events[:events], l.hashes[:events]
+}
