@@ -43,7 +43,7 @@ const (
 // store is the vault's view of the node's disk. The manifest, rewritten with
 // every change, names the hash of every record: a host that brings back a single
 // old record, or loses one, is found out at the next start. (A host that brings
-// back the whole disk of an earlier day is not: docs/spec/vault-store.md.)
+// back the whole disk of an earlier day is found out by the peers: heads.go.)
 //
 // There are two keys. The root key is drawn anew with every step of the ratchet
 // (ratchet.go), and all that it had sealed is sealed again. What only grows
