@@ -194,3 +194,39 @@ func FuzzDecodeRotation(f *testing.F) {
 		}
 	})
 }
+
+func FuzzDecodeAnswer(f *testing.F) {
+	a := answer{Asker: 2, Nonce: [32]byte{1}, Hello: []byte("h"), Checkpoint: []byte("c"), Ledger: ledgerHead{Party: 2, Seq: 4, Hash: [32]byte{5}}, Votes: [][]byte{{1}, {2, 3}}}
+	law(f, [][]byte{a.encode(), (&answer{Asker: 1}).encode()}, decodeAnswer, (*answer).encode)
+}
+
+func FuzzDecodeShown(f *testing.F) {
+	xs := []shown{{Checkpoint: []byte("c"), From: 3, Proof: [][32]byte{{1}, {2}}}, {Checkpoint: []byte("d")}}
+	law(f, [][]byte{encodeShown(xs)}, decodeShown, encodeShown)
+}
+
+func FuzzDecodeProof(f *testing.F) {
+	type proof struct {
+		from, to uint64
+		hashes   [][32]byte
+	}
+	encode := func(p proof) []byte { return encodeProof(p.from, p.to, p.hashes) }
+	law(f, [][]byte{encode(proof{2, 5, [][32]byte{{1}}})}, func(b []byte) (p proof, err error) {
+		p.from, p.to, p.hashes, err = decodeProof(b)
+		return p, err
+	}, encode)
+}
+
+func FuzzDecodeRolledBack(f *testing.F) {
+	x := rolledBack{Why: "why", OwnSize: 1, HeldBoot: 2, HeldSize: 3, HeldRoot: [32]byte{4}, Quarantine: [32]byte{5}, By: []mpc.ID{1, 3}}
+	law(f, [][]byte{x.encode()}, decodeRolledBack, (*rolledBack).encode)
+}
+
+func FuzzDecodeWitness(f *testing.F) {
+	f.Add((&witness{proven: head{size: 3, root: [32]byte{1}}}).encode())
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if x, err := decodeWitness(b); err == nil && !bytes.Equal(x.encode(), b) {
+			t.Errorf("%x decodes and encodes to %x", b, x.encode())
+		}
+	})
+}
