@@ -107,6 +107,9 @@ func (s *shell) run(ctx context.Context, first vault.Ready, index uint64) (err e
 		s.link.Close()
 		reader.Wait()
 		s.ops.Wait()
+		if d, ok := s.vault.(interface{ Destroy() }); ok {
+			d.Destroy()
+		}
 	}()
 	s.alarm = time.NewTimer(tickEvery)
 	if err := s.take(ctx, first); err != nil {
