@@ -28,12 +28,16 @@ $(ANVIL): tools/node/package.json tools/node/package-lock.json
 	@mkdir -p $(NODE) && cp tools/node/package.json tools/node/package-lock.json $(NODE)/
 	@bash tools/anvil.sh $(NODE) $@
 
-$(BUILD)/coffer: $(SRC) go.mod go.sum
+$(BUILD)/coffer: $(SRC) go.mod go.sum tools/buildflags
 	@mkdir -p $(BUILD)
-	@go build -o $@ ./cmd/coffer
+	@go build $(shell cat tools/buildflags) -o $@ ./cmd/coffer
 
 .PHONY: build
 build: prerequisites $(BUILD)/coffer ## build .build/coffer
+
+.PHONY: reproducible
+reproducible: prerequisites ## build coffer in two folders from nothing, print both hashes, fail if they differ
+	@bash tools/reproducible.sh $(if $(QUICK),quick)
 
 .PHONY: demo
 demo: tools $(BUILD)/coffer ## run the main job on this machine and check it

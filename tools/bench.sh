@@ -18,3 +18,5 @@ go test ./internal/vaultshell -run '^$' -bench 'DecisionsPerOp/ecdsa' -benchtime
   }
   /FAIL|panic/ { bad = 1 }
   END { exit bad }'
+# What isolation, the helper and SoftHSM cost against the same vaults with the software HSM in one process.
+COFFER_BIN=$PWD/.build/coffer go test -run '^$' -bench '^BenchmarkBoundary$' -benchtime 1x ./internal/vaultshell | grep '^bench: '

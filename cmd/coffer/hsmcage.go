@@ -31,6 +31,7 @@ func confineHSM(c *hsmConfig, log *slog.Logger) error {
 	if err := cage.Close(&r); err != nil {
 		return err
 	}
+	cage.SparingGC()
 	cage.LockMemory(&r)
 	cage.Helper(c.HSM.Network, &r)
 	log.Info("confined", "isolation", r.Texts())

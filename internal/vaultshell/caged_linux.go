@@ -81,6 +81,7 @@ func enter(log *slog.Logger) (c *control, cfg *Config, w world, err error) {
 	if err := errors.Join(err, f.Close()); err != nil {
 		return c, nil, w, err
 	}
+	cage.SparingGC()
 	_ = time.Now().Local() // reads the time zone while it may
 	cage.LockMemory(&r)
 	r = append(m.Report, r...)

@@ -46,6 +46,8 @@ type site struct {
 	parties []*party
 	wallet  *sim.Wallet
 	nonce   uint64
+	mu      sync.Mutex                                // guards nonce and what is made with world
+	runs    func(ctx context.Context, p *party) error // nil: run
 	log     *slog.Logger
 	wrap    func(remote.Device) remote.Device // a device of another kind; nil: none
 	hsmOf   func(*party)                      // starts a party's helper; nil: a software device's
@@ -240,7 +242,11 @@ func (p *party) start() {
 		}
 	})
 	wg.Go(func() {
-		if err := run(ctx, &p.vcfg, p.log); ctx.Err() == nil {
+		runs := func(ctx context.Context, p *party) error { return run(ctx, &p.vcfg, p.log) }
+		if p.runs != nil {
+			runs = p.runs
+		}
+		if err := runs(ctx, p); ctx.Err() == nil {
 			p.t.Errorf("vault %d: %v", p.id, err)
 		}
 	})
@@ -554,10 +560,12 @@ func TestHostileBroker(t *testing.T) {
 func (s *site) trySignWithin(ctx context.Context, signers ...mpc.ID) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	s.mu.Lock()
 	s.nonce++
 	s.world.Now = clock()
 	b := s.world.Transfer(s.wallet, sim.Known, sim.ETH(1))
 	unsigned := sim.Unsigned(sim.Known, sim.ETH(1), s.nonce)
+	s.mu.Unlock()
 	c := &cluster.Command{Kind: cluster.CommandSign, Attempt: attempt(), Body: b.Encode(), Unsigned: unsigned}
 	for _, id := range signers {
 		c.Signers = append(c.Signers, uint16(id))

@@ -104,6 +104,11 @@ func runIn(ctx context.Context, cfg *Config, w world, log *slog.Logger) error {
 		return err
 	}
 	defer func() { _ = device.Close() }()
+	return runOn(ctx, cfg, vc, w, device, log)
+}
+
+// runOn runs the vault on an open device.
+func runOn(ctx context.Context, cfg *Config, vc vault.Config, w world, device hsm.HSM, log *slog.Logger) (err error) {
 	vc.Info = device.Info()
 	if vc.Identity, err = device.Public(ctx, hsm.RoleIdentity); err != nil {
 		return fmt.Errorf("couldn't read the device's identity key: %w", err)
@@ -111,8 +116,8 @@ func runIn(ctx context.Context, cfg *Config, w world, log *slog.Logger) error {
 	if vc.Decision, err = device.Public(ctx, hsm.RoleDecision); err != nil {
 		return fmt.Errorf("couldn't read the device's decision key: %w", err)
 	}
-	if vc.Genesis == nil {
-		in, err := introduce(ctx, device, vc.Identity, vc.Decision)
+	if a, ok := device.(attesting); ok && vc.Genesis == nil {
+		in, err := introduce(ctx, a, vc.Identity, vc.Decision)
 		if err != nil {
 			return err
 		}
