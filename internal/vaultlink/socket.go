@@ -27,7 +27,7 @@ const maxPath = 107
 func Listen(path string) (*Listener, error) { return ListenFor(path, os.Geteuid()) }
 
 // ListenFor is Listen for a node that runs as another user, who then owns the
-// socket. To give it away takes root.
+// socket. To give it away takes root, unless it is for root.
 func ListenFor(path string, uid int) (*Listener, error) {
 	if len(path) == 0 || len(path) > maxPath {
 		return nil, fmt.Errorf("socket path %q has %d bytes, want 1 to %d", path, len(path), maxPath)
@@ -87,7 +87,7 @@ func listen(path string, uid int) (*net.UnixListener, error) {
 		_ = ln.Close()
 		return nil, fmt.Errorf("couldn't make socket %s private: %w", path, err)
 	}
-	if uid != os.Geteuid() {
+	if uid != os.Geteuid() && uid != 0 { // root opens it in any case
 		if err := os.Chown(path, uid, -1); err != nil {
 			_ = ln.Close()
 			return nil, fmt.Errorf("couldn't give socket %s to user %d: %w", path, uid, err)

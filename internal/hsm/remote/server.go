@@ -63,7 +63,7 @@ const maxPath = 107
 func Listen(path string) (*Listener, error) { return ListenFor(path, os.Geteuid()) }
 
 // ListenFor is Listen for a vault that another user starts, who then owns the
-// socket. To give it away takes root.
+// socket. To give it away takes root, unless it is for root.
 func ListenFor(path string, uid int) (*Listener, error) {
 	if len(path) > maxPath {
 		return nil, hsm.Errorf(hsm.ErrConfig, "use a shorter directory",
@@ -107,7 +107,7 @@ func listenLocked(path string, uid int) (*net.UnixListener, error) {
 		l.Close()
 		return nil, hsm.Errorf(hsm.ErrConfig, "", "couldn't protect the socket: %w", err)
 	}
-	if uid != os.Geteuid() {
+	if uid != os.Geteuid() && uid != 0 { // root opens it in any case
 		if err := os.Chown(path, uid, -1); err != nil {
 			l.Close()
 			return nil, hsm.Errorf(hsm.ErrConfig, "run the helper as root, or as the vault's user", "couldn't give the socket to user %d: %w", uid, err)
