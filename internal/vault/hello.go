@@ -12,7 +12,7 @@ import (
 )
 
 // hello introduces a vault's start to its peers: the keys of this start,
-// certified by the HSM's identity key, which genesis names.
+// certified by the HSM's identity key, which the card in force names.
 type hello struct {
 	Cluster [32]byte
 	Vault   mpc.ID
