@@ -180,6 +180,15 @@ func TestGenesisRefuses(t *testing.T) {
 		{"identity key", "vault 1: the identity key is ed25519, want p256", func(g *Genesis) { g.Enrolments[0].Vault.Identity = edPublic("x") }},
 		{"decision key", "vault 1: the decision key is ed25519, want p256", func(g *Genesis) { g.Enrolments[0].Vault.Decision = edPublic("x") }},
 		{"log key", "vault 1: the log key is p256, want ed25519", func(g *Genesis) { g.Enrolments[0].Vault.Log = p256Public(t, "x") }},
+		{"approval key", "vault 1: the approval key is ed25519, want p256", func(g *Genesis) {
+			g.Enrolments[0].Vault.Approval, g.Enrolments[0].Vault.ApprovalArea = edPublic("x"), []byte{1}
+		}},
+		{"approval area alone", "an approval key comes with its area of 1 to 512 bytes, got 1", func(g *Genesis) { g.Enrolments[0].Vault.ApprovalArea = []byte{1} }},
+		{"long approval area", "area of 1 to 512 bytes, got 513", func(g *Genesis) {
+			g.Enrolments[0].Vault.Approval, g.Enrolments[0].Vault.ApprovalArea = p256Public(t, "x"), make([]byte, 513)
+		}},
+		{"long evidence", "evidence of 33793 bytes, at most 33792", func(g *Genesis) { g.Enrolments[0].Vault.Evidence = make([]byte, 33<<10+1) }},
+		{"sealing", "vault 1: sealing: text", func(g *Genesis) { g.Enrolments[0].Vault.Sealing = "a\nb" }},
 		{"unsigned by identity", "vault 2: its card is not signed by its identity key", func(g *Genesis) { g.Enrolments[1].Identity = g.Enrolments[1].Decision }},
 		{"unsigned by decision", "vault 2: its card is not signed by its decision key", func(g *Genesis) { g.Enrolments[1].Decision = g.Enrolments[1].Identity }},
 		{"unsigned by log", "vault 2: its card is not signed by its log key", func(g *Genesis) { g.Enrolments[1].Log = g.Enrolments[0].Log }},

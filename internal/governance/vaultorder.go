@@ -283,7 +283,7 @@ func (st *State) checkReplace(o *VaultOrder) error {
 		if p, ok := st.Roster.Owner(k); ok {
 			return refuseVault("keys of its own for every purpose", "replace of vault %d: its key %s is %s's", o.Vault, k.Fingerprint(), p.ID)
 		}
-		if c, role := st.keyServes(k); c != nil && (c.Vault.ID != o.Vault || !slices.Contains(present, k) || role != v.roleOf(k)) {
+		if c, role := st.keyServes(k); c != nil && (!slices.Contains(present, k) || role != v.roleOf(k)) {
 			return refuseVault("keys of its own for every purpose, that never served before",
 				"replace of vault %d: its key %s serves, or has served, as the %s key of vault %d", o.Vault, k.Fingerprint(), role, c.Vault.ID)
 		}
