@@ -13,5 +13,6 @@
 //
 // It is outside the boundary and decides nothing. It trusts neither the node nor
 // the helper; it does hold the vault's memory, so that whoever owns this process
-// owns the vault. Isolation beyond harden.go is not here yet.
+// owns the vault. Therefore Run starts it anew in a cage (docs/spec/isolation.md):
+// the launcher that stays outside has no secret. Root on the host still wins.
 package vaultshell
