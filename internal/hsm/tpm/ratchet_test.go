@@ -452,3 +452,36 @@ func TestSlotsShareNothing(t *testing.T) {
 		}
 	}
 }
+
+// TestHalfAdvance: killed between the two keys of an epoch, which is then not there yet.
+func TestHalfAdvance(t *testing.T) {
+	uri := provisioned(t, emulator(t), "")
+	keys := keysDir(t, uri)
+	d := opened(t, uri)
+	if _, err := d.Advance(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	cold := contents(t, keys)["cold-2"]
+	if err := os.Remove(filepath.Join(keys, "state-2")); err != nil {
+		t.Fatal(err)
+	}
+	d = opened(t, uri)
+	if e, err := d.SealEpoch(t.Context()); err != nil || e != 1 {
+		t.Errorf("newest epoch is %d, %v; want 1", e, err)
+	}
+	for _, class := range hsm.Classes() {
+		if _, err := d.SealKey(t.Context(), class, 2); !errors.Is(err, hsm.ErrInput) || !strings.Contains(err.Error(), "not made yet") {
+			t.Errorf("%v: %v; want ErrInput that says it is not made yet", class, err)
+		}
+	}
+	if err := d.Erase(t.Context(), 2); !errors.Is(err, hsm.ErrInput) || !strings.Contains(err.Error(), "must stay") {
+		t.Errorf("erasing the newest: %v, want ErrInput", err)
+	}
+	if e, err := d.Advance(t.Context()); err != nil || e != 2 || contents(t, keys)["cold-2"] != cold {
+		t.Errorf("advanced to %d, %v, or a key was replaced", e, err)
+	}
+	if _, err := d.Unwrap(t.Context(), hsm.ClassState, 2, make([]byte, 65), nil, nil); !errors.Is(err, hsm.ErrInput) || !strings.Contains(err.Error(), "not a point") {
+		t.Errorf("no point: %v, want ErrInput", err)
+	}
+	healthy(t, d)
+}
