@@ -138,3 +138,26 @@ func (v *Vault) OtherTier(to mpc.ID, frame []byte) (lie []byte, ok bool) {
 	}
 	return v.Seal(to, in.Kind, in.Attempt, in.Round, nil, []byte{1, in.Private[1] ^ 3}), true
 }
+
+// LieInOffers is a frame with this vault's offers, each changed.
+func (v *Vault) LieInOffers(to mpc.ID, frame []byte, what string) (lie []byte, ok bool) {
+	in := v.openOwn(to, frame)
+	if in == nil || in.Kind != innerRepair || in.Round != repairOffers {
+		return nil, false
+	}
+	os, last, err := decodeOffers(in.Private)
+	if err != nil {
+		panic(err)
+	}
+	for i := range os {
+		switch what {
+		case "tier":
+			os[i].made = 4 - os[i].made
+		case "name":
+			os[i].name = "other"
+		case "later epoch":
+			os[i].cert.Epoch++
+		}
+	}
+	return v.Seal(to, in.Kind, in.Attempt, in.Round, nil, encodeOffers(os, last)), true
+}

@@ -418,3 +418,52 @@ func repairWithCrash(t *testing.T, victim mpc.ID, k int) (crashed bool) {
 	f.blameless()
 	return crashed
 }
+
+// What one helper says of a key counts for nothing: not its name, not its tier, not an
+// epoch that its parties have not signed.
+func TestRepairLyingOffers(t *testing.T) {
+	for _, lie := range []string{"tier", "name", "later epoch"} {
+		f := startFive(t)
+		f.Tier = governance.TierCold
+		var err error
+		f.x, err = f.KeygenAmong("vaulted", 3, 1, 2, 3, 4, 5)
+		f.ok(err)
+		e := f.lose(5)
+		liar, lied := f.Parties[1].Vault, false
+		f.Intercept = func(fr sim.Frame) bool {
+			if fr.From != 1 {
+				return true
+			}
+			b, ok := liar.LieInOffers(fr.To, fr.Bytes, lie)
+			if ok {
+				lied = true
+				f.Frames = append(f.Frames, sim.Frame{From: 1, To: fr.To, Bytes: b})
+			}
+			return !ok
+		}
+		f.replaced(5, e, 20, f.IDs...)
+		f.repaired()
+		p := f.Parties[5].Vault
+		if !lied || p.KeyEpoch("vaulted") != 1 || p.TierOf("vaulted") != governance.TierCold {
+			t.Errorf("%s: lied %v, repaired in epoch %d: %v", lie, lied, p.KeyEpoch("vaulted"), f.Parties[5].Notes)
+		}
+	}
+	// Of two helpers who do not agree nobody is believed.
+	f := startQuick(t)
+	e := f.lose(2)
+	f.Intercept = func(fr sim.Frame) bool {
+		if fr.From != 1 {
+			return true
+		}
+		b, ok := f.Parties[1].Vault.LieInOffers(fr.To, fr.Bytes, "tier")
+		if ok {
+			f.Frames = append(f.Frames, sim.Frame{From: 1, To: fr.To, Bytes: b})
+		}
+		return !ok
+	}
+	f.replaced(2, e, 20, f.IDs...)
+	f.repaired()
+	if f.Parties[2].Vault.KeyEpoch("treasury") != 0 || !f.noted(2, "must say the same") {
+		t.Errorf("repaired on one vault's word, or nobody is told: %v", f.Parties[2].Notes)
+	}
+}
