@@ -156,3 +156,22 @@ func TestGroupCommitOtherEnds(t *testing.T) {
 	g.ok(g.Settle())
 	g.done(ids...)
 }
+
+// On a machine on which sessions take long anyway the wait may be longer, in
+// proportion.
+func TestGroupCommitUnderLoad(t *testing.T) {
+	g := startGrouped(t, 5000)
+	late, ids := g.begin(1)
+	g.ok(g.Tick(400))
+	for range 15 {
+		g.begin(1)
+	}
+	ids = append(ids, g.command(2, late))
+	g.ok(g.Settle())
+	if g.asked != 0 || g.wake != g.Now+50 {
+		t.Fatalf("vault 1 asked its device %d times, and wakes in %d ms; want it to wait an eighth of 400 ms", g.asked, g.wake-g.Now)
+	}
+	g.ok(g.Tick(50))
+	g.ok(g.Settle())
+	g.done(ids...)
+}

@@ -47,10 +47,12 @@ func (v *Vault) covered(then func(*audit.SignedCheckpoint, error)) {
 // The hold (docs/spec/checkpoint.md).
 const (
 	// maxHold bounds how long a checkpoint waits for decisions that are about to
-	// fall, in milliseconds.
-	maxHold = 25
-	// comingFor: a session of this age whose peers have not all spoken waits for a
-	// silent one, and nobody waits for it.
+	// fall, in milliseconds; where sessions take long already, holdShare is the part
+	// of their age that they may wait.
+	maxHold   = 25
+	holdShare = 8
+	// comingFor: a session of this age whose peers have not all spoken, and twice that
+	// of those that wait, waits for a silent one, and nobody waits for it.
 	comingFor = 1_000
 )
 
@@ -65,9 +67,9 @@ func (v *Vault) checkpointDue() bool {
 		// What nobody waits for is covered too, a little later.
 		return v.log.Size() > v.checkpointSize() && v.now-v.signedAt >= checkpointEvery
 	case !v.holding:
-		v.holding, v.heldFrom = true, v.now
+		v.holding, v.heldFrom, v.holdMost = true, v.now, max(maxHold, v.waitingFor()/holdShare)
 	}
-	until := v.heldFrom + min(maxHold, v.coming()*v.deviceTook/1000)
+	until := v.heldFrom + min(v.holdMost, v.coming()*v.deviceTook/1000)
 	if v.now >= until {
 		return true
 	}
@@ -77,12 +79,23 @@ func (v *Vault) checkpointDue() bool {
 
 // coming is how many sessions have not decided yet and soon will.
 func (v *Vault) coming() (n uint64) {
+	most := max(comingFor, 2*v.waitingFor())
 	for _, s := range v.signs {
-		if s.round < 2 && v.now-s.started < comingFor {
+		if s.round < 2 && v.now-s.started < most {
 			n++
 		}
 	}
 	return n
+}
+
+// waitingFor is the age of the oldest session that waits for a checkpoint.
+func (v *Vault) waitingFor() (age uint64) {
+	for _, s := range v.signs {
+		if s.round == 2 && s.busy {
+			age = max(age, v.now-s.started)
+		}
+	}
+	return age
 }
 
 func (v *Vault) checkpointSize() uint64 {

@@ -103,6 +103,7 @@ type Vault struct {
 	signedAt   uint64                  // when the newest was asked for
 	holding    bool                    // decisions wait for others, to share a signature
 	heldFrom   uint64
+	holdMost   uint64
 	deviceTook uint64 // microseconds, for the newest
 	waiters    []checkpointWaiter
 

@@ -15,6 +15,7 @@ import (
 	"github.com/cofferhq/coffer/internal/governance"
 	"github.com/cofferhq/coffer/internal/hsm"
 	"github.com/cofferhq/coffer/internal/hsm/remote"
+	"github.com/cofferhq/coffer/internal/hsm/soft"
 	"github.com/cofferhq/coffer/internal/request"
 	"github.com/cofferhq/coffer/internal/signature"
 	"github.com/cofferhq/coffer/internal/sim"
@@ -25,7 +26,7 @@ import (
 // slowDevice is a device that does one operation at a time, each of which takes
 // its time, as those on a bus do.
 type slowDevice struct {
-	remote.Device
+	*soft.Device
 	each time.Duration
 	mu   sync.Mutex
 	ops  *atomic.Int64 // signatures on checkpoints
@@ -48,7 +49,7 @@ func BenchmarkDecisionsPerOp(b *testing.B) {
 	for _, suite := range []struct{ name, purpose string }{{"ecdsa", governance.PurposeECDSA}, {"ed25519", governance.PurposeEd25519}} {
 		var ops atomic.Int64
 		s := startSiteOn(b, 3, nil, func(d remote.Device) remote.Device {
-			return &slowDevice{Device: d, each: 5 * time.Millisecond, ops: &ops}
+			return &slowDevice{Device: d.(*soft.Device), each: 5 * time.Millisecond, ops: &ops}
 		})
 		s.ready(1, 2, 3)
 		w := s.keygenFor(suite.purpose)
