@@ -69,8 +69,8 @@ func NewResume(c *Cluster, vaults []Vault, id int, author, reason string) (*Deco
 		return nil, err
 	case !v.Reachable:
 		return nil, fmt.Errorf("vault %d does not answer: only it can say where its log is (%s)", id, v.Error)
-	case v.State != "rolled-back":
-		return nil, fmt.Errorf("vault %d does not say that it was rolled back: it is %s", id, v.State)
+	case v.State != "rolled-back" && v.State != "awaiting-heads": // who is gone for good answers no start
+		return nil, fmt.Errorf("vault %d does not say that it was rolled back, or waits for the others: it is %s", id, v.State)
 	}
 	root, err := parseID("log root", v.LogRoot)
 	if err != nil {

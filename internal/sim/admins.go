@@ -41,6 +41,11 @@ func (w *World) ResumeOrder(id mpc.ID) (*governance.VaultOrder, error) {
 		Action: governance.ResumeVault, Vault: uint16(id), Boot: s.Boot + 1, Reason: "restored from a backup",
 		From: governance.Position{Size: s.LogSize, Root: s.LogRoot},
 	}
+	gov, err := w.governance()
+	if err != nil {
+		return nil, err
+	}
+	o.Boot = max(o.Boot, gov.MinBoot(uint16(id))+1)
 	raise := func(boot, size uint64, root [32]byte) {
 		o.Boot = max(o.Boot, boot+1)
 		if size > o.Held.Size {

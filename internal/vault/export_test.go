@@ -454,3 +454,14 @@ func (v *Vault) Lie(id mpc.ID, events uint64) {
 	l := v.ledgers[id]
 	l.events, l.hashes = l.events[:events], l.hashes[:events]
 }
+
+// SignedHello is a hello of this vault's device for a start of any number.
+func (v *Vault) SignedHello(boot uint64, nonce [32]byte, sign func(signature.Statement) signature.Signature) []byte {
+	h := *v.hello
+	h.Boot, h.Nonce = boot, nonce
+	h.Signature = sign(h.statement())
+	return h.encode()
+}
+
+// ForgetRollback begins the start gate anew, as if nothing had been found.
+func (v *Vault) ForgetRollback() { v.gate.rolled, v.gate.answered = nil, map[mpc.ID]bool{} }

@@ -8,6 +8,7 @@ import (
 	"github.com/cofferhq/coffer/internal/cluster"
 	"github.com/cofferhq/coffer/internal/governance"
 	"github.com/cofferhq/coffer/internal/hsm"
+	"github.com/cofferhq/coffer/internal/signature"
 	"github.com/cofferhq/coffer/internal/sim"
 	"github.com/cofferhq/coffer/internal/vault"
 	"github.com/cofferhq/coffer/mpc"
@@ -319,6 +320,13 @@ func TestStartGateWaits(t *testing.T) {
 		"a foreign hello": one.SealAnswer(2, func(a *vault.Answer) {
 			a.Hello = one.HelloBytes()
 		}),
+		"a forged hello": one.SealAnswer(2, func(a *vault.Answer) {
+			a.Hello = two.SignedHello(two.Boot()+1, [32]byte{1}, func(st signature.Statement) signature.Signature {
+				sig, err := f.Parties[1].Device.Sign(hsm.RoleIdentity, st)
+				f.ok(err)
+				return sig
+			})
+		}),
 		"a foreign checkpoint": one.SealAnswer(2, func(a *vault.Answer) { a.Checkpoint = f.Parties[1].Disk.Checkpoint }),
 		"a forged checkpoint":  one.SealAnswer(2, func(a *vault.Answer) { a.Checkpoint = flip(a.Checkpoint, len(a.Checkpoint)-5) }),
 		"garbage":              one.Seal(2, vault.InnerHeads, [16]byte{}, 1, []byte("x"), nil),
@@ -421,4 +429,111 @@ func TestNothingComesBack(t *testing.T) {
 	f.refused("version.conflict", map[mpc.ID]*cluster.Reply{2: f.sign(b, sim.Unsigned(sim.Known, sim.ETH(1), 8), 2, 3)[2]})
 	f.pass(21)
 	f.works(2, 3)
+}
+
+// Each thing that this vault has signed and its disk does not know stops it, alone.
+func TestEachEvidence(t *testing.T) {
+	f := startQuick(t)
+	f.works(1, 2)
+	f.pass(3)
+	one, two := f.Parties[1].Vault, f.Parties[2].Vault
+	boot := two.Boot()
+	hello := func(boot uint64, nonce byte) []byte {
+		return two.SignedHello(boot, [32]byte{nonce}, func(st signature.Statement) signature.Signature {
+			sig, err := f.Parties[2].Device.Sign(hsm.RoleIdentity, st)
+			f.ok(err)
+			return sig
+		})
+	}
+	size := two.LogSize()
+	for name, edit := range map[string]func(*vault.Answer){
+		"a later start":         func(a *vault.Answer) { a.Hello = hello(boot+1, 1) },
+		"the same start twice":  func(a *vault.Answer) { a.Hello = hello(boot, 1) },
+		"a longer log":          func(a *vault.Answer) { a.Checkpoint = f.signedHead(2, func(c *audit.Checkpoint) { c.Size = size + 1 }) },
+		"another log":           func(a *vault.Answer) { a.Checkpoint = f.signedHead(2, func(c *audit.Checkpoint) { c.Root[0] ^= 1 }) },
+		"a shorter other log":   func(a *vault.Answer) { a.Checkpoint = f.signedHead(2, func(c *audit.Checkpoint) { c.Size-- }) },
+		"a log of later starts": func(a *vault.Answer) { a.Checkpoint = f.signedHead(2, func(c *audit.Checkpoint) { c.Boot++ }) },
+		"another ledger":        func(a *vault.Answer) { a.Checkpoint = f.signedHead(2, func(c *audit.Checkpoint) { c.Ledger[0] ^= 1 }) },
+	} {
+		two.ForgetRollback()
+		f.ok(f.Step(2, vault.Input{Frame: one.SealAnswer(2, edit)}))
+		if !strings.Contains(two.Stopped(), "rolled back") {
+			t.Errorf("%s: it goes on", name)
+		}
+		if two.Answered(1) {
+			t.Errorf("%s: the answer counts", name)
+		}
+	}
+	// An older start is no evidence, and no answer: who has it for the newest works with
+	// another copy.
+	two.ForgetRollback()
+	f.ok(f.Step(2, vault.Input{Frame: one.SealAnswer(2, func(a *vault.Answer) { a.Hello = hello(boot-1, 1) })}))
+	if two.Stopped() != "" || two.Answered(1) {
+		t.Errorf("an answer about an older start: %q, counts %v", two.Stopped(), two.Answered(1))
+	}
+}
+
+// What peers hold of a start outlasts their own restarts.
+func TestPeersRemember(t *testing.T) {
+	f := startQuick(t)
+	old := f.Parties[2].Disk.Clone()
+	f.Crash(2)
+	f.begin(2)
+	f.works(1, 2)
+	f.pass(3)
+	held := f.Parties[3].Vault.HeldSize(2)
+	f.Crash(2)
+	for _, id := range []mpc.ID{1, 3} {
+		f.Crash(id)
+		f.begin(id)
+	}
+	if f.Parties[3].Vault.HeldSize(2) != held || held == 0 {
+		t.Fatalf("vault 3 holds %d of vault 2's log, before its restart %d", f.Parties[3].Vault.HeldSize(2), held)
+	}
+	// The copy is of before the last start: no channel, and the peers say why.
+	f.restore(2, old)
+	f.pass(2)
+	if f.Parties[1].Vault.PairReady(2) || f.Parties[3].Vault.PairReady(2) {
+		t.Error("a start that the peers know to be old gets a channel")
+	}
+	f.stopped(2)
+}
+
+// An order to resume serves once: with a copy of the disk from before it, brought
+// again, the vault is behind the start that it had after it.
+func TestResumeOrderServesOnce(t *testing.T) {
+	f := startQuick(t)
+	old := f.Parties[2].Disk.Clone()
+	f.works(1, 2)
+	f.pass(2)
+	f.restore(2, old)
+	f.pass(2)
+	f.stopped(2)
+	rolled := f.Parties[2].Disk.Clone()
+	f.resume(2)
+	f.ok(f.Lift(2, 0))
+	f.pass(31)
+	f.works(1, 2)
+	f.pass(2)
+	f.restore(2, rolled)
+	f.pass(2)
+	f.ok(f.CatchUpAll()) // the same order again
+	f.pass(15)
+	f.stopped(2)
+	f.idle("", 2, 3)
+	// One that gives up less than is known does not help.
+	o, err := f.ResumeOrder(2)
+	f.ok(err)
+	o.Held.Size = o.From.Size
+	_, err = f.OrderVault(o)
+	f.ok(err)
+	f.ok(f.CatchUpAll())
+	f.pass(15)
+	if f.Parties[2].Vault.Ready() == "" {
+		t.Error("resumed though more was given up than the admins knew")
+	}
+	f.resume(2)
+	f.ok(f.Lift(2, 0))
+	f.pass(31)
+	f.works(1, 2)
 }

@@ -125,6 +125,7 @@ func (v *Vault) onHello(from mpc.ID, b []byte) {
 	}
 	if least := v.gov.MinBoot(uint16(from)); h.Boot < least {
 		v.notePeer(p, "peer shows a start that the admins have ended", "boot", h.Boot, "least", least)
+		v.tell(p, h.Nonce)
 		return
 	}
 	x := &p.held
