@@ -65,7 +65,7 @@ func TestNewResume(t *testing.T) {
 		edit func([]Vault)
 		id   int
 	}{
-		"running":     {"vault 2 does not say that it was rolled back: it is running", func(v []Vault) { v[1].State = "running" }, 2},
+		"running":     {"does not say that it was rolled back, or waits for the others: it is running", func(v []Vault) { v[1].State = "running" }, 2},
 		"unreachable": {"vault 2 does not answer", func(v []Vault) { v[1].Reachable = false }, 2},
 		"no vault":    {"there is no vault 7", func([]Vault) {}, 7},
 		"bad root":    {"held root", func(v []Vault) { v[0].Peers[1].HeldRoot = "xy" }, 2},
