@@ -115,7 +115,7 @@ func TestAsk(t *testing.T) {
 func TestDecodeApprovalRefuses(t *testing.T) {
 	a := newApprover(t).approve([32]byte{1})
 	mixed := a
-	mixed.Key = signature.PublicKey{Algorithm: signature.Ed25519, Key: string(make([]byte, 32))}
+	mixed.Signature.Algorithm = signature.Ed25519
 	for name, b := range map[string][]byte{
 		"nothing": nil, "trailing": append(a.Encode(), 0), "version": append([]byte{2}, a.Encode()[1:]...), "two algorithms": mixed.Encode(),
 	} {

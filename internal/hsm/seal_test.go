@@ -119,6 +119,7 @@ func TestOpenWithBrokenDevice(t *testing.T) {
 			want  error
 		}{
 			{"short key", func(k []byte) ([]byte, error) { return k[:31], nil }, hsm.ErrDevice},
+			{"half a key", func(k []byte) ([]byte, error) { return k[:16], nil }, hsm.ErrDevice},
 			{"no key", func([]byte) ([]byte, error) { return nil, nil }, hsm.ErrDevice},
 			{"wrong key", func([]byte) ([]byte, error) { return make([]byte, 32), nil }, hsm.ErrUnseal},
 			{"device error", func([]byte) ([]byte, error) { return nil, gone }, gone},
@@ -127,6 +128,22 @@ func TestOpenWithBrokenDevice(t *testing.T) {
 			if got, err := hsm.OpenWith(t.Context(), d, blob, nil, nil); !errors.Is(err, tc.want) || got != nil {
 				t.Errorf("%v: %s: got %q, %v; want %v", suite, tc.name, got, err, tc.want)
 			}
+		}
+	}
+}
+
+// TestOtherKey: whose blob it is, is said before the device is asked.
+func TestOtherKey(t *testing.T) {
+	for _, suite := range suites() {
+		blob := sealIn(t, memoryOf(t, suite), "share", "")
+		other := memoryOf(t, suite)
+		if !suite.Public() {
+			other.key.Public = []byte("another key name")
+		}
+		other.spoil = func([]byte) ([]byte, error) { t.Errorf("%v: the device was asked", suite); return nil, nil }
+		_, err := hsm.OpenWith(t.Context(), other, blob, nil, nil)
+		if !errors.Is(err, hsm.ErrUnseal) || !strings.Contains(err.Error(), "sealed to key") {
+			t.Errorf("%v: got %v, want ErrUnseal that names both keys", suite, err)
 		}
 	}
 }

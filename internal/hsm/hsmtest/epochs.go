@@ -65,6 +65,9 @@ func testEpochs(t *testing.T, b Backend) {
 			t.Fatal(err)
 		}
 	}
+	if _, err := d.Seal(t.Context(), hsm.ClassState, first, nil, nil); !errors.Is(err, hsm.ErrInput) {
+		t.Errorf("sealing in the epoch that was just erased: got %v, want ErrInput", err)
+	}
 	again := open(t, b.Open)
 	for name, x := range map[string]hsm.HSM{"this": d, "another": again} {
 		refused(t, x, "erased, through "+name+" session", old, []byte("aad"))

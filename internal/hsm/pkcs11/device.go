@@ -37,6 +37,7 @@ type Device struct {
 	idle    []*session
 	known   map[string]key // keys by name, with handles of no use; nil before Open is done
 	epoch   uint64         // the newest that is known
+	below   uint64         // epochs below were erased; sessions may still know their handles
 	refused map[[32]byte]bool
 }
 

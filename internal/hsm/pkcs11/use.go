@@ -21,6 +21,7 @@ func (d *Device) SealKey(ctx context.Context, class hsm.Class, epoch uint64) (hs
 	}
 	d.mu.Lock()
 	k, ok := d.known[sealName(class, epoch)]
+	ok = ok && epoch >= d.below
 	d.mu.Unlock()
 	if !ok {
 		err := d.do(ctx, "look for a seal key", func(s *session) (err error) {
@@ -37,8 +38,15 @@ func (d *Device) SealKey(ctx context.Context, class hsm.Class, epoch uint64) (hs
 // sealKey finds a seal key. One that is not there was erased, or not made yet.
 func (d *Device) sealKey(s *session, class hsm.Class, epoch uint64) (key, error) {
 	name := sealName(class, epoch)
-	k, err := d.key(s, name)
-	if isKind(err, hsm.ErrNotProvisioned) {
+	d.mu.Lock()
+	erased := epoch < d.below
+	d.mu.Unlock()
+	var k key
+	var err error
+	if !erased {
+		k, err = d.key(s, name)
+	}
+	if erased || isKind(err, hsm.ErrNotProvisioned) {
 		d.forget(name)
 		return key{}, hsm.Errorf(hsm.ErrInput, "", "token %q has no %v seal key of epoch %d: it was erased, or not made yet", d.info.Label, class, epoch)
 	}
@@ -290,6 +298,9 @@ func (d *Device) Erase(ctx context.Context, below uint64) error {
 		if err != nil {
 			return err
 		}
+		d.mu.Lock()
+		d.below = max(d.below, below)
+		d.mu.Unlock()
 		for _, name := range old {
 			d.forget(name)
 			if err := destroyNamed(d.mod, s.h, label(d.object, name)); err != nil {

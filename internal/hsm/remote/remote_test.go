@@ -282,6 +282,26 @@ func TestClientChecksSignatures(t *testing.T) {
 	}
 }
 
+// misnamer names a seal key that is none.
+type misnamer struct{ Device }
+
+func (misnamer) SealKey(context.Context, hsm.Class, uint64) (hsm.SealKey, error) {
+	return hsm.SealKey{Suite: hsm.SuiteHPKE, Class: hsm.ClassState, Epoch: 1, Public: make([]byte, 65)}, nil
+}
+
+func TestClientChecksSealKeys(t *testing.T) {
+	path := socketPath(t)
+	serve(t, path, misnamer{newDevice(t)})
+	c, err := Dial(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if k, err := c.SealKey(t.Context(), hsm.ClassState, 1); !errors.Is(err, hsm.ErrDevice) {
+		t.Fatalf("a seal key that is no point: got %v, %v, want ErrDevice", k, err)
+	}
+}
+
 func TestListen(t *testing.T) {
 	path := socketPath(t)
 	l, err := Listen(path)

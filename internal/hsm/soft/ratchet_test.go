@@ -47,6 +47,24 @@ func TestAdvanceCutShort(t *testing.T) {
 	}
 }
 
+// TestAdvanceFails: where the cold key can't be made there is no new epoch.
+func TestAdvanceFails(t *testing.T) {
+	dir := provision(t)
+	d, err := Open(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(keyFile(dir, "cold-2"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if epoch, err := d.Advance(t.Context()); err == nil {
+		t.Fatalf("advanced to %d", epoch)
+	}
+	if epoch, err := d.SealEpoch(t.Context()); err != nil || epoch != 1 {
+		t.Fatalf("epoch %d, %v; want 1", epoch, err)
+	}
+}
+
 // TestEraseOverwrites looks at the file through a second name: removing it alone would
 // leave the bytes where they were.
 func TestEraseOverwrites(t *testing.T) {
