@@ -222,7 +222,7 @@ func TestColdWaits(t *testing.T) {
 		return one, two, c
 	}
 	// It comes after more than a session of a hot key would wait.
-	one, two, c := hold(4)
+	one, two, _ := hold(4)
 	f.ok(f.Tick(25_000))
 	f.ok(f.Settle())
 	for _, n := range []uint64{one, two} {
@@ -231,20 +231,20 @@ func TestColdWaits(t *testing.T) {
 		}
 	}
 	// Abandoned meanwhile.
-	one, two, c = hold(5)
+	_, two, c := hold(5)
 	f.command(2, &cluster.Command{Kind: cluster.CommandAbandon, Attempt: c.Attempt})
 	f.aborted(two, mpc.Benign, "abandoned")
 	f.ok(f.Settle())
 	f.command(1, &cluster.Command{Kind: cluster.CommandAbandon, Attempt: c.Attempt})
 	// A crash.
-	_, _, _ = hold(6)
+	hold(6)
 	f.Crash(2)
 	f.ok(f.Restart(2))
 	f.ok(f.Tick(151_000))
 	f.ok(f.Settle())
 	f.works(1, 2)
 	// The request has expired when the operator comes.
-	one, two, c = hold(7)
+	_, two, _ = hold(7)
 	f.Now += 3_600_001
 	f.ok(f.Settle())
 	if r := f.Replies[two]; r == nil || r.Outcome != cluster.OutcomeRefused {
