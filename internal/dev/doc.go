@@ -5,4 +5,7 @@
 // The processes are those of production, from the same binary, with the same
 // configuration files; only one person holds everybody's keys. A cluster like
 // this protects nothing.
+//
+// Every vault has another kind of device, as far as the machine has them: SoftHSM, an
+// emulated TPM, software. Started by root, every vault has a user id of its own.
 package dev
