@@ -238,9 +238,26 @@ In another terminal:
   coffer propose --as bot --to 0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC --amount "20 ETH"    # refused by the vaults
   coffer policy show > policy.json     # edit it, then: coffer policy propose policy.json --as alice
   coffer log verify
-
+  coffer doctor; coffer node list      # this machine; the vaults' devices and what isolates them
+%s
 Kill a process if you like: it is started again. Ctrl-C stops everything.
-`, c.Words(), c.Chain, c.NodeURL, c.API, address, money, c.Dir, filepath.Dir(c.Binary))
+`, c.Words(), c.Chain, c.NodeURL, c.API, address, money, c.Dir, filepath.Dir(c.Binary), coldNext(c))
+}
+
+// coldNext is how to try a cold wallet, where two devices here have operators.
+func coldNext(c *dev.Cluster) string {
+	var ids []string
+	for _, p := range c.Parties {
+		if p.Kind == "softhsm" || p.Kind == "tpm" {
+			ids = append(ids, fmt.Sprint(p.ID))
+		}
+	}
+	if len(ids) < 2 {
+		return ""
+	}
+	return fmt.Sprintf(`  coffer wallet create vault --as alice --tier cold --vaults %s,%s   # each use waits for the operators of both devices:
+  coffer hsm pending --config $COFFER_HOME/v%s/hsm.toml            # and coffer hsm authorize ID (docs/ops/hsm.md)
+`, ids[0], ids[1], ids[0])
 }
 
 // watch waits for Ctrl-C. What ends by itself meanwhile is started again.

@@ -138,6 +138,8 @@ func examineCluster(ctx context.Context, s *session, out *findings) {
 			out.try(about, what, "", withHint(errors.New("does not answer: "+v.Error), "look at its node and its vault: are both running, and the HSM helper?"))
 		case !v.UpToDate:
 			out.try(about, what, "", fmt.Errorf("has applied %d of %d changes", v.GovernanceSeq, s.info.Governance.Seq))
+		case v.State != "" && v.State != "running":
+			out.try(about, what, "", withHint(errors.New(vaultState(&v)), "coffer vault show %d", v.ID))
 		default:
 			out.try(about, what, fmt.Sprintf("%s %s, log entries: %d, starts: %d", v.Vendor, v.Model, v.LogSize, v.Boot), pairsReady(&v))
 		}
@@ -147,6 +149,8 @@ func examineCluster(ctx context.Context, s *session, out *findings) {
 func pairsReady(v *client.Vault) error {
 	for _, p := range v.Peers {
 		switch {
+		case p.Suspended:
+			return withHint(fmt.Errorf("it has suspended vault %d: two starts or two histories of that one were seen, or the admins ordered it", p.Vault), "coffer vault show %d", p.Vault)
 		case p.Quarantined:
 			return fmt.Errorf("its pair with vault %d is quarantined: one of them misbehaved", p.Vault)
 		case !p.Ready:
