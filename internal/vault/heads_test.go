@@ -477,8 +477,10 @@ func TestEachEvidence(t *testing.T) {
 func TestPeersRemember(t *testing.T) {
 	f := startQuick(t)
 	old := f.Parties[2].Disk.Clone()
-	f.Crash(2)
-	f.begin(2)
+	for range 2 {
+		f.Crash(2)
+		f.begin(2)
+	}
 	f.works(1, 2)
 	f.pass(3)
 	held := f.Parties[3].Vault.HeldSize(2)
