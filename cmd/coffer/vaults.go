@@ -102,6 +102,11 @@ func replaceVerb() *cobra.Command {
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", card, err)
 			}
+			by, err := vouched(card, b, &v.Card)
+			if err != nil {
+				return nil, err
+			}
+			s.printVouched(by)
 			return d, nil
 		})
 	}))

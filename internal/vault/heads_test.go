@@ -237,7 +237,6 @@ func TestEquivocation(t *testing.T) {
 		f := startQuick(t)
 		f.works(1, 2)
 		f.pass(3)
-		two := f.Parties[2].Vault
 		other := f.signedHead(1, func(c *audit.Checkpoint) { c.Root[0] ^= 1 })
 		f.ok(f.Step(2, vault.Input{Frame: f.Parties[by].Vault.SealShown(2, other, 0, nil)}))
 		is := f.incidents(2, 1)
@@ -250,7 +249,7 @@ func TestEquivocation(t *testing.T) {
 		f.ok(f.Restart(2))
 		f.ok(f.Settle())
 		f.pass(1)
-		two = f.Parties[2].Vault
+		two := f.Parties[2].Vault
 		if !two.Suspended(1) {
 			t.Fatal("a suspension ends with a restart")
 		}
