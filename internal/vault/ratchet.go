@@ -111,10 +111,12 @@ func (v *Vault) resumeRatchet() {
 	})
 }
 
-// tickRatchet begins the next step, one at a time.
+// tickRatchet begins the next step, one at a time. On a disk that may be an old one
+// nothing is done to the device: who put it back by mistake can still bring the
+// newest, which must open.
 func (v *Vault) tickRatchet() {
 	r := &v.ratchet
-	if r.busy || v.now < r.after {
+	if r.busy || v.now < r.after || v.ready() != nil {
 		return
 	}
 	if !r.able {

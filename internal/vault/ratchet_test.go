@@ -82,6 +82,35 @@ func TestRatchetClosesOldDisks(t *testing.T) {
 	f.works(1, 2)
 }
 
+// An old disk that somebody puts back does nothing to the device: the newest one still
+// opens when it comes back.
+func TestOldDiskLeavesTheDeviceAlone(t *testing.T) {
+	f := startQuick(t)
+	f.works(1, 2)
+	f.refresh()
+	old := f.Parties[2].Disk.Clone() // the ratchet is wanted there, and has not begun
+	f.works(1, 2)
+	newest := f.Parties[2].Disk.Clone()
+	if epoch, made, _ := f.Parties[2].Vault.SealEpochs(); epoch != 1 || made != 1 {
+		t.Fatalf("seal epoch %d of %d: the ratchet has begun", epoch, made)
+	}
+	f.restore(2, old)
+	f.pass(2)
+	f.stopped(2, 1, 3)
+	f.ratcheted()
+	if epoch, made, erased := f.Parties[2].Vault.SealEpochs(); epoch != 1 || made > 1 || erased > 1 {
+		t.Errorf("on the old disk: seal epoch %d of %d, erased below %d", epoch, made, erased)
+	}
+	f.ok(f.opens(2, newest))
+	f.resume(2)
+	f.ok(f.Lift(2, 0))
+	f.ok(f.Settle())
+	f.ratcheted()
+	if epoch, _, _ := f.Parties[2].Vault.SealEpochs(); epoch != 2 {
+		t.Errorf("seal epoch %d after the admins have resumed the vault", epoch)
+	}
+}
+
 // A vault dies at each step of the ratchet: before the writes, after them, or with
 // the device done and the writes lost. Its disk always opens, and in the end no copy
 // from before the refresh does.
