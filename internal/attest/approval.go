@@ -183,6 +183,14 @@ func checkApprovalArea(area []byte) (Area, error) {
 	return a, nil
 }
 
+// ReadApprovalKey checks the public area of an approval key, but for whose policy it
+// is, and returns the verification key: a card that names another names a key that
+// no device guards.
+func ReadApprovalKey(area []byte) (signature.PublicKey, error) {
+	a, err := checkApprovalArea(area)
+	return a.Key, err
+}
+
 // CheckApprovalKey checks the public area of an approval key: the key can leave no
 // TPM, signs only under a policy, and that policy is the authority's. It returns the
 // verification key. That a TPM holds it is what evidence shows.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/cofferhq/coffer/internal/attest"
 	"github.com/cofferhq/coffer/internal/identity"
 	"github.com/cofferhq/coffer/internal/policy"
 	"github.com/cofferhq/coffer/internal/refusal"
@@ -145,6 +146,17 @@ func (v *Vault) checkDevice() error {
 	}
 	if v.HasApproval() != (len(v.ApprovalArea) > 0) || len(v.ApprovalArea) > maxArea {
 		return refuseGenesis("vault %d: an approval key comes with its area of 1 to %d bytes, got %d", v.ID, maxArea, len(v.ApprovalArea))
+	}
+	if v.HasApproval() {
+		// Evidence is of the area, certificates are checked under the key: two keys
+		// would let a device show one and a program sign with the other.
+		k, err := attest.ReadApprovalKey(v.ApprovalArea)
+		if err != nil {
+			return refuseGenesis("vault %d: approval area: %v", v.ID, err)
+		}
+		if k != v.Approval {
+			return refuseGenesis("vault %d: the approval key is %s, its area describes %s", v.ID, v.Approval.Fingerprint(), k.Fingerprint())
+		}
 	}
 	if len(v.Evidence) > maxEvidence {
 		return refuseGenesis("vault %d: evidence of %d bytes, at most %d", v.ID, len(v.Evidence), maxEvidence)

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
+	"github.com/cofferhq/coffer/internal/attest"
 	"github.com/cofferhq/coffer/internal/identity"
 	"github.com/cofferhq/coffer/internal/policy"
 	"github.com/cofferhq/coffer/internal/refusal"
@@ -51,6 +52,16 @@ func p256Public(t testing.TB, id string) signature.PublicKey {
 		t.Fatal(err)
 	}
 	return signature.PublicKey{Algorithm: signature.P256, Key: string(b)}
+}
+
+// approvalArea is what a TPM says of an approval key under some authority.
+func approvalArea(t testing.TB, k signature.PublicKey) []byte {
+	t.Helper()
+	attributes, policy, err := attest.ApprovalArea(p256Public(t, "authority"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return attest.Area{Attributes: attributes, Policy: policy[:], Key: k}.Encode()
 }
 
 func p256Sign(t testing.TB, id string, st signature.Statement) signature.Signature {
@@ -186,6 +197,21 @@ func TestGenesisRefuses(t *testing.T) {
 		{"approval area alone", "an approval key comes with its area of 1 to 512 bytes, got 1", func(g *Genesis) { g.Enrolments[0].Vault.ApprovalArea = []byte{1} }},
 		{"long approval area", "area of 1 to 512 bytes, got 513", func(g *Genesis) {
 			g.Enrolments[0].Vault.Approval, g.Enrolments[0].Vault.ApprovalArea = p256Public(t, "x"), make([]byte, 513)
+		}},
+		// Root shows the device's key, which its approvers guard, and would sign with another.
+		{"approval area of another key", "its area describes", func(g *Genesis) {
+			g.Enrolments[0].Vault.Approval, g.Enrolments[0].Vault.ApprovalArea = p256Public(t, "x"), approvalArea(t, p256Public(t, "y"))
+		}},
+		{"approval area that is none", "vault 1: approval area", func(g *Genesis) {
+			g.Enrolments[0].Vault.Approval, g.Enrolments[0].Vault.ApprovalArea = p256Public(t, "x"), []byte("area")
+		}},
+		{"approval key without a policy", "has no policy", func(g *Genesis) {
+			a, err := attest.DecodeArea(approvalArea(t, p256Public(t, "x")))
+			if err != nil {
+				t.Fatal(err)
+			}
+			a.Policy = nil
+			g.Enrolments[0].Vault.Approval, g.Enrolments[0].Vault.ApprovalArea = p256Public(t, "x"), a.Encode()
 		}},
 		{"long evidence", "evidence of 33793 bytes, at most 33792", func(g *Genesis) { g.Enrolments[0].Vault.Evidence = make([]byte, 33<<10+1) }},
 		{"sealing", "vault 1: sealing: text", func(g *Genesis) { g.Enrolments[0].Vault.Sealing = "a\nb" }},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/cofferhq/coffer/internal/attest"
 	"github.com/cofferhq/coffer/internal/refusal"
 	"github.com/cofferhq/coffer/internal/signature"
 	"github.com/cofferhq/coffer/internal/wire"
@@ -128,11 +129,21 @@ func (o *VaultOrder) JSON() []byte {
 		Identity string `json:"identity"`
 		Decision string `json:"decision"`
 		Log      string `json:"log"`
+		// Whoever signs for a card without an approval key, or under another authority's
+		// policy, does away with the people whom the old device asked.
+		Approval string `json:"approval"`
+		Policy   string `json:"approval_policy,omitempty"`
 	}
 	var c *card
 	if o.Enrolment != nil {
 		v := &o.Enrolment.Vault
-		c = &card{v.Name, v.Vendor, v.Model, v.Identity.String(), v.Decision.String(), v.Log.String()}
+		c = &card{v.Name, v.Vendor, v.Model, v.Identity.String(), v.Decision.String(), v.Log.String(), "none", ""}
+		if v.HasApproval() {
+			c.Approval = v.Approval.String()
+			if a, err := attest.DecodeArea(v.ApprovalArea); err == nil {
+				c.Policy = hex.EncodeToString(a.Policy)
+			}
+		}
 	}
 	b, err := json.MarshalIndent(struct {
 		Action string    `json:"action"`

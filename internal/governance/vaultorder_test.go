@@ -116,25 +116,27 @@ func TestReplaceRefused(t *testing.T) {
 		want string
 		o    *VaultOrder
 	}{
-		"no card":               {"no card (would pass: the card that the new device made", replace(nil, 9)},
-		"boot that has ended":   {"from boot 8: starts below 9 have ended already (would pass: a boot number of at least 9)", replace(card(t, "third", "third"), 8)},
-		"the card in force":     {"the card has the keys of the one in force", replace(card(t, "spare", "spare"), 9)},
-		"the old device":        {"serves, or has served, as the identity key of vault 2", replace(card(t, "south", "third"), 9)},
-		"the old log":           {"serves, or has served, as the log key of vault 2", replace(card(t, "third", "south"), 9)},
-		"another vault's":       {"serves, or has served, as the identity key of vault 1", replace(card(t, "north", "third"), 9)},
-		"another vault's log":   {"as the log key of vault 3", replace(card(t, "third", "west"), 9)},
-		"a person's key":        {"is alice's", replace(withLog(t, "alice"), 9)},
-		"unsigned":              {"its card is not signed by its log key", replace(edited(t, func(e *Enrolment) { e.Log = e.Identity }), 9)},
-		"changed":               {"its card is not signed by its identity key", replace(edited(t, func(e *Enrolment) { e.Vault.Model = "x" }), 9)},
-		"of another vault":      {"the card is of vault 3, south (would pass: a card of vault 2, south)", replace(resigned(t, func(v *Vault) { v.ID = 3 }), 9)},
-		"of another name":       {"the card is of vault 2, east", replace(resigned(t, func(v *Vault) { v.Name = "east" }), 9)},
-		"keys that swap roles":  {"serves, or has served, as the", replace(swapped(t), 9)},
-		"a position":            {"it names a place in the log, which belongs to resume", with(replace(card(t, "third", "third"), 9), func(o *VaultOrder) { o.From.Size = 1 })},
-		"a held head":           {"it names a held head", with(replace(card(t, "third", "third"), 9), func(o *VaultOrder) { o.Held.Root[0] = 1 })},
-		"no reason":             {"no reason is given", with(replace(card(t, "third", "third"), 9), func(o *VaultOrder) { o.Reason = "" })},
-		"a vault that is not":   {"there is no vault 9", with(replace(card(t, "third", "third"), 9), func(o *VaultOrder) { o.Vault = 9 })},
-		"approval key used":     {"as the identity key of vault 1", replace(resigned(t, func(v *Vault) { v.Approval, v.ApprovalArea = p256Public(t, "north-identity"), []byte{1} }), 9)},
-		"approval key its own":  {"serves", replace(resigned(t, func(v *Vault) { v.Approval, v.ApprovalArea = v.Identity, []byte{1} }), 9)},
+		"no card":              {"no card (would pass: the card that the new device made", replace(nil, 9)},
+		"boot that has ended":  {"from boot 8: starts below 9 have ended already (would pass: a boot number of at least 9)", replace(card(t, "third", "third"), 8)},
+		"the card in force":    {"the card has the keys of the one in force", replace(card(t, "spare", "spare"), 9)},
+		"the old device":       {"serves, or has served, as the identity key of vault 2", replace(card(t, "south", "third"), 9)},
+		"the old log":          {"serves, or has served, as the log key of vault 2", replace(card(t, "third", "south"), 9)},
+		"another vault's":      {"serves, or has served, as the identity key of vault 1", replace(card(t, "north", "third"), 9)},
+		"another vault's log":  {"as the log key of vault 3", replace(card(t, "third", "west"), 9)},
+		"a person's key":       {"is alice's", replace(withLog(t, "alice"), 9)},
+		"unsigned":             {"its card is not signed by its log key", replace(edited(t, func(e *Enrolment) { e.Log = e.Identity }), 9)},
+		"changed":              {"its card is not signed by its identity key", replace(edited(t, func(e *Enrolment) { e.Vault.Model = "x" }), 9)},
+		"of another vault":     {"the card is of vault 3, south (would pass: a card of vault 2, south)", replace(resigned(t, func(v *Vault) { v.ID = 3 }), 9)},
+		"of another name":      {"the card is of vault 2, east", replace(resigned(t, func(v *Vault) { v.Name = "east" }), 9)},
+		"keys that swap roles": {"serves, or has served, as the", replace(swapped(t), 9)},
+		"a position":           {"it names a place in the log, which belongs to resume", with(replace(card(t, "third", "third"), 9), func(o *VaultOrder) { o.From.Size = 1 })},
+		"a held head":          {"it names a held head", with(replace(card(t, "third", "third"), 9), func(o *VaultOrder) { o.Held.Root[0] = 1 })},
+		"no reason":            {"no reason is given", with(replace(card(t, "third", "third"), 9), func(o *VaultOrder) { o.Reason = "" })},
+		"a vault that is not":  {"there is no vault 9", with(replace(card(t, "third", "third"), 9), func(o *VaultOrder) { o.Vault = 9 })},
+		"approval key used": {"as the identity key of vault 1", replace(resigned(t, func(v *Vault) {
+			v.Approval, v.ApprovalArea = p256Public(t, "north-identity"), approvalArea(t, p256Public(t, "north-identity"))
+		}), 9)},
+		"approval key its own":  {"serves", replace(resigned(t, func(v *Vault) { v.Approval, v.ApprovalArea = v.Identity, approvalArea(t, v.Identity) }), 9)},
 		"approval without area": {"an approval key comes with its area", replace(resigned(t, func(v *Vault) { v.Approval = p256Public(t, "a") }), 9)},
 	} {
 		_, err := st.Apply(vaultOrder(st, c.o, "alice", "bob"))
@@ -374,8 +376,25 @@ func TestTier(t *testing.T) {
 // fullCard is a card with everything that a card can hold.
 func fullCard(t testing.TB) *Enrolment {
 	e := card(t, "third", "third")
-	e.Vault.Approval, e.Vault.ApprovalArea, e.Vault.Evidence = p256Public(t, "third-approval"), []byte("area"), []byte("evidence")
+	e.Vault.Approval, e.Vault.ApprovalArea, e.Vault.Evidence = p256Public(t, "third-approval"), approvalArea(t, p256Public(t, "third-approval")), []byte("evidence")
 	return sign(t, e, "third", "third")
+}
+
+// An admin who signs for a new card sees whether, and by whose policy, its device asks
+// people.
+func TestReplaceShowsApproval(t *testing.T) {
+	for _, c := range []struct {
+		want string
+		e    *Enrolment
+	}{
+		{`"approval": "none"`, card(t, "third", "third")},
+		{`"approval": "` + p256Public(t, "third-approval").String() + `"`, fullCard(t)},
+		{`"approval_policy": "`, fullCard(t)},
+	} {
+		if j := string(replace(c.e, 3).JSON()); !strings.Contains(j, c.want) {
+			t.Errorf("want %s in %s", c.want, j)
+		}
+	}
 }
 
 func TestVaultOrderRoundTrips(t *testing.T) {

@@ -64,7 +64,11 @@ func measured(r *attest.Result) string {
 	if r.Emulator {
 		kind = "emulated TPM"
 	}
-	return fmt.Sprintf("%s %s %s, attestation key %x, PCRs (mask %x) with digest %x, firmware %x", kind, r.Manufacturer, r.Model, r.AK[:8], r.Mask, r.PCRDigest[:8], r.Firmware)
+	text := fmt.Sprintf("%s %s %s, attestation key %x, PCRs (mask %x) with digest %x, firmware %x", kind, r.Manufacturer, r.Model, r.AK[:8], r.Mask, r.PCRDigest[:8], r.Firmware)
+	if r.GenerationCounter != (attest.Name{}) {
+		text += fmt.Sprintf(", approvers of generation %d (counter %x) under policy %x", r.Generation, r.GenerationCounter[2:10], r.ApprovalPolicy[:8])
+	}
+	return text
 }
 
 // accepted is what the policy accepts, for people.

@@ -45,6 +45,9 @@ func introduce(ctx context.Context, device attesting, identity, decision signatu
 		if in.area, err = attest.ApprovalKey(e.Kind, e.Bytes); err != nil {
 			return in, fmt.Errorf("couldn't read the approval key in the device's evidence: %w", err)
 		}
+		if k, err := attest.ReadApprovalKey(in.area); err != nil || k != in.approval {
+			return in, errors.Join(errors.New("the device's evidence is of another approval key than the device signs with"), err)
+		}
 	}
 	want := attest.Want{Nonce: governance.CardNonce(identity, decision), Identity: identity, Decision: decision, Approval: in.area}
 	if _, err := attest.Verify(e.Kind, e.Bytes, want); err != nil {

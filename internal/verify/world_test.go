@@ -13,6 +13,7 @@ import (
 	"github.com/decred/dcrd/dcrec/secp256k1/v4"
 	decred "github.com/decred/dcrd/dcrec/secp256k1/v4/ecdsa"
 
+	"github.com/cofferhq/coffer/internal/attest"
 	"github.com/cofferhq/coffer/internal/audit"
 	"github.com/cofferhq/coffer/internal/audit/logfile"
 	"github.com/cofferhq/coffer/internal/chain"
@@ -158,7 +159,11 @@ func (w *world) newVault(id uint16) governance.Enrolment {
 	v.log, v.card.Log = edKey(w.t)
 	if id == 3 { // the others' devices have no such key
 		v.approval, v.card.Approval = p256Key(w.t)
-		v.card.ApprovalArea = []byte("area")
+		attributes, policy, err := attest.ApprovalArea(v.card.Decision)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		v.card.ApprovalArea = attest.Area{Attributes: attributes, Policy: policy[:], Key: v.card.Approval}.Encode()
 	}
 	st := v.card.Statement()
 	w.vaults[id] = v
