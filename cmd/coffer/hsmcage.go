@@ -41,6 +41,16 @@ func confineHSM(c *hsmConfig, log *slog.Logger) error {
 	return nil
 }
 
+// confineHSMFiles takes the rest, when the sockets have their owners: the library is
+// loaded after it.
+func confineHSMFiles(log *slog.Logger) {
+	var r cage.Report
+	cage.HelperFiles(&r)
+	if missing := r.Missing(); missing != "" {
+		log.Warn("THIS HSM HELPER IS NOT ISOLATED IN FULL", "missing", missing)
+	}
+}
+
 func helperPaths(c *hsmConfig) ([]cage.Path, error) {
 	paths, err := device.Paths(c.HSM.Device, c.HSM.Env, c.HSM.Network)
 	if err != nil {

@@ -102,6 +102,14 @@ func runHSM(ctx context.Context, c *hsmConfig, log *slog.Logger) error {
 		return err
 	}
 	defer l.Close()
+	var at *remote.Listener
+	if c.HSM.Operator != "" {
+		if at, err = remote.Listen(c.HSM.Operator); err != nil {
+			return err
+		}
+		defer at.Close()
+	}
+	confineHSMFiles(log)
 	if err := device.Provision(ctx, c.HSM.Device); err != nil {
 		return err
 	}
@@ -114,12 +122,8 @@ func runHSM(ctx context.Context, c *hsmConfig, log *slog.Logger) error {
 	s := &remote.Server{Device: d, Log: log}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	if c.HSM.Operator != "" {
+	if at != nil {
 		desk := &remote.Desk{Log: log}
-		at, err := remote.Listen(c.HSM.Operator)
-		if err != nil {
-			return err
-		}
 		s.Operator = desk
 		served := make(chan error, 1)
 		go func() { served <- desk.Serve(ctx, at) }()

@@ -8,3 +8,8 @@ const (
 )
 
 var oldCalls = map[string]uintptr{}
+
+var (
+	oldModeCalls []uintptr
+	oldModeArgs  map[uintptr]int
+)

@@ -98,7 +98,22 @@ func probeHelper(dir, outside string) int {
 	if err == nil {
 		say("remove its socket", ln.Close())
 	}
+	HelperFiles(&r)
+	fmt.Println(r.Texts())
 	// What none needs does not.
+	say("change a file's mode", unix.Chmod(outside, 0o666))
+	say("change a file's owner", unix.Lchown(outside, 1234, 1234))
+	say("change a file's mode without following", raw(unix.SYS_FCHMODAT2, ^uintptr(99), cstring(outside), 0o666, unix.AT_SYMLINK_NOFOLLOW))
+	say("set an attribute of a file", unix.Setxattr(outside, "user.x", []byte("x"), 0))
+	suid, err := os.OpenFile(filepath.Join(dir, "suid"), os.O_CREATE|os.O_WRONLY, 0o700)
+	if err == nil {
+		say("keep its state from others", unix.Fchmod(int(suid.Fd()), 0o600))
+		say("make a program that runs as its user", unix.Fchmod(int(suid.Fd()), 0o4755))
+	}
+	_, err = unix.Open(filepath.Join(dir, "suid2"), unix.O_CREAT|unix.O_WRONLY, 0o4755)
+	say("create a program that runs as its user", err)
+	say("limit another process", raw(unix.SYS_PRLIMIT64, parent, unix.RLIMIT_NOFILE, 0, 0))
+	say("signal a thread of the parent", raw(unix.SYS_TKILL, parent, 0))
 	say("read another file", read(outside))
 	say("write another file", write(outside))
 	say("read beside its socket", read(filepath.Join(filepath.Dir(outside), "sockets", "secret")))
@@ -148,7 +163,7 @@ func TestHelper(t *testing.T) {
 	if landlockABI() < 6 {
 		t.Skip("this kernel's Landlock is too old to be tried in full")
 	}
-	may := []string{"write its state", "read its state", "remove its state", "unix socket", "serve a socket", "remove its socket"}
+	may := []string{"write its state", "read its state", "remove its state", "unix socket", "serve a socket", "remove its socket", "keep its state from others"}
 	for _, network := range []bool{false, true} {
 		dir, outside := probeDirs(t)
 		cmd := exec.Command(os.Args[0], helperProbe, dir, outside)
@@ -178,7 +193,7 @@ func TestHelper(t *testing.T) {
 				}
 			}
 		}
-		if min := 31 - len(want); failed < min {
+		if min := 40 - len(want); failed < min {
 			t.Errorf("%d attempts failed, want %d at least:\n%s", failed, min, b)
 		}
 		t.Logf("%s", b)

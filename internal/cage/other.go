@@ -23,3 +23,6 @@ func Privileges(*Report) {}
 
 // Helper does nothing here.
 func Helper(_ bool, r *Report) { r.weak("seccomp", "off: only Linux is supported") }
+
+// HelperFiles does nothing here.
+func HelperFiles(r *Report) { r.weak("modes of files", "may be changed: only Linux is supported") }

@@ -53,6 +53,7 @@ var helperCalls = []uintptr{
 	// Other processes and other programs.
 	unix.SYS_PTRACE, unix.SYS_PROCESS_VM_READV, unix.SYS_PROCESS_VM_WRITEV, unix.SYS_KCMP, unix.SYS_PIDFD_GETFD, unix.SYS_PROCESS_MADVISE,
 	unix.SYS_EXECVE, unix.SYS_EXECVEAT, unix.SYS_PERF_EVENT_OPEN,
+	unix.SYS_TKILL, unix.SYS_PIDFD_SEND_SIGNAL, unix.SYS_RT_SIGQUEUEINFO, unix.SYS_RT_TGSIGQUEUEINFO,
 	// The kernel.
 	unix.SYS_BPF, unix.SYS_INIT_MODULE, unix.SYS_FINIT_MODULE, unix.SYS_DELETE_MODULE, unix.SYS_KEXEC_LOAD, unix.SYS_KEXEC_FILE_LOAD,
 	unix.SYS_REBOOT, unix.SYS_SWAPON, unix.SYS_SWAPOFF, unix.SYS_ACCT, unix.SYS_QUOTACTL, unix.SYS_SYSLOG,
@@ -70,7 +71,7 @@ var helperCalls = []uintptr{
 
 // helperRules fail helperCalls with EPERM, and what only some arguments make
 // dangerous. Everything else is allowed.
-func helperRules(network bool) []rule {
+func helperRules(network bool, pid int) []rule {
 	var rules []rule
 	for _, n := range helperCalls {
 		rules = append(rules, rule{number: n, action: fail(unix.EPERM)})
@@ -87,9 +88,55 @@ func helperRules(network bool) []rule {
 		rule{number: unix.SYS_SOCKET, action: fail(unix.EPERM), when: []condition{{arg: 0, values: families, not: true}}},
 		rule{number: unix.SYS_CLONE, action: fail(unix.EPERM), when: []condition{{arg: 0, mask: unix.CLONE_THREAD, values: []uint32{0}}}},
 		rule{number: unix.SYS_CLONE3, action: fail(unix.ENOSYS)},
+		// Signals and limits are for itself. Landlock knows of signals from its sixth
+		// version on, and of limits not at all.
+		rule{number: unix.SYS_KILL, action: fail(unix.EPERM), when: []condition{{arg: 0, values: []uint32{uint32(pid)}, not: true}}},
+		rule{number: unix.SYS_TGKILL, action: fail(unix.EPERM), when: []condition{{arg: 0, values: []uint32{uint32(pid)}, not: true}}},
+		rule{number: unix.SYS_PRLIMIT64, action: fail(unix.EPERM), when: []condition{{arg: 0, values: []uint32{0, uint32(pid)}, not: true}}},
 		// PR_SET_DUMPABLE would open it to debuggers again.
 		rule{number: unix.SYS_PRCTL, action: fail(unix.EPERM), when: []condition{{arg: 0, values: []uint32{unix.PR_SET_DUMPABLE, unix.PR_SET_PTRACER}}}},
 	)
+}
+
+// modeCalls change who may use a file, by its path: Landlock does not know them, and
+// root's helper could open every file of the machine to others. It calls them itself
+// while it makes its sockets, and never again.
+var modeCalls = []uintptr{
+	unix.SYS_FCHMODAT, unix.SYS_FCHMODAT2, unix.SYS_FCHOWNAT,
+	unix.SYS_SETXATTR, unix.SYS_LSETXATTR, unix.SYS_SETXATTRAT, unix.SYS_REMOVEXATTR, unix.SYS_LREMOVEXATTR, unix.SYS_REMOVEXATTRAT,
+	unix.SYS_FILE_SETATTR,
+}
+
+// fileRules fail modeCalls, and with the others what would make a program that runs as
+// this user, whoever starts it. What is open may be given other modes: it lies in the
+// device's paths.
+func fileRules() []rule {
+	var rules []rule
+	for _, n := range modeCalls {
+		rules = append(rules, rule{number: n, action: fail(unix.EPERM)})
+	}
+	for _, n := range oldModeCalls {
+		rules = append(rules, rule{number: n, action: fail(unix.EPERM)})
+	}
+	become := func(n uintptr, mode int) rule {
+		return rule{number: n, action: fail(unix.EPERM), when: []condition{{arg: mode, mask: unix.S_ISUID | unix.S_ISGID, values: []uint32{0}, not: true}}}
+	}
+	rules = append(rules, become(unix.SYS_FCHMOD, 1), become(unix.SYS_OPENAT, 3),
+		// Its mode stands in memory, where a filter cannot look.
+		rule{number: unix.SYS_OPENAT2, action: fail(unix.ENOSYS)})
+	for n, mode := range oldModeArgs {
+		rules = append(rules, become(n, mode))
+	}
+	return rules
+}
+
+// HelperFiles binds a helper that has made its sockets, before it loads the library.
+func HelperFiles(r *Report) {
+	if err := seccomp(program(fileRules(), allow)); err != nil {
+		r.weak("modes of files", "may be changed: %v", err)
+		return
+	}
+	r.ok("modes of files", "stay as they are")
 }
 
 // Vault binds the vault's process to what is on its list. It is called when all
@@ -105,7 +152,7 @@ func Vault(r *Report) {
 
 // Helper binds the process that loads a vendor's library.
 func Helper(network bool, r *Report) {
-	rules := helperRules(network)
+	rules := helperRules(network, os.Getpid())
 	if err := seccomp(program(rules, allow)); err != nil {
 		r.weak("seccomp", "off: %v", err)
 		return
