@@ -59,8 +59,7 @@ func Start(o Options) (*Child, Report, error) {
 	c.cmd.SysProcAttr.AmbientCaps = lock
 	var report Report
 	started := make(chan error)
-	go func() {
-		runtime.LockOSThread() // for good: the thread ends with this goroutine
+	go onOtherThread(func() {
 		err := confineThread(code, change, lock, &report)
 		if err == nil {
 			err = c.cmd.Start()
@@ -70,7 +69,7 @@ func Start(o Options) (*Child, Report, error) {
 			c.err = c.cmd.Wait()
 			close(c.done)
 		}
-	}()
+	})
 	if err := <-started; err != nil {
 		if change {
 			return nil, nil, fmt.Errorf("couldn't start the confined process as user %s: %w", o.User.Name, err)
@@ -78,6 +77,26 @@ func Start(o Options) (*Child, Report, error) {
 		return nil, nil, fmt.Errorf("couldn't start the confined process: %w", err)
 	}
 	return c, report, nil
+}
+
+// onOtherThread runs f on a thread that is bound to it for good and ends with it. It
+// is never the process's first one: others name the process by that, and what may
+// signal and trace it, by Landlock's rules, is what shares its domain.
+func onOtherThread(f func()) {
+	runtime.LockOSThread()
+	if unix.Gettid() != unix.Getpid() {
+		f()
+		return
+	}
+	// While this goroutine holds the first thread, the next one gets another.
+	bound := make(chan struct{})
+	go func() {
+		runtime.LockOSThread()
+		close(bound)
+		f()
+	}()
+	<-bound
+	runtime.UnlockOSThread()
 }
 
 func confineThread(code []Path, change bool, keep []uintptr, r *Report) error {

@@ -100,7 +100,11 @@ func TestTwoVaultsDown(t *testing.T) {
 	}
 	f.restart() // so does a coordinator that was started meanwhile
 	f.waiting(id, "1 of 3 vaults reachable")
+	// A vault that has started anew waits for both others (docs/spec/rollback.md), and
+	// the request says so.
 	f.restartVault(1)
+	f.waiting(id, "2 of 3 vaults reachable", "vault 1 has started", "vaults [3]")
+	f.restartVault(3)
 	f.state(id, Confirmed)
 }
 

@@ -261,8 +261,8 @@ func TestDecodeRefuses(t *testing.T) {
 			_, err := DecodeApproval(a.Encode())
 			return err
 		}},
-		{"unknown algorithm", "key: unknown key algorithm 3", func() error {
-			with(func() { a.Key.Algorithm = 3 })
+		{"unknown algorithm", "key: unknown key algorithm 9", func() error {
+			with(func() { a.Key.Algorithm = 9 })
 			_, err := DecodeApproval(a.Encode())
 			return err
 		}},
