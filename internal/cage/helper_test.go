@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -24,7 +25,23 @@ const (
 	plainCore   = "child-probe"  // for Start: under Landlock, without a filter
 )
 
+// firstThread is a child whose main function stays on the process's first thread.
+const firstThread = "first-thread"
+
+func init() {
+	if len(os.Args) > 1 && os.Args[1] == firstThread {
+		runtime.LockOSThread()
+	}
+}
+
 func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == firstThread {
+		done := make(chan int, 1)
+		first := unix.Gettid() == unix.Getpid()
+		onOtherThread(func() { fmt.Println(first, unix.Gettid() == unix.Getpid()); done <- 0 })
+		<-done
+		os.Exit(0)
+	}
 	if len(os.Args) > 3 && os.Args[1] == helperProbe {
 		os.Exit(probeHelper(os.Args[2], os.Args[3]))
 	}
@@ -207,6 +224,15 @@ func contains(list []string, s string) bool {
 		}
 	}
 	return false
+}
+
+// By Landlock's rules a process may signal and trace whoever shares its domain, and a
+// process is named by its first thread: that one must not be the launcher's.
+func TestFirstThreadIsSpared(t *testing.T) {
+	b, err := exec.Command(os.Args[0], firstThread).CombinedOutput()
+	if err != nil || string(b) != "true false\n" {
+		t.Errorf("on the first thread, run on the first thread: %s%v", b, err)
+	}
 }
 
 // probeLandlock is what Start leaves before any filter.
