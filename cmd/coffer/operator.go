@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"github.com/cofferhq/coffer/internal/attest"
 	"github.com/cofferhq/coffer/internal/config"
 	"github.com/cofferhq/coffer/internal/hsm"
 	"github.com/cofferhq/coffer/internal/hsm/remote"
@@ -197,6 +198,9 @@ func answerTo(cmd *cobra.Command, p *remote.Pending, keys []string, sure bool) (
 	}
 	if len(keys) == 0 {
 		return hsm.Answer{}, &usageError{fmt.Errorf("--key: this device asks for the signatures of %d of %d operators; give their key files", p.Challenge.Need, len(p.Challenge.Keys))}
+	}
+	if err := attest.CheckOperatorPreimage(p.Challenge.Preimage, p.Challenge.Digest); err != nil {
+		return hsm.Answer{}, withHint(err, "sign nothing; look into the helper's log")
 	}
 	if !sure {
 		s := session{cmd: cmd}

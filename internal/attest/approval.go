@@ -1,6 +1,7 @@
 package attest
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -107,8 +108,12 @@ func EpochPolicy(counter Name, limit uint64, operator *signature.PublicKey) ([32
 // authDigest is what PolicySigned has signed: the authorisation's nonce, how long it
 // lasts, the one command that it is for, and the reference.
 func authDigest(nonce []byte, expiration int32, cpHash [32]byte, ref []byte) [32]byte {
+	return sha256.Sum256(authPreimage(nonce, expiration, cpHash, ref))
+}
+
+func authPreimage(nonce []byte, expiration int32, cpHash [32]byte, ref []byte) []byte {
 	b := binary.BigEndian.AppendUint32(slices.Clone(nonce), uint32(expiration))
-	return sha256.Sum256(append(append(b, cpHash[:]...), ref...))
+	return append(append(b, cpHash[:]...), ref...)
 }
 
 // signHash is the cpHash of TPM2_Sign by a key, ECDSA with SHA-256, of one digest.
@@ -145,6 +150,29 @@ func ExchangeHash(key Name, point []byte) ([32]byte, error) {
 // one session whose nonce the device drew, within expiration seconds.
 func OperatorDigest(nonce []byte, expiration int32, exchange [32]byte) [32]byte {
 	return authDigest(nonce, expiration, exchange, operatorRef[:])
+}
+
+// OperatorPreimage is what OperatorDigest is the SHA-256 of.
+func OperatorPreimage(nonce []byte, expiration int32, exchange [32]byte) []byte {
+	return authPreimage(nonce, expiration, exchange, operatorRef[:])
+}
+
+// CheckOperatorPreimage checks, for an operator, that what he is asked to sign opens a
+// cold key's blob and is nothing else: neither an approval, nor an approver set, nor a
+// Statement. A helper that has gone bad would have him sign any digest.
+func CheckOperatorPreimage(preimage []byte, digest [32]byte) error {
+	const rest = 4 + 32 // expiration, cpHash
+	switch n := len(preimage) - rest - len(operatorRef); {
+	case sha256.Sum256(preimage) != digest:
+		return errors.New("the device's challenge does not show what is to be signed")
+	case n < 16 || n > 32: // the TPM's nonce
+		return fmt.Errorf("the device's challenge has a nonce of %d bytes, want 16 to 32: it is no challenge of a TPM", n)
+	case !bytes.HasSuffix(preimage, operatorRef[:]):
+		return errors.New("the device's challenge is none for an operator of a cold key: an approval is signed with coffer approve, which shows the request")
+	case bytes.Contains(preimage, []byte("coffer/")): // as in every Statement
+		return errors.New("the device's challenge reads as a statement: the helper is not to be trusted")
+	}
+	return nil
 }
 
 // ApprovalDigest is what an approver signs, offline, so that the approval key of this

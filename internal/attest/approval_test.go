@@ -251,6 +251,35 @@ func TestApprovalDigestBinds(t *testing.T) {
 	}
 }
 
+// An operator signs the opening of a blob, whatever a helper tells him that it is.
+func TestOperatorSeesWhatHeSigns(t *testing.T) {
+	nonce, cp := make([]byte, 32), [32]byte{1}
+	good := OperatorPreimage(nonce, 180, cp)
+	if err := CheckOperatorPreimage(good, OperatorDigest(nonce, 180, cp)); err != nil {
+		t.Error(err)
+	}
+	statement := signature.Statement{Domain: "coffer/change/v1", Body: []byte("pay the thief")}
+	long := append(make([]byte, 33), good[32:]...)
+	named := OperatorPreimage(append([]byte("coffer/change/v1"), nonce[:16]...), 180, cp)
+	for name, c := range map[string]struct {
+		preimage []byte
+		digest   [32]byte
+	}{
+		"a statement":             {nil, statement.Digest()},
+		"a statement, covered up": {good, statement.Digest()},
+		"an approval":             {authPreimage(nil, 0, cp, approverRef[:]), authDigest(nil, 0, cp, approverRef[:])},
+		"an approval with nonce":  {authPreimage(nonce, 0, cp, approverRef[:]), authDigest(nonce, 0, cp, approverRef[:])},
+		"no nonce":                {OperatorPreimage(nil, 180, cp), OperatorDigest(nil, 180, cp)},
+		"long nonce":              {long, sha256.Sum256(long)},
+		"what reads as statement": {named, sha256.Sum256(named)},
+		"a set's policy":          {append(cp[:], authorityRef[:]...), sha256.Sum256(append(cp[:], authorityRef[:]...))},
+	} {
+		if CheckOperatorPreimage(c.preimage, c.digest) == nil {
+			t.Errorf("%s: an operator would sign it", name)
+		}
+	}
+}
+
 func TestOperatorDigestBinds(t *testing.T) {
 	_, k := p256(t)
 	point := []byte(k.Key)

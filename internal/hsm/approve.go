@@ -38,8 +38,11 @@ type Challenge struct {
 
 	// Digest is what approvers sign: SHA-256(nonceTPM ‖ expiration ‖ cpHashA ‖ policyRef).
 	Digest [32]byte
-	Keys   []signature.PublicKey // the approvers
-	Need   int                   // how many of them
+	// Preimage is those bytes, for who must see what he signs; nil where he is shown the
+	// Statement.
+	Preimage []byte
+	Keys     []signature.PublicKey // the approvers
+	Need     int                   // how many of them
 }
 
 // Answer is an approver's. The one who asked destroys the PIN.

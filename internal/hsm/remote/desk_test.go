@@ -227,7 +227,7 @@ func FuzzDecodeDeskReply(f *testing.F) {
 	st := approval(f)
 	f.Add(deskReply{op: deskPending, list: []Pending{
 		{ID: 1, Left: time.Minute, Challenge: hsm.Challenge{Kind: hsm.ChallengePIN, Use: "u"}},
-		{ID: 2, Challenge: hsm.Challenge{Kind: hsm.ChallengePolicy, Need: 1, Keys: []signature.PublicKey{st.Key}}},
+		{ID: 2, Challenge: hsm.Challenge{Kind: hsm.ChallengePolicy, Preimage: []byte("preimage"), Need: 1, Keys: []signature.PublicKey{st.Key}}},
 	}}.encode())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		p, err := decodeDeskReply(b)

@@ -11,10 +11,11 @@ import (
 )
 
 const (
-	deskVersion = 1
+	deskVersion = 2
 
 	maxPIN         = 255
 	maxKeys        = 64
+	maxPreimage    = 256
 	maxDeskRequest = 64 + maxPIN + hsm.MaxApprovals*(hsm.MaxApproval+4)
 	maxDeskReply   = 512 << 10
 )
@@ -94,7 +95,7 @@ func (p deskReply) encode() []byte {
 		if w.Bool(c.Statement != nil); c.Statement != nil {
 			w.String(c.Statement.Domain).Fixed(x.Statement[:])
 		}
-		w.Fixed(c.Digest[:]).Uint16(uint16(c.Need)).Count(min(len(c.Keys), maxKeys))
+		w.Fixed(c.Digest[:]).Var(c.Preimage[:min(len(c.Preimage), maxPreimage)]).Uint16(uint16(c.Need)).Count(min(len(c.Keys), maxKeys))
 		for _, k := range c.Keys[:min(len(c.Keys), maxKeys)] {
 			signature.WriteKey(w, k)
 		}
@@ -136,6 +137,9 @@ func readPending(r *wire.Reader) Pending {
 		r.Into("statement", x.Statement[:])
 	}
 	r.Into("digest", c.Digest[:])
+	if b := r.Var("preimage", maxPreimage); len(b) > 0 {
+		c.Preimage = b
+	}
 	c.Need = int(r.Uint16("need"))
 	for range r.Count("keys", maxKeys, 8) {
 		c.Keys = append(c.Keys, signature.ReadKey(r, "key"))

@@ -24,7 +24,7 @@ func (f answer) Approve(ctx context.Context, c hsm.Challenge) (hsm.Answer, error
 // operating answers as the operator should.
 func (p person) operating(t testing.TB) answer {
 	return func(_ context.Context, c hsm.Challenge) (hsm.Answer, error) {
-		if c.Kind != hsm.ChallengePolicy || c.Need != 1 || !slices.Equal(c.Keys, []signature.PublicKey{p.public}) || c.Statement != nil {
+		if c.Kind != hsm.ChallengePolicy || c.Need != 1 || !slices.Equal(c.Keys, []signature.PublicKey{p.public}) || c.Statement != nil || attest.CheckOperatorPreimage(c.Preimage, c.Digest) != nil {
 			t.Errorf("challenge %+v", c)
 		}
 		return hsm.Answer{Approvals: []hsm.Approval{{Key: p.public, Signature: p.sign(t, c.Digest)}}}, nil

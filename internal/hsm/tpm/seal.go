@@ -207,7 +207,7 @@ func (d *Device) unwrapCold(ctx context.Context, k blob, epoch uint64, enc []byt
 	nonce := s.NonceTPM().Buffer
 	c := hsm.Challenge{
 		Kind: hsm.ChallengePolicy, Use: fmt.Sprintf("open one blob of the cold seal key of epoch %d", epoch),
-		Digest: attest.OperatorDigest(nonce, operatorTime, cp), Keys: []signature.PublicKey{*d.device.operator}, Need: 1,
+		Digest: attest.OperatorDigest(nonce, operatorTime, cp), Preimage: attest.OperatorPreimage(nonce, operatorTime, cp), Keys: []signature.PublicKey{*d.device.operator}, Need: 1,
 	}
 	sig, err := one(ctx, ap, c)
 	if err != nil {
