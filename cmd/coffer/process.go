@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/cofferhq/coffer/internal/attest"
 	"github.com/cofferhq/coffer/internal/cage"
 	"github.com/cofferhq/coffer/internal/config"
 	"github.com/cofferhq/coffer/internal/coordinator/process"
@@ -26,6 +27,7 @@ import (
 	"github.com/cofferhq/coffer/internal/node"
 	"github.com/cofferhq/coffer/internal/policy"
 	"github.com/cofferhq/coffer/internal/risk"
+	"github.com/cofferhq/coffer/internal/signature"
 	"github.com/cofferhq/coffer/internal/transport"
 	"github.com/cofferhq/coffer/internal/vaultshell"
 )
@@ -283,6 +285,7 @@ func genesisCommand() *cobra.Command {
 		_ = create.MarkFlagRequired(n)
 	}
 	var asJSON bool
+	var authority string
 	show := &cobra.Command{
 		Use:   "show FILE",
 		Short: "Show what a genesis file says, and its hash",
@@ -298,17 +301,24 @@ func genesisCommand() *cobra.Command {
 			}
 			w := cmd.OutOrStdout()
 			h := g.Hash()
+			if err := checkAuthority(g, authority); err != nil {
+				return err
+			}
 			if asJSON {
 				return printJSON(w, genesisJSON(g))
 			}
 			fmt.Fprintf(w, "cluster  %s, made %s\nhash     %s\n", g.Name, time.UnixMilli(int64(g.Created)).UTC().Format(time.RFC3339), hex.EncodeToString(h[:]))
 			for _, e := range g.Enrolments {
 				fmt.Fprintf(w, "vault %d  %s on %s %s, identity %s\n", e.Vault.ID, e.Vault.Name, e.Vault.Vendor, e.Vault.Model, e.Vault.Identity.Fingerprint())
+				if a, err := attest.DecodeArea(e.Vault.ApprovalArea); e.Vault.HasApproval() && err == nil {
+					fmt.Fprintf(w, "         approval key %s, under policy %x\n", e.Vault.Approval.Fingerprint(), a.Policy)
+				}
 			}
 			fmt.Fprintf(w, "admins   %s, %d must sign a change\n", strings.Join(g.Roster.Members(identity.Admins), ", "), g.Roster.AdminQuorum)
 			return nil
 		},
 	}
+	show.Flags().StringVar(&authority, "authority", "", "public P-256 key, p256:…, of the authority that says who approves; a vault whose approval key is under another's policy is an error")
 	show.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.AddCommand(create, show)
 	return cmd
@@ -342,6 +352,28 @@ func makeGenesis(name string, cards []string, rosterFile, policyFile string) (*g
 		return nil, fmt.Errorf("policy %s: %w", policyFile, err)
 	}
 	return g, g.Check()
+}
+
+// checkAuthority checks that every approval key in a genesis asks the people whom this
+// authority names: root on a host could enrol one that asks his own.
+func checkAuthority(g *governance.Genesis, authority string) error {
+	if authority == "" {
+		return nil
+	}
+	k, err := signature.ParseText(authority)
+	if err != nil {
+		return &usageError{fmt.Errorf("--authority: %w", err)}
+	}
+	for i := range g.Enrolments {
+		v := &g.Enrolments[i].Vault
+		if !v.HasApproval() {
+			continue
+		}
+		if _, err := attest.CheckApprovalKey(v.ApprovalArea, k); err != nil {
+			return fmt.Errorf("vault %d: %w", v.ID, err)
+		}
+	}
+	return nil
 }
 
 // genesisJSON is what genesis show prints for machines.
