@@ -219,6 +219,29 @@ func (d *Desk) serveConn(ctx context.Context, c net.Conn) {
 	}
 }
 
+// checkDesk refuses to tell a PIN to anybody but the helper: it runs as this user, or,
+// when root asks, as the owner of the socket's directory.
+func checkDesk(c net.Conn, path string) error {
+	uid := os.Geteuid()
+	if uid == 0 {
+		info, err := os.Stat(filepath.Dir(path))
+		if err != nil {
+			return hsm.Errorf(hsm.ErrConfig, "", "the operator's socket %s: %w", path, err)
+		}
+		if st, ok := info.Sys().(*syscall.Stat_t); ok {
+			uid = int(st.Uid)
+		}
+	}
+	u, ok := c.(*net.UnixConn)
+	if !ok {
+		return hsm.Errorf(hsm.ErrConfig, "", "the operator's socket %s is no unix socket", path)
+	}
+	if err := checkPeer(u, uid); err != nil {
+		return hsm.Errorf(hsm.ErrConfig, "ask as the helper's user, and give the socket a directory of that user's own", "the operator's socket %s is not served by user %d: %w", path, uid, err)
+	}
+	return nil
+}
+
 // askDesk makes one request to a helper's desk.
 func askDesk(ctx context.Context, path string, q deskRequest) (deskReply, error) {
 	gone := func(err error) error {
@@ -230,6 +253,9 @@ func askDesk(ctx context.Context, path string, q deskRequest) (deskReply, error)
 		return deskReply{}, gone(err)
 	}
 	defer c.Close()
+	if err := checkDesk(c, path); err != nil {
+		return deskReply{}, err
+	}
 	stop := context.AfterFunc(ctx, func() { c.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	body := q.encode()
