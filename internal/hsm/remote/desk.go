@@ -5,6 +5,8 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -228,9 +230,7 @@ func checkDesk(c net.Conn, path string) error {
 		if err != nil {
 			return hsm.Errorf(hsm.ErrConfig, "", "the operator's socket %s: %w", path, err)
 		}
-		if st, ok := info.Sys().(*syscall.Stat_t); ok {
-			uid = int(st.Uid)
-		}
+		uid = ownerOf(info)
 	}
 	u, ok := c.(*net.UnixConn)
 	if !ok {

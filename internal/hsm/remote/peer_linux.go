@@ -3,8 +3,12 @@ package remote
 import (
 	"fmt"
 	"net"
+	"os"
 	"syscall"
 )
+
+// ownerOf is the user that owns a file.
+func ownerOf(info os.FileInfo) int { return int(info.Sys().(*syscall.Stat_t).Uid) }
 
 // checkPeer refuses the process of another user than this at the other end.
 func checkPeer(c *net.UnixConn, uid int) error {
