@@ -438,11 +438,20 @@ func (v *Vault) passGate() {
 // log has no decision.
 func (v *Vault) findUndone(entries [][]byte) {
 	open := map[[16]byte]bool{}
+	var all [][16]byte
 	for a := range v.index.byAttempt {
 		if p := v.index.of(a, v.cfg.ID); p != nil && p.status == statusReserved {
 			open[a] = true
+			all = append(all, a)
 		}
 	}
+	// Of what was decided, or came from others' copies, this vault's share may have left:
+	// the disk may be a copy from between the two. No peer's word frees it of that.
+	defer func() {
+		for _, a := range all {
+			v.index.of(a, v.cfg.ID).given = !open[a]
+		}
+	}()
 	for i := len(entries) - 1; i >= 0 && len(open) > 0; i-- {
 		e, err := audit.DecodeEntry(entries[i])
 		if err != nil || e.Kind != audit.KindDecision {

@@ -328,6 +328,9 @@ type requestIndex struct {
 type promise struct {
 	reserve event
 	status  status
+	// given: of this vault's own, from before this start: its final share may have
+	// left, though the disk does not say so.
+	given bool
 }
 
 type status uint8
@@ -357,7 +360,7 @@ func (x *requestIndex) add(party mpc.ID, e *event) {
 		if x.byAttempt[e.Attempt] == nil {
 			x.byAttempt[e.Attempt] = map[mpc.ID]*promise{}
 		}
-		p = &promise{*e, statusReserved}
+		p = &promise{reserve: *e, status: statusReserved}
 		x.byAttempt[e.Attempt][party] = p
 		x.byRequest[e.Request] = append(x.byRequest[e.Request], p)
 	case eventRelease:
@@ -365,7 +368,8 @@ func (x *requestIndex) add(party mpc.ID, e *event) {
 			p.status = statusReleased
 		}
 	case eventFinal:
-		if p != nil && p.status == statusReserved {
+		// A release that comes with it is a lie, or from another copy of the ledger.
+		if p != nil {
 			p.status = statusFinal
 		}
 	}
@@ -377,7 +381,7 @@ func (x *requestIndex) add(party mpc.ID, e *event) {
 // does a peer's word free this vault once its own final share has left: a liar
 // could complete that version, say that it never will, and ask for the next.
 func (x *requestIndex) dead(p *promise) bool {
-	if own := x.of(p.reserve.Attempt, x.self); own != nil && own.status == statusFinal && own.reserve.same(&p.reserve) {
+	if own := x.of(p.reserve.Attempt, x.self); own != nil && (own.status == statusFinal || own.given) && own.reserve.same(&p.reserve) {
 		return false
 	}
 	for _, id := range p.reserve.Parties {

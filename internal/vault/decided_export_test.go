@@ -1,0 +1,16 @@
+package vault
+
+// LieRelease has this vault tell a ledger in which its last reservation was released.
+func (v *Vault) LieRelease() {
+	l := v.ledgers[v.cfg.ID]
+	for i := len(l.events) - 1; i >= 0; i-- {
+		e, err := decodeEvent(l.events[i])
+		if err != nil || e.Kind != eventReserve {
+			continue
+		}
+		l.events, l.hashes = l.events[:i+1], l.hashes[:i+1]
+		v.index.of(e.Attempt, v.cfg.ID).status = statusReserved
+		v.record(&event{Kind: eventRelease, Attempt: e.Attempt})
+		return
+	}
+}
