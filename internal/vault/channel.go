@@ -56,6 +56,7 @@ type peer struct {
 
 	quarantined bool
 	suspended   bool    // told two stories (witness.go)
+	suspendedOf boots   // the starts of which the two stories are
 	held        witness // what this vault has seen of it, durably
 	shown       uint64  // size of the newest checkpoint that it was shown on this channel
 	shownAt     uint64

@@ -37,7 +37,7 @@ func (v *Vault) onReplaced(before *governance.State, o *governance.VaultOrder) {
 	*p = peer{
 		id: id, name: card.Name, identity: card.Identity, decision: card.Decision, log: card.Log,
 		quarantined: p.quarantined, forked: p.forked, incidents: p.incidents,
-		suspended: p.suspended, held: p.held,
+		suspended: p.suspended, suspendedOf: p.suspendedOf, held: p.held,
 	}
 }
 

@@ -139,7 +139,7 @@ func (v *Vault) onHello(from mpc.ID, b []byte) {
 		return
 	case h.Boot == x.boot && h.Nonce != x.nonce:
 		x.other = bytes.Clone(b)
-		v.equivocated(p, "clone", fmt.Sprintf("two different starts number %d of vault %d: its disk was put back, or two copies of it run", h.Boot, from), x.hello, b)
+		v.equivocated(p, boots{h.Boot, h.Boot}, "clone", fmt.Sprintf("two different starts number %d of vault %d: its disk was put back, or two copies of it run", h.Boot, from), x.hello, b)
 		v.tell(p, h.Nonce)
 		return
 	case p.hello != nil && h.Nonce == p.hello.Nonce:

@@ -163,6 +163,10 @@ func (v *Vault) mayHelp(p *peer, x *begin) (*key, error) {
 	case len(v.repairs) >= maxRepairs:
 		return nil, fmt.Errorf("%d repairs run already", len(v.repairs))
 	}
+	// A disk that may be an old one has forgotten to whom it has given.
+	if err := v.mayReserve(k.cert.Parties, k.cert.Threshold); err != nil {
+		return nil, err
+	}
 	if err := v.helped(k, p.id); err != nil {
 		return nil, err
 	}

@@ -58,6 +58,10 @@ func (v *Vault) letGoOn(p *peer, o *governance.VaultChange) {
 	x.dirty = true
 	v.saveWitness(p)
 	p.forked = false
+	if p.suspended && p.suspendedOf.apart(o.Boot) {
+		// This order had not come yet when the new history was seen.
+		v.unsuspend(p, o, "suspension explained by the admins' order to resume")
+	}
 	if p.hello != nil && p.hello.Boot < o.Boot {
 		v.closeChannel(p)
 	}
@@ -72,15 +76,19 @@ func (v *Vault) closeChannel(p *peer) {
 	v.dropEarly(p.id)
 }
 
+func (v *Vault) unsuspend(p *peer, o *governance.VaultChange, why string) {
+	p.suspended, p.suspendedOf, p.held.other, p.held.pending = false, boots{}, nil, nil
+	p.pairAnew()
+	v.store.remove(recordSuspended + idText(p.id))
+	v.note(why, "peer", p.id, "change", o.Seq, "reason", o.Reason)
+}
+
 // lift ends the quarantine of a pair at both its ends, or the suspension of a vault
 // at everybody.
 func (v *Vault) lift(o *governance.VaultChange) {
 	if o.Peer == 0 {
 		if p := v.peers[mpc.ID(o.Vault)]; p != nil && p.suspended {
-			p.suspended, p.held.other, p.held.pending = false, nil, nil
-			p.pairAnew()
-			v.store.remove(recordSuspended + idText(p.id))
-			v.note("suspension lifted by the admins", "peer", p.id, "change", o.Seq, "reason", o.Reason)
+			v.unsuspend(p, o, "suspension lifted by the admins")
 		}
 		return
 	}

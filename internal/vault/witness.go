@@ -126,7 +126,13 @@ func (v *Vault) loadWitnesses(records map[string][]byte) error {
 			p.held = *x
 			p.held.remember(x.proven)
 		}
-		_, p.suspended = records[recordSuspended+idText(id)]
+		if b, ok := records[recordSuspended+idText(id)]; ok {
+			x, err := decodeSuspended(b)
+			if err != nil {
+				return fmt.Errorf("record %s%s: %w", recordSuspended, idText(id), err)
+			}
+			p.suspended, p.suspendedOf = true, x.Of
+		}
 		if x := &p.held; x.seen.size > x.proven.size {
 			x.wait(x.seen, v.now)
 		}
@@ -215,10 +221,10 @@ func (v *Vault) witness(p *peer, b []byte) error {
 	case known && old.root != h.root && len(old.raw) == 0:
 		return fmt.Errorf("vault %d's log of %d entries is not the one from which the admins let it go on", p.id, cp.Size)
 	case known && old.root != h.root:
-		v.equivocated(p, "equivocation", fmt.Sprintf("two checkpoints of vault %d at size %d have different roots", p.id, cp.Size), old.raw, b)
+		v.equivocated(p, boots{old.boot, h.boot}, "equivocation", fmt.Sprintf("two checkpoints of vault %d at size %d have different roots", p.id, cp.Size), old.raw, b)
 		return fmt.Errorf("vault %d signed two logs of %d entries", p.id, cp.Size)
 	case x.seen.size > 0 && (h.size < x.seen.size && h.boot > x.seen.boot || h.size > x.seen.size && h.boot < x.seen.boot):
-		v.equivocated(p, "rollback", fmt.Sprintf("vault %d started anew with a shorter log: %d entries in start %d, %d in start %d", p.id, x.seen.size, x.seen.boot, h.size, h.boot), x.seen.raw, b)
+		v.equivocated(p, boots{x.seen.boot, h.boot}, "rollback", fmt.Sprintf("vault %d started anew with a shorter log: %d entries in start %d, %d in start %d", p.id, x.seen.size, x.seen.boot, h.size, h.boot), x.seen.raw, b)
 		return fmt.Errorf("vault %d's log shrank: its disk was rolled back", p.id)
 	}
 	if h.size > x.seen.size {
@@ -321,12 +327,21 @@ func (v *Vault) barred(p *peer) bool {
 
 // equivocated writes down that a peer has signed two things that do not go together,
 // and suspends it for all keys.
-func (v *Vault) equivocated(p *peer, class, detail string, evidence ...[]byte) {
+func (v *Vault) equivocated(p *peer, of boots, class, detail string, evidence ...[]byte) {
 	w := wire.NewWriter(1).Count(len(evidence))
 	for _, e := range evidence {
 		w.Var(e)
 	}
-	v.suspend(p, class, detail, w.Bytes())
+	v.suspend(p, of, class, detail, w.Bytes())
+}
+
+// boots are the starts of which two statements are that do not go together.
+type boots struct{ one, other uint64 }
+
+// apart says that an order by which a vault goes on from an older head lies between
+// the two: they are of two histories because the admins ended the first.
+func (b boots) apart(order uint64) bool {
+	return min(b.one, b.other) < order && order <= max(b.one, b.other)
 }
 
 // suspendedRecord says why a peer is suspended.
@@ -334,20 +349,28 @@ type suspendedRecord struct {
 	Peer  mpc.ID
 	Time  uint64
 	Class string
+	Of    boots
 }
 
 func (s *suspendedRecord) encode() []byte {
-	return wire.NewWriter(1).Uint16(uint16(s.Peer)).Uint64(s.Time).String(s.Class).Bytes()
+	return wire.NewWriter(1).Uint16(uint16(s.Peer)).Uint64(s.Time).String(s.Class).Uint64(s.Of.one).Uint64(s.Of.other).Bytes()
+}
+
+func decodeSuspended(b []byte) (*suspendedRecord, error) {
+	r := wire.NewReader(b, 1)
+	s := &suspendedRecord{Peer: mpc.ID(r.Uint16("peer")), Time: r.Uint64("time"), Class: r.String("class", 256)}
+	s.Of = boots{r.Uint64("start"), r.Uint64("other start")}
+	return s, r.Done()
 }
 
 // suspend ends all work with a peer, at once and durably. Only the admins lift it.
-func (v *Vault) suspend(p *peer, class, detail string, evidence []byte) {
+func (v *Vault) suspend(p *peer, of boots, class, detail string, evidence []byte) {
 	if p.suspended {
 		return
 	}
-	p.suspended = true
+	p.suspended, p.suspendedOf = true, of
 	v.closePair(p)
-	s := suspendedRecord{p.id, v.now, class}
+	s := suspendedRecord{p.id, v.now, class, of}
 	if err := v.store.put(recordSuspended+idText(p.id), s.encode()); err != nil {
 		panic("vault: randomness ended: " + err.Error())
 	}
@@ -447,7 +470,7 @@ func (v *Vault) onProof(p *peer, in *inner) {
 	}
 	fresh := p.held.pending[i]
 	if _, err := v.prove(p, from, to, proof); err != nil {
-		v.equivocated(p, "equivocation", fmt.Sprintf("the log of vault %d with %d entries does not continue the one with %d: %v", p.id, max(fresh.size, old.size), min(fresh.size, old.size), err), old.raw, fresh.raw, in.Broadcast, in.Signature.Encode())
+		v.equivocated(p, boots{old.boot, fresh.boot}, "equivocation", fmt.Sprintf("the log of vault %d with %d entries does not continue the one with %d: %v", p.id, max(fresh.size, old.size), min(fresh.size, old.size), err), old.raw, fresh.raw, in.Broadcast, in.Signature.Encode())
 	}
 }
 
