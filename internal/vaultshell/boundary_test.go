@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -32,9 +33,10 @@ const (
 )
 
 // BenchmarkBoundary prints what the boundary costs (`make bench`): the same cluster
-// of 2 of 3, (a) with confined vault processes, helpers of their own and SoftHSM,
-// (b) with the vaults and the software HSM in this process. Nodes, broker and the
-// coordinator's part are in this process for both. COFFER_BIN is the program coffer.
+// of 2 of 3, (a) with confined vault processes, helpers of their own and SoftHSM, (b)
+// with each vault and its software HSM in one process, (c) with all three vaults and
+// their software HSMs in this process. Nodes, broker and the coordinator's part are in
+// this process for all. COFFER_BIN is the program coffer.
 func BenchmarkBoundary(b *testing.B) {
 	coffer := os.Getenv("COFFER_BIN")
 	if coffer == "" {
@@ -47,9 +49,10 @@ func BenchmarkBoundary(b *testing.B) {
 	// boundary differs.
 	cage.SparingGC()
 	var pids []int
+	inside := func(s *site) { s.runs = runWithDevice }
 	caged := startSiteWith(b, 3, nil, func(s *site) { s.hsmOf = func(p *party) { pids = append(pids, p.serveSoftHSM(coffer)) } })
-	open := startSiteWith(b, 3, nil, func(s *site) { s.runs = runWithDevice })
-	for _, s := range []*site{caged, open} {
+	sites := []*site{caged, startSiteWith(b, 3, nil, inside), startSiteWith(b, 3, nil, inside)}
+	for _, s := range sites {
 		s.ready(1, 2, 3)
 		s.keygen()
 	}
@@ -58,32 +61,42 @@ func BenchmarkBoundary(b *testing.B) {
 		v := p.startCaged()
 		pids = append(pids, v.cmd.Process.Pid, v.child())
 	}
-	caged.ready(1, 2, 3)
+	for _, p := range sites[1].parties {
+		p.down()
+		b.Setenv(softKeys, filepath.Join(p.dir, "keys"))
+		pids = append(pids, p.startAs(openVault).cmd.Process.Pid)
+	}
+	for _, s := range sites {
+		s.ready(1, 2, 3)
+	}
 	for b.Loop() {
-		compare(b, caged, open, pids)
+		compare(b, sites, pids)
 	}
 }
 
-func compare(b *testing.B, caged, open *site, pids []int) {
-	var p50, cpu [2]float64
+func compare(b *testing.B, sites []*site, pids []int) {
+	names := []string{"caged", "open", "one-process"}
+	p50, cpu := make([]float64, len(sites)), make([]float64, len(sites))
 	for round := range boundaryRounds {
-		for i, s := range []*site{caged, open} {
+		for i, s := range sites {
 			if t := float64(idleMedian(s)); round == 0 || t < p50[i] {
 				p50[i] = t
 			}
 		}
-		for i, s := range []*site{caged, open} {
-			if t := loadCPU(b, s, pids); round == 0 || t < cpu[i] {
+		for i, s := range sites {
+			if t := loadCPU(b, names[i], s, pids); round == 0 || t < cpu[i] {
 				cpu[i] = t
 			}
 		}
 	}
-	fmt.Printf("\nbench: boundary-overhead-p50 %.0f ns\n", p50[0]-p50[1])
-	fmt.Printf("bench: boundary-overhead-cpu %.1f %%\n", 100*(cpu[0]/cpu[1]-1))
-	b.ReportMetric(p50[0], "caged-p50-ns")
-	b.ReportMetric(p50[1], "open-p50-ns")
-	b.ReportMetric(cpu[0], "caged-cpu-ns/sig")
-	b.ReportMetric(cpu[1], "open-cpu-ns/sig")
+	for i, suffix := range []string{"", "", "-of-one-process"} {
+		if i > 0 {
+			fmt.Printf("\nbench: boundary-overhead-p50%s %.0f ns\n", suffix, p50[0]-p50[i])
+			fmt.Printf("bench: boundary-overhead-cpu%s %.1f %%\n", suffix, 100*(cpu[0]/cpu[i]-1))
+		}
+		b.ReportMetric(p50[i], names[i]+"-p50-ns")
+		b.ReportMetric(cpu[i], names[i]+"-cpu-ns/sig")
+	}
 }
 
 var boundaryPairs = [][]mpc.ID{{1, 2}, {2, 3}, {1, 3}}
@@ -100,7 +113,7 @@ func idleMedian(s *site) time.Duration {
 }
 
 // loadCPU is the processors' time for a signature, of this process and pids.
-func loadCPU(b *testing.B, s *site, pids []int) float64 {
+func loadCPU(b *testing.B, name string, s *site, pids []int) float64 {
 	before := cpuTimes(b, pids)
 	end := time.Now().Add(boundaryLoad)
 	var wg sync.WaitGroup
@@ -125,7 +138,7 @@ func loadCPU(b *testing.B, s *site, pids []int) float64 {
 		after[i] = (after[i] - before[i]) / time.Duration(n.Load())
 		sum += after[i]
 	}
-	b.Logf("confined %v: %v a signature: this process, 3 helpers, 3 times launcher and vault: %v", s.runs == nil, sum, after)
+	b.Logf("%s: %v a signature: this process, 3 helpers, 3 times launcher and vault, 3 open vaults: %v", name, sum, after)
 	return float64(sum)
 }
 
@@ -180,25 +193,36 @@ func (p *party) serveSoftHSM(coffer string) int {
 	}
 }
 
+// openVault is a child that is a vault with a software HSM in it, as COFFER_SOFT_KEYS
+// names its directory, without launcher or cage.
+const (
+	openVault = "open-vault"
+	softKeys  = "COFFER_SOFT_KEYS"
+)
+
 // runWithDevice is a vault of this process on a software HSM of this process.
 func runWithDevice(ctx context.Context, p *party) error {
-	genesis, err := readGenesis(&p.vcfg)
+	return runSoft(ctx, &p.vcfg, filepath.Join(p.dir, "keys"), p.log)
+}
+
+func runSoft(ctx context.Context, cfg *Config, keys string, log *slog.Logger) error {
+	genesis, err := readGenesis(cfg)
 	if err != nil {
 		return err
 	}
-	w, err := openWorld(&p.vcfg, genesis)
+	w, err := openWorld(cfg, genesis)
 	if err != nil {
 		return err
 	}
 	defer w.listener.Close()
-	vc, err := vaultConfig(&p.vcfg, w)
+	vc, err := vaultConfig(cfg, w)
 	if err != nil {
 		return err
 	}
-	dev, err := soft.Open(ctx, filepath.Join(p.dir, "keys"))
+	dev, err := soft.Open(ctx, keys)
 	if err != nil {
 		return err
 	}
 	defer dev.Close()
-	return runOn(ctx, &p.vcfg, vc, w, dev, p.log)
+	return runOn(ctx, cfg, vc, w, dev, log)
 }

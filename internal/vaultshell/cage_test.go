@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cofferhq/coffer/internal/cage"
 	"github.com/cofferhq/coffer/internal/node"
 )
 
@@ -45,7 +46,7 @@ func TestMain(m *testing.M) {
 	}
 	if len(os.Args) > 2 {
 		switch os.Args[1] {
-		case launchVault, launchProbe:
+		case launchVault, launchProbe, openVault:
 			os.Exit(launchMain(os.Args[1], os.Args[2]))
 		case launchHelper:
 			os.Exit(helperMain(os.Args[2:]))
@@ -78,6 +79,9 @@ func launchMain(program, path string) int {
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	switch {
 	case err != nil:
+	case program == openVault:
+		cage.SparingGC()
+		err = runSoft(ctx, &cfg, os.Getenv(softKeys), log)
 	case program == launchProbe:
 		err = launchAs(ctx, cagedProbe, &cfg, log)
 	default:
@@ -167,7 +171,9 @@ func (p *process) child() int {
 }
 
 // startCaged runs the vault as real processes, and its node here.
-func (p *party) startCaged() *process {
+func (p *party) startCaged() *process { return p.startAs(launchVault) }
+
+func (p *party) startAs(program string) *process {
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -175,7 +181,7 @@ func (p *party) startCaged() *process {
 			p.t.Errorf("node %d: %v", p.id, err)
 		}
 	})
-	v := startProcess(p.t, &p.vcfg)
+	v := startAs(p.t, program, &p.vcfg, nil)
 	p.down = sync.OnceFunc(func() { v.kill(); cancel(); wg.Wait() })
 	p.t.Cleanup(p.down)
 	return v
