@@ -50,7 +50,16 @@ func TestCagedDevices(t *testing.T) {
 			out := serveCaged(t, path, dir, uri, env)
 			use(t, filepath.Join(dir, "s"), out)
 			b, _ := os.ReadFile(out)
-			if text := string(b); !strings.Contains(text, "msg=confined") || !strings.Contains(text, "landlock: abi") || !strings.Contains(text, "seccomp: on") || strings.Contains(text, "NOT") {
+			// Root's helper says that it is one, and lacks nothing else.
+			text := string(b)
+			if os.Geteuid() == 0 {
+				const root = `level=WARN msg="THIS HSM HELPER IS NOT ISOLATED IN FULL" process=hsm missing="user: root, who reaches every unix socket of this host: give the helper a user of its own"`
+				if !strings.Contains(text, root) {
+					t.Errorf("the helper does not say that it is root's:\n%s", text)
+				}
+				text = strings.Replace(text, root, "", 1)
+			}
+			if !strings.Contains(text, "msg=confined") || !strings.Contains(text, "landlock: abi") || !strings.Contains(text, "seccomp: on") || strings.Contains(text, "NOT") {
 				t.Errorf("the helper says:\n%s", text)
 			}
 		})
