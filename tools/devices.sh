@@ -41,6 +41,11 @@ opencryptoki() {
   local conf=/etc/opencryptoki/opencryptoki.conf slot name
   tool pkcsslotd || return 1
   if ! pkcsconf -s >/dev/null 2>&1; then
+    # Its configuration and daemon are the whole machine's: they are CI's to write, or whoever says so.
+    if [ "${CI:-}" != true ] && [ -z "${COFFER_OPENCRYPTOKI:-}" ]; then
+      echo "openCryptoki is left alone: its tests are skipped. hint:  COFFER_OPENCRYPTOKI=1 make tools  (as root; writes $conf)" >&2
+      return 0
+    fi
     $root || { echo "openCryptoki's daemon does not run; start it as root: tools/devices.sh" >&2; return 1; }
     getent group pkcs11 >/dev/null || groupadd -r pkcs11
     usermod -aG pkcs11 root
