@@ -314,14 +314,8 @@ func (v *Vault) deal(s *handoverSession, cert *dkg.Certificate, k *key) error {
 		if id == v.cfg.ID || s.has(id) {
 			continue
 		}
-		p := v.peers[id]
-		switch {
-		case p == nil:
-			return fmt.Errorf("vault %d is not in the cluster", id)
-		case p.hello == nil:
-			return fmt.Errorf("no channel to vault %d yet", id)
-		}
-		if err := v.mayWorkWith(p); err != nil {
+		p, err := v.partner(id)
+		if err != nil {
 			return err
 		}
 		cfg.Identities[id] = p.identity.Bytes()

@@ -242,14 +242,8 @@ func (v *Vault) startKeygen(id uint64, c *cluster.Command, o *governance.KeygenO
 		if pid == v.cfg.ID {
 			continue
 		}
-		p := v.peers[pid]
-		if p == nil {
-			return fmt.Errorf("vault %d is not in the cluster", pid)
-		}
-		if p.hello == nil {
-			return fmt.Errorf("no channel to vault %d yet", pid)
-		}
-		if err := v.mayWorkWith(p); err != nil {
+		p, err := v.partner(pid)
+		if err != nil {
 			return err
 		}
 		identities[pid] = p.identity.Bytes()

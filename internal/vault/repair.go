@@ -241,14 +241,8 @@ func (v *Vault) runRepair(s *repairSession) error {
 		Verify: v.verifyDealt,
 	}
 	for _, id := range s.peers {
-		p := v.peers[id]
-		switch {
-		case p == nil:
-			return fmt.Errorf("vault %d is not in the cluster", id)
-		case p.hello == nil:
-			return fmt.Errorf("no channel to vault %d yet", id)
-		}
-		if err := v.mayWorkWith(p); err != nil {
+		p, err := v.partner(id)
+		if err != nil {
 			return err
 		}
 		cfg.Identities[id] = p.identity.Bytes()

@@ -319,6 +319,19 @@ func (v *Vault) mayWorkWith(p *peer) error {
 	return nil
 }
 
+// partner is the peer for a dealing, a key generation or a repair: it is in the
+// cluster, there is a channel to it, and nothing speaks against it.
+func (v *Vault) partner(id mpc.ID) (*peer, error) {
+	p := v.peers[id]
+	switch {
+	case p == nil:
+		return nil, fmt.Errorf("vault %d is not in the cluster", id)
+	case p.hello == nil:
+		return nil, fmt.Errorf("no channel to vault %d yet", id)
+	}
+	return p, v.mayWorkWith(p)
+}
+
 // barred says that nothing but witnessing goes on with a peer.
 func (v *Vault) barred(p *peer) bool {
 	_, ordered := v.gov.Suspended(uint16(p.id))

@@ -97,7 +97,7 @@ func (u *URI) set(part, chars string, seen map[string]bool, set func(name, value
 	if name == "pin-value" { // before any message could show the value
 		return errors.New("attribute \"pin-value\" is refused: URIs are logged and shown; write the PIN to a file and name it by pin-source")
 	}
-	value, err := decode(enc, chars)
+	value, err := Unescape(enc, chars)
 	if err != nil {
 		return fmt.Errorf("attribute %q: %w", name, err)
 	}
@@ -156,7 +156,9 @@ func (u *URI) setQuery(name, value string) error {
 	return nil
 }
 
-func decode(s, chars string) (string, error) {
+// Unescape undoes Escape. It refuses what is neither an escape nor one of the
+// characters that stand for themselves, and control characters however written.
+func Unescape(s, chars string) (string, error) {
 	out := make([]byte, 0, len(s))
 	for i := 0; i < len(s); i++ {
 		c := s[i]
@@ -181,7 +183,8 @@ func decode(s, chars string) (string, error) {
 	return string(out), nil
 }
 
-func encode(s, chars string) string {
+// Escape writes every byte but chars as %XX (RFC 3986).
+func Escape(s, chars string) string {
 	var b strings.Builder
 	for i := range len(s) {
 		if strings.IndexByte(chars, s[i]) >= 0 {
@@ -200,20 +203,20 @@ func (u URI) String() string {
 		{"token", u.Token}, {"manufacturer", u.Manufacturer}, {"model", u.Model}, {"serial", u.Serial}, {"object", u.Object},
 	} {
 		if f.value != "" {
-			path = append(path, f.name+"="+encode(f.value, pathChars))
+			path = append(path, f.name+"="+Escape(f.value, pathChars))
 		}
 	}
 	if u.Slot != nil {
 		path = append(path, "slot-id="+strconv.FormatUint(uint64(*u.Slot), 10))
 	}
 	if u.Module != "" {
-		query = append(query, "module-path="+encode(u.Module, queryChars))
+		query = append(query, "module-path="+Escape(u.Module, queryChars))
 	}
 	if u.PIN != "" {
-		query = append(query, "pin-source=file:"+encode(u.PIN, queryChars))
+		query = append(query, "pin-source=file:"+Escape(u.PIN, queryChars))
 	}
 	if u.Init != "" {
-		query = append(query, "x-module-init="+encode(u.Init, queryChars))
+		query = append(query, "x-module-init="+Escape(u.Init, queryChars))
 	}
 	s := scheme + strings.Join(path, ";")
 	if query != nil {

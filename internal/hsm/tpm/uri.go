@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/cofferhq/coffer/internal/hsm/pkcs11uri"
 	"github.com/cofferhq/coffer/internal/signature"
 )
 
@@ -57,7 +58,7 @@ func parseURI(s string) (URI, error) {
 		return URI{}, fmt.Errorf("it must start with %q", scheme)
 	}
 	path, query, _ := strings.Cut(rest, "?")
-	path, err := unescape(path)
+	path, err := pkcs11uri.Unescape(path, plain)
 	if err != nil {
 		return URI{}, err
 	}
@@ -80,7 +81,7 @@ func parseURI(s string) (URI, error) {
 			return URI{}, fmt.Errorf("attribute %q is given twice", name)
 		}
 		seen[name] = true
-		value, err := unescape(enc)
+		value, err := pkcs11uri.Unescape(enc, plain)
 		if err != nil {
 			return URI{}, fmt.Errorf("attribute %q: %w", name, err)
 		}
@@ -154,50 +155,13 @@ func setKey(p **signature.PublicKey, value string) error {
 // plain stands for itself in a URI.
 const plain = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~:/@+,"
 
-func unescape(s string) (string, error) {
-	out := make([]byte, 0, len(s))
-	for i := 0; i < len(s); i++ {
-		c := s[i]
-		if c == '%' {
-			if i+2 >= len(s) {
-				return "", fmt.Errorf("%q ends in mid-escape", s)
-			}
-			n, err := strconv.ParseUint(s[i+1:i+3], 16, 8)
-			if err != nil {
-				return "", fmt.Errorf("%q is not an escape, want %%XX", s[i:i+3])
-			}
-			c = byte(n)
-			i += 2
-		} else if strings.IndexByte(plain, c) < 0 {
-			return "", fmt.Errorf("character %q must be written %%%02X", c, c)
-		}
-		if c < ' ' || c == 0x7f {
-			return "", fmt.Errorf("control character 0x%02x", c)
-		}
-		out = append(out, c)
-	}
-	return string(out), nil
-}
-
-func escape(s string) string {
-	var b strings.Builder
-	for i := range len(s) {
-		if strings.IndexByte(plain, s[i]) >= 0 {
-			b.WriteByte(s[i])
-		} else {
-			fmt.Fprintf(&b, "%%%02X", s[i])
-		}
-	}
-	return b.String()
-}
-
 // String is the one form that ParseURI gives back the same URI for.
 func (u URI) String() string {
-	s := scheme + escape(u.Device)
+	s := scheme + pkcs11uri.Escape(u.Device, plain)
 	if u.Socket != "" {
-		s = scheme + "unix:" + escape(u.Socket)
+		s = scheme + "unix:" + pkcs11uri.Escape(u.Socket, plain)
 	}
-	s += "?dir=" + escape(u.Dir)
+	s += "?dir=" + pkcs11uri.Escape(u.Dir, plain)
 	if u.Slot != 0 {
 		s += "&slot=" + strconv.Itoa(int(u.Slot))
 	}
@@ -206,12 +170,12 @@ func (u URI) String() string {
 		key  *signature.PublicKey
 	}{{"operator", u.Operator}, {"authority", u.Authority}} {
 		if k.key != nil {
-			s += "&" + k.name + "=" + escape(k.key.String())
+			s += "&" + k.name + "=" + pkcs11uri.Escape(k.key.String(), plain)
 		}
 	}
 	for _, f := range []struct{ name, path string }{{"owner-auth", u.OwnerAuth}, {"endorsement-auth", u.EndorsementAuth}} {
 		if f.path != "" {
-			s += "&" + f.name + "=file:" + escape(f.path)
+			s += "&" + f.name + "=file:" + pkcs11uri.Escape(f.path, plain)
 		}
 	}
 	return s
