@@ -55,7 +55,7 @@ func decoded(q *request.Request, c *Cluster) (*Decoded, error) {
 	if err != nil {
 		return nil, err
 	}
-	e, err := codec.Intent(q.Chain, q.Sender, q.Intent, q.MaxFee)
+	e, err := codec.Intent(q.Chain, q.Sender, q.Intent, q.MaxFee, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -115,7 +115,7 @@ func (r *Decoded) checked(unsigned []byte) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if _, err := codec.Prepare(r.Chain, r.Sender, r.request.Intent, r.request.MaxFee, unsigned); err != nil {
+	if _, err := codec.Prepare(r.Chain, r.Sender, r.request.Intent, r.request.MaxFee, unsigned, nil); err != nil {
 		return "", err
 	}
 	return encode(unsigned), nil

@@ -187,7 +187,7 @@ func FuzzERC20Calls(f *testing.F) {
 	const me, token = "eip155:1:0x3535353535353535353535353535353535353535", "eip155:1/erc20:0x0000000000000000000000000000000000000007"
 	f.Fuzz(func(t *testing.T, data []byte) {
 		in := &evm.Intent{To: &evm.Address{19: 7}, Data: data}
-		e, err := evm.Codec{}.Intent("eip155:1", me, in.Encode(), chain.Amount{})
+		e, err := evm.Codec{}.Intent("eip155:1", me, in.Encode(), chain.Amount{}, nil)
 		if err != nil || len(data) < 4 {
 			return
 		}

@@ -161,7 +161,7 @@ func run(t *testing.T, i int, key ed25519.PrivateKey, tx *solana.Transaction) {
 		t.Fatal(err)
 	}
 	fee := tx.Fee()
-	p, err := solana.Codec{}.Prepare(solana.Mainnet, solana.Account(tx.Payer), tx.Intent.Encode(), fee, message.Encode())
+	p, err := solana.Codec{}.Prepare(solana.Mainnet, solana.Account(tx.Payer), tx.Intent.Encode(), fee, message.Encode(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,14 +24,15 @@ type Codec interface {
 	Address(chain string, publicKey []byte) (string, error)
 
 	// Intent decodes what people sign (Request.Intent) and says what it does when
-	// sent from the account sender with fees of at most maxFee.
-	Intent(chain, sender string, intent []byte, maxFee Amount) (*Effects, error)
+	// sent from the account sender with fees of at most maxFee. Methods are those
+	// that the policy declares; nil: only what is built in is understood.
+	Intent(chain, sender string, intent []byte, maxFee Amount, methods []Method) (*Effects, error)
 
 	// Prepare decodes the final unsigned transaction strictly, checks that it does
 	// exactly what the intent says, on that chain, with fees of at most maxFee,
 	// and returns what is needed to decide and to sign. The error says which field
 	// differs, what it is and what it should be.
-	Prepare(chain, sender string, intent []byte, maxFee Amount, unsigned []byte) (*Prepared, error)
+	Prepare(chain, sender string, intent []byte, maxFee Amount, unsigned []byte, methods []Method) (*Prepared, error)
 
 	// Assemble returns the raw signed transaction and its id on the chain. It
 	// refuses a signature that is not the sender's.

@@ -8,29 +8,25 @@
 // chain's nodes is not done here: that is outside the boundary.
 package chain
 
-import (
-	"fmt"
-
-	"github.com/holiman/uint256"
-
-	"github.com/cofferhq/coffer/internal/wire"
-)
+import "github.com/holiman/uint256"
 
 // Amount is an unsigned 256-bit number of an asset's smallest unit. It is
 // comparable; the zero value is 0.
 type Amount = uint256.Int
 
-// Effects is what a transaction does, as the vault decoded it: the only view of
-// a transaction that policy, people and the log have. Addresses are CAIP-10
-// accounts ("eip155:1:0x…", checksummed as the chain writes them), assets are
-// CAIP-19 ("eip155:1/slip44:60", "eip155:1/erc20:0x…").
+// Effects is what a transaction does, or what a signed message allows, as the
+// vault decoded it: the only view of a request that policy, people and the log
+// have. Addresses are CAIP-10 accounts ("eip155:1:0x…", checksummed as the chain
+// writes them), assets are CAIP-19 ("eip155:1/slip44:60", "eip155:1/erc20:0x…").
 type Effects struct {
 	Chain     string // CAIP-2
 	Sender    string // CAIP-10
 	Transfers []Transfer
 	Approvals []Approval
 	Calls     []Call
-	MaxFee    Amount // the most that the sender can pay in fees, smallest unit of the native asset
+	Creates   []Creation
+	Message   *Message // what is signed is a message and no transaction; nil: a transaction
+	MaxFee    Amount   // the most that the sender can pay in fees, smallest unit of the native asset
 	// Undecoded is empty when everything was understood, else the reason. Policy
 	// denies undecoded effects by default.
 	Undecoded string
@@ -38,113 +34,106 @@ type Effects struct {
 
 // Transfer moves Amount of Asset.
 type Transfer struct {
-	From, To string // CAIP-10
+	From, To string // CAIP-10; To is empty where a contract is created, which has no address yet
 	Asset    string // CAIP-19
 	Amount   Amount
 }
 
-// Approval lets Spender take up to Amount of Asset from Owner, until changed.
+// Approval lets Spender take up to Amount of Asset from Owner: what this
+// transaction gives, so that the sum over transactions bounds what can be taken.
 type Approval struct {
 	Owner, Spender string
 	Asset          string
 	Amount         Amount
 }
 
+// unlimited is 2⁹⁶−1, the smallest number that tokens treat as "without limit".
+var unlimited = Amount{1<<64 - 1, 1<<32 - 1}
+
+// Unlimited says that the amount is 2⁹⁶−1 or more: tokens and Permit2 take
+// 2⁹⁶−1, 2¹⁶⁰−1 and 2²⁵⁶−1 for "without limit", and no supply is worth less.
+func (a *Approval) Unlimited() bool { return !a.Amount.Lt(&unlimited) }
+
 // Call is a call of a contract, decoded or not: a token's transfer is both a
 // Transfer, which says what it means, and a Call, which says how it is done.
-// Native coin sent without data is only a Transfer.
+// Native coin sent without data is only a Transfer. Calls that a call makes
+// follow it, a Depth further down.
 type Call struct {
-	To     string // CAIP-10; empty for contract creation
-	Method string // "transfer(address,uint256)", or the selector "0x12345678" when unknown, or "" for contract creation
+	From   string // CAIP-10: whom the contract sees as its caller
+	To     string // CAIP-10
+	Method string // "transfer(address,uint256)", or the selector "0x12345678" when unknown
 	Value  Amount // native value sent along
+	Depth  uint8  // 0: the transaction's own call
+	Args   []Arg  // nil when the method is unknown
 }
 
-const effectsVersion = 1
+// Creation creates a contract.
+type Creation struct {
+	Value    Amount   // native value that it is given
+	CodeHash [32]byte // of the code that runs once and leaves the contract: its chain's hash (docs/spec/evm.md)
+}
 
-// Bounds of one Effects.
+// Arg is one decoded value of a call or a message. Lists and structures are
+// taken apart: "params.amount", "path[0]", and "path.length" for the number of
+// items. A parameter without a name is called by its position, "0".
+type Arg struct {
+	Path string
+	Type string // as the contract's interface writes it, "uint256"
+	Kind ArgKind
+	Uint Amount // ArgUint; 0 or 1 of ArgFlag
+	Text string // the other kinds
+}
+
+// ArgKind says which form a value has.
+type ArgKind uint8
+
+// The kinds of values.
 const (
-	maxText  = 256
-	maxItems = 64
+	ArgUint    ArgKind = 1 // an unsigned number
+	ArgAddress ArgKind = 2 // CAIP-10
+	ArgText    ArgKind = 3 // escaped to printable ASCII (docs/spec/effects.md), or a negative number in decimal
+	ArgFlag    ArgKind = 4
+	ArgBytes   ArgKind = 5 // 0x and hex digits, or "keccak256:0x…" of long ones
 )
 
-// Encode is the canonical encoding (docs/spec/effects.md).
-func (e *Effects) Encode() []byte {
-	w := wire.NewWriter(effectsVersion).String(e.Chain).String(e.Sender)
-	w.Count(len(e.Transfers))
-	for i := range e.Transfers {
-		t := &e.Transfers[i]
-		w.String(t.From).String(t.To).String(t.Asset)
-		WriteAmount(w, &t.Amount)
+func (k ArgKind) String() string {
+	switch k {
+	case ArgUint:
+		return "uint"
+	case ArgAddress:
+		return "address"
+	case ArgText:
+		return "text"
+	case ArgFlag:
+		return "flag"
+	case ArgBytes:
+		return "bytes"
 	}
-	w.Count(len(e.Approvals))
-	for i := range e.Approvals {
-		a := &e.Approvals[i]
-		w.String(a.Owner).String(a.Spender).String(a.Asset)
-		WriteAmount(w, &a.Amount)
-	}
-	w.Count(len(e.Calls))
-	for i := range e.Calls {
-		c := &e.Calls[i]
-		w.String(c.To).String(c.Method)
-		WriteAmount(w, &c.Value)
-	}
-	WriteAmount(w, &e.MaxFee)
-	return w.String(e.Undecoded).Bytes()
+	return "unknown kind"
 }
 
-// DecodeEffects is the inverse of Encode.
-func DecodeEffects(b []byte) (*Effects, error) {
-	r := wire.NewReader(b, effectsVersion)
-	e := &Effects{Chain: readText(r, "chain"), Sender: readText(r, "sender")}
-	for range r.Count("transfers", maxItems, 44) {
-		e.Transfers = append(e.Transfers, Transfer{
-			From: readText(r, "from"), To: readText(r, "to"),
-			Asset: readText(r, "asset"), Amount: ReadAmount(r, "amount"),
-		})
-	}
-	for range r.Count("approvals", maxItems, 44) {
-		e.Approvals = append(e.Approvals, Approval{
-			Owner: readText(r, "owner"), Spender: readText(r, "spender"),
-			Asset: readText(r, "asset"), Amount: ReadAmount(r, "amount"),
-		})
-	}
-	for range r.Count("calls", maxItems, 40) {
-		e.Calls = append(e.Calls, Call{
-			To: readText(r, "to"), Method: readText(r, "method"), Value: ReadAmount(r, "value"),
-		})
-	}
-	e.MaxFee = ReadAmount(r, "max fee")
-	e.Undecoded = readText(r, "undecoded")
-	if err := r.Done(); err != nil {
-		return nil, fmt.Errorf("couldn't decode effects: %w", err)
-	}
-	return e, nil
+// Message is structured data that is signed and not sent (EIP-712).
+type Message struct {
+	Type     string // the primary type, "Permit"
+	Name     string // of the domain, escaped as ArgText; empty where it has none
+	Version  string
+	Contract string // CAIP-10: the contract that checks the signature
+	Fields   []Arg
 }
 
-// readText reads printable ASCII: these strings are compared byte by byte and
-// shown on terminals, so that nothing in them may look like something else.
-func readText(r *wire.Reader, field string) string {
-	s := r.String(field, maxText)
-	for i := range len(s) {
-		if s[i] < 0x20 || s[i] > 0x7e {
-			r.Failf("%s: byte %#02x at %d, want printable ASCII", field, s[i], i)
-			return ""
+// Method is a method of a contract that the policy declares, so that calls of it
+// are decoded.
+type Method struct {
+	Contract  string // CAIP-10, or "" for every contract
+	Signature string // "swap(address token,uint256 amount)"
+}
+
+// Find returns the value at a path.
+func Find(args []Arg, path string) (*Arg, bool) {
+	for i := range args {
+		if args[i].Path == path {
+			return &args[i], true
 		}
 	}
-	return s
-}
-
-// WriteAmount appends 32 bytes, big-endian.
-func WriteAmount(w *wire.Writer, a *Amount) {
-	b := a.Bytes32()
-	w.Fixed(b[:])
-}
-
-// ReadAmount reads 32 bytes, big-endian.
-func ReadAmount(r *wire.Reader, field string) Amount {
-	var b [32]byte
-	r.Into(field, b[:])
-	var a Amount
-	a.SetBytes32(b[:])
-	return a
+	return nil, false
 }

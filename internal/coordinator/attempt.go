@@ -266,7 +266,7 @@ func (c *Coordinator) assemble(r *Record, cert *dkg.Certificate, a *Attempt) err
 	if err != nil {
 		return err
 	}
-	prepared, err := codec.Prepare(q.Chain, q.Sender, q.Intent, q.MaxFee, a.Unsigned)
+	prepared, err := codec.Prepare(q.Chain, q.Sender, q.Intent, q.MaxFee, a.Unsigned, nil)
 	if err != nil {
 		return err
 	}

@@ -366,7 +366,7 @@ func (c *Coordinator) Explain(r *Record) (*policy.Explanation, error) {
 	if err != nil {
 		return nil, err
 	}
-	e, err := codec.Intent(q.Chain, q.Sender, q.Intent, q.MaxFee)
+	e, err := codec.Intent(q.Chain, q.Sender, q.Intent, q.MaxFee, nil)
 	if err != nil {
 		return nil, err
 	}

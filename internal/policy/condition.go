@@ -349,6 +349,12 @@ func (e *evaluation) onlyTransfers() (Truth, string, string) {
 		return False, "nothing is transferred", fix
 	}
 	var other []string
+	if len(f.Creates) > 0 {
+		other = append(other, "it creates a contract")
+	}
+	if f.Message != nil {
+		other = append(other, "it is a message to "+e.show(f.Message.Contract))
+	}
 	for i := range f.Approvals {
 		other = append(other, fmt.Sprintf("it lets %s spend %s", e.show(f.Approvals[i].Spender), e.doc.Amount(f.Approvals[i].Asset, f.Approvals[i].Amount)))
 	}

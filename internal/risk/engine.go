@@ -53,7 +53,7 @@ func (e *Engine) Judge(q *Question, now time.Time) (*request.RiskVerdict, error)
 	if err != nil {
 		return nil, err
 	}
-	effects, err := codec.Intent(r.Chain, r.Sender, r.Intent, r.MaxFee)
+	effects, err := codec.Intent(r.Chain, r.Sender, r.Intent, r.MaxFee, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -141,7 +141,7 @@ func (e *Engine) past(codec chain.Codec, x *chain.Effects, history []Past) []*ch
 		if r.Cluster != e.cluster || r.Sender != x.Sender {
 			continue
 		}
-		if p, err := codec.Intent(r.Chain, r.Sender, r.Intent, r.MaxFee); err == nil {
+		if p, err := codec.Intent(r.Chain, r.Sender, r.Intent, r.MaxFee, nil); err == nil {
 			out = append(out, p)
 		}
 	}

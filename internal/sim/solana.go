@@ -75,7 +75,7 @@ func CombineEd25519(x *Wallet, b *request.Bundle, unsigned []byte, replies map[m
 		attempt = c.Decision.Attempt
 		signers, bodies[id] = append(signers, id), r.Body
 	}
-	p, err := solana.Codec{}.Prepare(b.Request.Chain, b.Request.Sender, b.Request.Intent, b.Request.MaxFee, unsigned)
+	p, err := solana.Codec{}.Prepare(b.Request.Chain, b.Request.Sender, b.Request.Intent, b.Request.MaxFee, unsigned, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -31,7 +31,7 @@ func TestTransfer(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p, err := evm.Codec{}.Prepare(Chain, x.Sender, b.Request.Intent, b.Request.MaxFee, unsigned)
+		p, err := evm.Codec{}.Prepare(Chain, x.Sender, b.Request.Intent, b.Request.MaxFee, unsigned, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

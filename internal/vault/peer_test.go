@@ -67,7 +67,7 @@ func (f *fixture) blameless() {
 
 func (f *fixture) digest(b *request.Bundle, unsigned []byte) [32]byte {
 	f.Helper()
-	p, err := evm.Codec{}.Prepare(sim.Chain, f.x.Sender, b.Request.Intent, b.Request.MaxFee, unsigned)
+	p, err := evm.Codec{}.Prepare(sim.Chain, f.x.Sender, b.Request.Intent, b.Request.MaxFee, unsigned, nil)
 	f.ok(err)
 	return p.Digests[0]
 }

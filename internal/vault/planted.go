@@ -33,7 +33,7 @@ func (v *Vault) plantedOrder(out Ready) Ready {
 
 // plantedDigest hashes whatever bytes it is handed, and decides by the request.
 func plantedDigest(codec chain.Codec, q *request.Request, unsigned []byte) (*chain.Prepared, error) {
-	e, err := codec.Intent(q.Chain, q.Sender, q.Intent, q.MaxFee)
+	e, err := codec.Intent(q.Chain, q.Sender, q.Intent, q.MaxFee, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -89,7 +89,7 @@ func (f *fixture) signed(b *request.Bundle, unsigned []byte, signers ...mpc.ID) 
 
 func (f *fixture) combine(b *request.Bundle, unsigned []byte, replies map[mpc.ID]*cluster.Reply) {
 	f.Helper()
-	p, err := evm.Codec{}.Prepare(sim.Chain, f.x.Sender, b.Request.Intent, b.Request.MaxFee, unsigned)
+	p, err := evm.Codec{}.Prepare(sim.Chain, f.x.Sender, b.Request.Intent, b.Request.MaxFee, unsigned, nil)
 	f.ok(err)
 	_, err = sim.Combine(f.x, p.Digests[0], replies)
 	f.ok(err)

@@ -601,7 +601,7 @@ func (s *site) trySignWithin(ctx context.Context, signers ...mpc.ID) error {
 			return errors.New(describe(replies))
 		}
 	}
-	p, err := (evm.Codec{}).Prepare(sim.Chain, s.wallet.Sender, b.Request.Intent, b.Request.MaxFee, unsigned)
+	p, err := (evm.Codec{}).Prepare(sim.Chain, s.wallet.Sender, b.Request.Intent, b.Request.MaxFee, unsigned, nil)
 	if err != nil {
 		s.t.Fatal(err)
 	}

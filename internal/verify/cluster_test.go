@@ -76,7 +76,7 @@ func (v *vaults) pay(b *request.Bundle, unsigned []byte, signers ...mpc.ID) {
 		c.Signers = append(c.Signers, uint16(id))
 	}
 	replies := v.ask(c, signers...)
-	p, err := evm.Codec{}.Prepare(sim.Chain, v.x.Sender, b.Request.Intent, b.Request.MaxFee, unsigned)
+	p, err := evm.Codec{}.Prepare(sim.Chain, v.x.Sender, b.Request.Intent, b.Request.MaxFee, unsigned, nil)
 	v.ok(err)
 	sig, err := sim.Combine(v.x, p.Digests[0], replies)
 	v.ok(err)

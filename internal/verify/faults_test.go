@@ -173,11 +173,11 @@ func TestNotFaults(t *testing.T) {
 // lenient is a codec that overlooks a byte at the end, as ours must not.
 type lenient struct{ evm.Codec }
 
-func (c lenient) Prepare(name, sender string, intent []byte, maxFee chain.Amount, unsigned []byte) (*chain.Prepared, error) {
-	if p, err := c.Codec.Prepare(name, sender, intent, maxFee, unsigned); err == nil {
+func (c lenient) Prepare(name, sender string, intent []byte, maxFee chain.Amount, unsigned []byte, methods []chain.Method) (*chain.Prepared, error) {
+	if p, err := c.Codec.Prepare(name, sender, intent, maxFee, unsigned, methods); err == nil {
 		return p, nil
 	}
-	return c.Codec.Prepare(name, sender, intent, maxFee, unsigned[:len(unsigned)-1])
+	return c.Codec.Prepare(name, sender, intent, maxFee, unsigned[:len(unsigned)-1], methods)
 }
 
 // TestSameSession: decisions that differ in anything that the signers had to

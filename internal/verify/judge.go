@@ -107,7 +107,7 @@ func (v *verifier) prepare(k *keyInfo, q *request.Request, unsigned []byte) (*ch
 	if sender != q.Sender {
 		return nil, refusal.New("request.sender", "", fmt.Sprintf("sender %s is not this wallet", q.Sender), "")
 	}
-	p, err := codec.Prepare(q.Chain, q.Sender, q.Intent, q.MaxFee, unsigned)
+	p, err := codec.Prepare(q.Chain, q.Sender, q.Intent, q.MaxFee, unsigned, nil)
 	if err != nil {
 		return nil, err
 	}

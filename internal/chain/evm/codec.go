@@ -37,7 +37,7 @@ func (Codec) Address(chain string, publicKey []byte) (string, error) {
 }
 
 // Intent decodes what people sign.
-func (Codec) Intent(chain, sender string, intent []byte, maxFee chain.Amount) (*chain.Effects, error) {
+func (Codec) Intent(chain, sender string, intent []byte, maxFee chain.Amount, _ []chain.Method) (*chain.Effects, error) {
 	from, err := senderOn(chain, sender)
 	if err != nil {
 		return nil, err
@@ -65,7 +65,7 @@ func senderOn(chain, sender string) (Address, error) {
 }
 
 // Prepare decodes the final transaction and checks it against the intent.
-func (Codec) Prepare(chainName, sender string, intent []byte, maxFee chain.Amount, unsigned []byte) (*chain.Prepared, error) {
+func (Codec) Prepare(chainName, sender string, intent []byte, maxFee chain.Amount, unsigned []byte, _ []chain.Method) (*chain.Prepared, error) {
 	from, err := senderOn(chainName, sender)
 	if err != nil {
 		return nil, err

@@ -79,7 +79,7 @@ func TestEIP155Example(t *testing.T) {
 	}
 	in := NewTransfer(address(t, "0x3535353535353535353535353535353535353535"), amount(1e18))
 	fee := amount(21000 * 20e9)
-	got, err := Codec{}.Prepare(mainnet, from, in.Encode(), fee, unsigned)
+	got, err := Codec{}.Prepare(mainnet, from, in.Encode(), fee, unsigned, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,7 +146,7 @@ func TestPrepareRefusesWhatDiffers(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			p, err := Codec{}.Prepare(mainnet, sender(t), in.Encode(), amount(210000), unsigned)
+			p, err := Codec{}.Prepare(mainnet, sender(t), in.Encode(), amount(210000), unsigned, nil)
 			if c.words == nil {
 				if err != nil || p.Effects.Undecoded != "" {
 					t.Fatalf("the unchanged transaction is refused: %v %v", err, p)

@@ -25,7 +25,7 @@ const (
 func effects(name string, sender Address, in *Intent, maxFee chain.Amount) *chain.Effects {
 	e := &chain.Effects{Chain: name, Sender: Account(name, sender), MaxFee: maxFee}
 	if in.To == nil {
-		e.Calls = []chain.Call{{Value: in.Value}}
+		e.Calls = []chain.Call{{From: e.Sender, Value: in.Value}}
 		e.Undecoded = "creates a contract"
 		return e
 	}
@@ -38,7 +38,7 @@ func effects(name string, sender Address, in *Intent, maxFee chain.Amount) *chai
 	if len(in.Data) == 0 {
 		return e
 	}
-	call := chain.Call{To: to, Value: in.Value}
+	call := chain.Call{From: e.Sender, To: to, Value: in.Value}
 	call.Method, e.Undecoded = decodeCall(e, name, sender, in)
 	e.Calls = []chain.Call{call}
 	return e

@@ -40,7 +40,7 @@ func TestEffects(t *testing.T) {
 	padded := bytes.Clone(good)
 	padded[4] = 1
 	undecoded := func(data []byte, method, reason string) *chain.Effects {
-		return &chain.Effects{Calls: []chain.Call{{To: t1, Method: method}}, Undecoded: reason}
+		return &chain.Effects{Calls: []chain.Call{{From: me, To: t1, Method: method}}, Undecoded: reason}
 	}
 	for name, c := range map[string]struct {
 		in   *Intent
@@ -54,30 +54,30 @@ func TestEffects(t *testing.T) {
 		}},
 		"token transfer": {NewERC20Transfer(token, alice, huge), &chain.Effects{
 			Transfers: []chain.Transfer{{From: me, To: a1, Asset: erc20, Amount: huge}},
-			Calls:     []chain.Call{{To: t1, Method: methodTransfer}},
+			Calls:     []chain.Call{{From: me, To: t1, Method: methodTransfer}},
 		}},
 		"token transferFrom": {&Intent{To: &token, Data: transferFrom(alice, bob, amount(7))}, &chain.Effects{
 			Transfers: []chain.Transfer{{From: a1, To: b1, Asset: erc20, Amount: amount(7)}},
-			Calls:     []chain.Call{{To: t1, Method: methodTransferFrom}},
+			Calls:     []chain.Call{{From: me, To: t1, Method: methodTransferFrom}},
 		}},
 		"token approve": {NewERC20Approve(token, bob, amount(8)), &chain.Effects{
 			Approvals: []chain.Approval{{Owner: me, Spender: b1, Asset: erc20, Amount: amount(8)}},
-			Calls:     []chain.Call{{To: t1, Method: methodApprove}},
+			Calls:     []chain.Call{{From: me, To: t1, Method: methodApprove}},
 		}},
 		"value sent along": {&Intent{To: &token, Value: amount(3), Data: good}, &chain.Effects{
 			Transfers: []chain.Transfer{
 				{From: me, To: t1, Asset: eth, Amount: amount(3)},
 				{From: me, To: a1, Asset: erc20, Amount: amount(5)},
 			},
-			Calls: []chain.Call{{To: t1, Method: methodTransfer, Value: amount(3)}},
+			Calls: []chain.Call{{From: me, To: t1, Method: methodTransfer, Value: amount(3)}},
 		}},
 		"value with an unknown method": {&Intent{To: &token, Value: amount(3), Data: []byte{0xd0, 0xe3, 0x0d, 0xb0}}, &chain.Effects{
 			Transfers: []chain.Transfer{{From: me, To: t1, Asset: eth, Amount: amount(3)}},
-			Calls:     []chain.Call{{To: t1, Method: "0xd0e30db0", Value: amount(3)}},
+			Calls:     []chain.Call{{From: me, To: t1, Method: "0xd0e30db0", Value: amount(3)}},
 			Undecoded: "method 0xd0e30db0 is not one of transfer(address,uint256), transferFrom(address,address,uint256), approve(address,uint256)",
 		}},
 		"creation": {&Intent{Value: amount(3), Data: good}, &chain.Effects{
-			Calls: []chain.Call{{Value: amount(3)}}, Undecoded: "creates a contract",
+			Calls: []chain.Call{{From: me, Value: amount(3)}}, Undecoded: "creates a contract",
 		}},
 		"too short for a method": {&Intent{To: &token, Data: good[:3]},
 			undecoded(nil, "0xa9059c", "data of 3 bytes is too short for a method")},
@@ -101,7 +101,7 @@ func TestEffects(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.want.Chain, c.want.Sender, c.want.MaxFee = mainnet, me, amount(9)
-			got, err := Codec{}.Intent(mainnet, me, c.in.Encode(), amount(9))
+			got, err := Codec{}.Intent(mainnet, me, c.in.Encode(), amount(9), nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -117,7 +117,7 @@ func TestEffects(t *testing.T) {
 // and data leave no effect untold.
 func checkEffects(t *testing.T, from string, encoded []byte, in *Intent) {
 	t.Helper()
-	e, err := Codec{}.Intent(mainnet, from, encoded, amount(1))
+	e, err := Codec{}.Intent(mainnet, from, encoded, amount(1), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +151,7 @@ func TestAccessListIsUndecoded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := Codec{}.Prepare(mainnet, sender(t), in.Encode(), amount(210000), unsigned)
+	p, err := Codec{}.Prepare(mainnet, sender(t), in.Encode(), amount(210000), unsigned, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -182,12 +182,12 @@ func TestPrepareRefusesInputs(t *testing.T) {
 		"another transaction": {"eip155:5", strings.Replace(me, ":1:", ":5:", 1), in.Encode(), unsigned, "chain is eip155:1, want eip155:5"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := Codec{}.Prepare(c.chain, c.sender, c.intent, amount(210000), c.unsigned)
+			_, err := Codec{}.Prepare(c.chain, c.sender, c.intent, amount(210000), c.unsigned, nil)
 			wantError(t, err, c.word)
 			if name == "transaction" || name == "another transaction" {
 				return
 			}
-			_, err = Codec{}.Intent(c.chain, c.sender, c.intent, amount(1))
+			_, err = Codec{}.Intent(c.chain, c.sender, c.intent, amount(1), nil)
 			wantError(t, err, c.word)
 		})
 	}
@@ -198,7 +198,7 @@ func TestPrepareRefusesInputs(t *testing.T) {
 func TestPreparedEffectsHoldTheRealFee(t *testing.T) {
 	in, tx := transfer(t)
 	unsigned, _ := tx.Encode()
-	p, err := Codec{}.Prepare(mainnet, sender(t), in.Encode(), amount(1e18), unsigned)
+	p, err := Codec{}.Prepare(mainnet, sender(t), in.Encode(), amount(1e18), unsigned, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -213,7 +213,7 @@ func TestSlots(t *testing.T) {
 		in, tx := transfer(t)
 		in.To, tx.To, tx.Nonce, tx.TipCap = &to, &to, nonce, amount(tip)
 		unsigned, _ := tx.Encode()
-		p, err := Codec{}.Prepare(mainnet, sender(t), in.Encode(), amount(1e18), unsigned)
+		p, err := Codec{}.Prepare(mainnet, sender(t), in.Encode(), amount(1e18), unsigned, nil)
 		if err != nil || len(p.Slots) != 1 {
 			t.Fatal(err, p)
 		}

@@ -34,7 +34,7 @@ func (Codec) Address(chainName string, publicKey []byte) (string, error) {
 }
 
 // Intent decodes what people sign.
-func (Codec) Intent(chainName, sender string, intent []byte, maxFee chain.Amount) (*chain.Effects, error) {
+func (Codec) Intent(chainName, sender string, intent []byte, maxFee chain.Amount, _ []chain.Method) (*chain.Effects, error) {
 	from, err := senderOn(chainName, sender)
 	if err != nil {
 		return nil, err
@@ -64,7 +64,7 @@ func senderOn(chainName, sender string) (Address, error) {
 // account has no counter of transactions. A durable nonce would be one, but its
 // value looks like a blockhash: two messages that advance the same nonce account
 // and carry the same recent blockhash instead of its value can both happen.
-func (Codec) Prepare(chainName, sender string, intent []byte, maxFee chain.Amount, unsigned []byte) (*chain.Prepared, error) {
+func (Codec) Prepare(chainName, sender string, intent []byte, maxFee chain.Amount, unsigned []byte, _ []chain.Method) (*chain.Prepared, error) {
 	from, err := senderOn(chainName, sender)
 	if err != nil {
 		return nil, err

@@ -73,7 +73,7 @@ func TestGolden(t *testing.T) {
 	if got := hex.EncodeToString(b); got != want {
 		t.Fatalf("message\n%s, want\n%s", got, want)
 	}
-	p, err := Codec{}.Prepare(Mainnet, Account(wallet), in.Encode(), lamports(5000), b)
+	p, err := Codec{}.Prepare(Mainnet, Account(wallet), in.Encode(), lamports(5000), b, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -287,7 +287,7 @@ func TestPrepareRefuses(t *testing.T) {
 		return &Transaction{Payer: wallet, Blockhash: hash, Budget: &Budget{1000, 1_000_001}, Intent: Intent{Transfers: slices.Clone(intent.Transfers), Memo: "m"}}
 	}
 	prepare := func(tx *Transaction, chainName, sender string, fee uint64) error {
-		_, err := Codec{}.Prepare(chainName, sender, intent.Encode(), lamports(fee), encoded(t, tx))
+		_, err := Codec{}.Prepare(chainName, sender, intent.Encode(), lamports(fee), encoded(t, tx), nil)
 		return err
 	}
 	// 5000 + ⌈1000 · 1.000001⌉
@@ -361,7 +361,7 @@ func TestFee(t *testing.T) {
 // its value may be a blockhash in truth.
 func TestSlots(t *testing.T) {
 	slots := func(tx *Transaction) string {
-		p, err := Codec{}.Prepare(Mainnet, Account(wallet), tx.Intent.Encode(), lamports(1_000_000), encoded(t, tx))
+		p, err := Codec{}.Prepare(Mainnet, Account(wallet), tx.Intent.Encode(), lamports(1_000_000), encoded(t, tx), nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -56,11 +56,11 @@ func TestCodecRefuses(t *testing.T) {
 	c, in, good := Codec{}, NewTransfer(bob, 1_000_000_000).Encode(), encoded(t, payment())
 	fee := lamports(5000)
 	prepare := func(sender string, intent, unsigned []byte) error {
-		_, err := c.Prepare(Mainnet, sender, intent, fee, unsigned)
+		_, err := c.Prepare(Mainnet, sender, intent, fee, unsigned, nil)
 		return err
 	}
 	intent := func(chainName, sender string, intent []byte) error {
-		_, err := c.Intent(chainName, sender, intent, fee)
+		_, err := c.Intent(chainName, sender, intent, fee, nil)
 		return err
 	}
 	assemble := func(sender string, unsigned []byte) error {
@@ -99,7 +99,7 @@ func TestCodecRefuses(t *testing.T) {
 // A memo is a call, which a rule for transfers alone does not pass.
 func TestMemoEffects(t *testing.T) {
 	in := &Intent{Transfers: []Transfer{{bob, 1}, {wallet, 0}}, Memo: "invoice 7"}
-	e, err := Codec{}.Intent(Mainnet, Account(wallet), in.Encode(), lamports(9))
+	e, err := Codec{}.Intent(Mainnet, Account(wallet), in.Encode(), lamports(9), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

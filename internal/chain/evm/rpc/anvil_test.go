@@ -57,7 +57,7 @@ func (w *wallet) sign(in *evm.Intent, nonce, gas uint64) (raw []byte, txid strin
 		w.t.Fatal(err)
 	}
 	sender := evm.Account(chainName, w.addr)
-	p, err := w.codec.Prepare(chainName, sender, in.Encode(), amount(1e17), unsigned)
+	p, err := w.codec.Prepare(chainName, sender, in.Encode(), amount(1e17), unsigned, nil)
 	if err != nil {
 		w.t.Fatal(err)
 	}
