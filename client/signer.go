@@ -153,6 +153,9 @@ type KeyOptions struct {
 	// Insist waives that the vaults' devices must differ: one flaw of a model that
 	// holds a threshold of shares can then be enough to sign.
 	Insist bool
+	// Faults is how many corrupt vaults spending limits must withstand: 0 to Threshold − 1.
+	// More vaults must then be up for every signature.
+	Faults int
 }
 
 // Order orders a key. The signer must be an admin.
@@ -164,9 +167,12 @@ func (s *Signer) Order(c *Cluster, k KeyOptions) (order string, err error) {
 	if err != nil {
 		return "", err
 	}
+	if k.Faults < 0 || k.Faults >= max(k.Threshold, 1) {
+		return "", fmt.Errorf("faults %d: want 0 to %d, below the threshold", k.Faults, max(k.Threshold, 1)-1)
+	}
 	vaults := k.Vaults
 	o := governance.KeygenOrder{
-		Name: k.Name, Threshold: uint16(k.Threshold), Purpose: cmp.Or(k.Purpose, governance.PurposeECDSA), Tier: tier, Insist: k.Insist,
+		Name: k.Name, Threshold: uint16(k.Threshold), Purpose: cmp.Or(k.Purpose, governance.PurposeECDSA), Tier: tier, Insist: k.Insist, Faults: uint16(k.Faults),
 		Created: uint64(time.Now().UnixMilli()), Author: s.key.Principal, Key: s.key.Public(),
 	}
 	if o.Cluster, err = clusterID(c); err != nil {

@@ -140,6 +140,7 @@ type Wallet struct {
 	Parties     []int             `json:"parties"`
 	Epoch       uint64            `json:"epoch" doc:"Grows by one with every refresh or reshare; name, key id and addresses stay."`
 	Tier        string            `json:"tier" doc:"How the vaults keep their shares: hot, warm or cold."`
+	Faults      int               `json:"faults" doc:"How many corrupt vaults limits were made to withstand; more than the threshold then take part in every signature."`
 	Insisted    bool              `json:"insisted,omitempty" doc:"An admin waived that devices differ when the key was made."`
 	Orders      []KeyOrder        `json:"orders,omitempty" doc:"What the admins ordered for the key, oldest first."`
 	Addresses   map[string]string `json:"addresses" doc:"By chain (CAIP-2), as the chain writes it."`

@@ -43,6 +43,7 @@ func walletCommand() *cobra.Command {
 	create.Flags().StringVar(&vaults, "vaults", "", "the vaults that hold shares, such as 1,2,3 (default: all)")
 	create.Flags().StringVar(&o.Purpose, "suite", o.Purpose, "what the key is for: ecdsa-secp256k1 (EVM chains), ed25519 (Solana), bip340-taproot")
 	create.Flags().StringVar(&o.Tier, "tier", o.Tier, "how the vaults keep their shares: hot (open while they run), warm (sealed, opened for one signature), cold (the device's operator authorises every use)")
+	create.Flags().IntVar(&o.Faults, "faults", o.Faults, "how many corrupt vaults spending limits must withstand: 0 to threshold − 1; more vaults must then take part in every signature")
 	insistFlag(create, &o.Insist)
 	cmd.AddCommand(create, verb("list", "List the wallets", cobra.NoArgs, false, func(ctx context.Context, s *session, _ []string) error {
 		if err := s.connect(ctx); err != nil {

@@ -125,6 +125,7 @@ func (s *server) wallet(w *coordinator.Wallet) (*client.Wallet, error) {
 		return nil, err
 	}
 	out.Tier, out.Insisted = s.co.Governance().Tier(w.ID, order.Tier).String(), order.Insist
+	out.Faults = int(order.Faults)
 	for _, p := range s.co.Orders(w) {
 		o := &p.Order
 		x := client.KeyOrder{

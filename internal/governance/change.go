@@ -67,7 +67,7 @@ type Change struct {
 const (
 	changeVersion = 1
 	signedVersion = 1
-	orderVersion  = 2
+	orderVersion  = 3
 )
 
 // Encode is the canonical encoding.
@@ -180,6 +180,9 @@ type KeygenOrder struct {
 	Purpose   string
 	Tier      Tier
 	Insist    bool // though the vaults' devices are too much alike
+	// Faults is f: limits and versions hold though so many of the parties are corrupt.
+	// Beside the Threshold that sign, Quorum − Threshold others take part in the ledger.
+	Faults    uint16
 	Created   uint64
 	Author    string
 	Key       signature.PublicKey
@@ -191,7 +194,7 @@ func (o *KeygenOrder) body(w *wire.Writer) *wire.Writer {
 	for _, p := range o.Parties {
 		w.Uint16(p)
 	}
-	return w.Uint16(o.Threshold).String(o.Purpose).Uint8(uint8(o.Tier)).Bool(o.Insist).Uint64(o.Created).String(o.Author)
+	return w.Uint16(o.Threshold).String(o.Purpose).Uint8(uint8(o.Tier)).Bool(o.Insist).Uint16(o.Faults).Uint64(o.Created).String(o.Author)
 }
 
 // Statement is what the author signs.
@@ -218,7 +221,7 @@ func DecodeKeygenOrder(b []byte) (*KeygenOrder, error) {
 		o.Parties = append(o.Parties, r.Uint16("party"))
 	}
 	o.Threshold, o.Purpose = r.Uint16("threshold"), r.Name("purpose")
-	o.Tier, o.Insist = Tier(r.Uint8("tier")), r.Bool("insist")
+	o.Tier, o.Insist, o.Faults = Tier(r.Uint8("tier")), r.Bool("insist"), r.Uint16("faults")
 	o.Created, o.Author = r.Uint64("created"), r.Name("author")
 	o.Key, o.Signature = signature.ReadKey(r, "key"), signature.ReadSignature(r, "signature")
 	if err := r.Done(); err != nil {
@@ -226,6 +229,11 @@ func DecodeKeygenOrder(b []byte) (*KeygenOrder, error) {
 	}
 	return o, nil
 }
+
+// Quorum is how many vaults take part in the ledger for every signature with a key of
+// threshold t of n, so that any two such sets share more than f vaults (ARCHITECTURE.md
+// §5): max(t, ⌈(n+f+1)/2⌉). The first t of them sign, the others witness.
+func Quorum(n, t, f int) int { return max(t, (n+f+2)/2) }
 
 // CheckKeygen checks an order against the cluster. That the wallet's name is free
 // is the vault's to check. The error is a *refusal.Refusal.
@@ -247,6 +255,9 @@ func (st *State) CheckKeygen(o *KeygenOrder, now uint64) error {
 	}
 	if err := st.checkParties(o.Parties, int(o.Threshold), bad); err != nil {
 		return err
+	}
+	if o.Faults >= o.Threshold {
+		return bad(fmt.Sprintf("faults of 0 to %d", o.Threshold-1), "faults: %d corrupt vaults would be enough to sign, with threshold %d", o.Faults, o.Threshold)
 	}
 	if o.Created > now && o.Created-now > request.MaxSkew {
 		return bad("", "created: %s is ahead of this vault's clock, %s", request.Instant(o.Created), request.Instant(now))

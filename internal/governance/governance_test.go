@@ -390,7 +390,7 @@ func TestEveryBitOfAChangeCounts(t *testing.T) {
 }
 
 func order(st *State) *KeygenOrder {
-	o := &KeygenOrder{Cluster: st.Cluster, Name: "main", Parties: []uint16{1, 2, 3}, Threshold: 2, Purpose: PurposeECDSA, Tier: TierHot, Created: 1_700_000_000_000, Author: "bob", Key: edPublic("bob")}
+	o := &KeygenOrder{Cluster: st.Cluster, Name: "main", Parties: []uint16{1, 2, 3}, Threshold: 2, Purpose: PurposeECDSA, Tier: TierHot, Faults: 1, Created: 1_700_000_000_000, Author: "bob", Key: edPublic("bob")}
 	o.Signature = edSign("bob", o.Statement())
 	return o
 }
@@ -428,6 +428,7 @@ func TestKeygen(t *testing.T) {
 		{"vault twice", "keygen.invalid", "vault 2 comes after vault 2", func(o *KeygenOrder) { o.Parties[2] = 2 }, false},
 		{"threshold 1", "keygen.invalid", "threshold 1 of 3 vaults (would pass: a threshold of 2 to 3)", func(o *KeygenOrder) { o.Threshold = 1 }, false},
 		{"threshold 4", "keygen.invalid", "threshold 4 of 3 vaults", func(o *KeygenOrder) { o.Threshold = 4 }, false},
+		{"faults of a threshold", "keygen.invalid", "faults: 2 corrupt vaults would be enough to sign, with threshold 2 (would pass: faults of 0 to 1)", func(o *KeygenOrder) { o.Faults = 2 }, false},
 		{"no parties", "keygen.invalid", "threshold 2 of 0 vaults", func(o *KeygenOrder) { o.Parties = nil }, false},
 		{"created", "keygen.invalid", "is ahead of this vault's clock", func(o *KeygenOrder) { o.Created = now + request.MaxSkew + 1 }, false},
 		{"no admin", "governance.admin", "author: dave is not an admin", func(o *KeygenOrder) { o.Author = "dave" }, false},
@@ -442,6 +443,26 @@ func TestKeygen(t *testing.T) {
 		if err := st.CheckKeygen(o, now); refusal.As(err) == nil || refusal.As(err).Code != c.code || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %s: %s", c.name, err, c.code, c.want)
 		}
+	}
+}
+
+// Any two ledger quorums share more than f vaults, and no smaller number would do.
+func TestQuorum(t *testing.T) {
+	for n := 2; n <= MaxVaults; n++ {
+		for th := n/2 + 1; th <= n; th++ {
+			for f := range th {
+				q := Quorum(n, th, f)
+				if q < th || q > n || 2*q-n <= f {
+					t.Errorf("%d of %d, f %d: quorum %d", th, n, f, q)
+				}
+				if q > th && 2*(q-1)-n > f {
+					t.Errorf("%d of %d, f %d: a quorum of %d would do, not %d", th, n, f, q-1, q)
+				}
+			}
+		}
+	}
+	if Quorum(3, 2, 0) != 2 || Quorum(3, 2, 1) != 3 || Quorum(5, 3, 1) != 4 || Quorum(5, 3, 2) != 4 {
+		t.Error("not the quorums of ARCHITECTURE.md")
 	}
 }
 

@@ -76,7 +76,7 @@ func (v *Vault) checkApproved(s *signSession, id mpc.ID, d *audit.Decision) erro
 	switch {
 	case !ok:
 		return fmt.Errorf("vault %d has no card", id)
-	case s.gov.Approves(uint16(id), s.key.id, s.key.made) != nil, d.Approval.Algorithm != 0 && card.HasApproval():
+	case s.gov.Approves(uint16(id), s.key.id, s.key.made.tier) != nil, d.Approval.Algorithm != 0 && card.HasApproval():
 		return d.CheckApproval(v.clusterID(), uint16(id), card.Approval)
 	case d.Approval.Algorithm != 0:
 		return fmt.Errorf("vault %d certifies the approval of a device that has no approval key", id)

@@ -9,7 +9,6 @@ import (
 
 	"github.com/cofferhq/coffer/internal/audit"
 	"github.com/cofferhq/coffer/internal/cluster"
-	"github.com/cofferhq/coffer/internal/governance"
 	"github.com/cofferhq/coffer/internal/hsm"
 	"github.com/cofferhq/coffer/internal/signature"
 	"github.com/cofferhq/coffer/internal/wire"
@@ -27,7 +26,7 @@ import (
 // candidate is a share of an epoch that has not begun.
 type candidate struct {
 	held *held
-	made governance.Tier  // the key's, for who has come new
+	made making           // the key's, for who has come new
 	cert *dkg.Certificate // unsigned
 }
 
@@ -319,7 +318,7 @@ func (v *Vault) commitEpoch(kid [32]byte, commit *handover.Bundle) error {
 		return err
 	}
 	k := v.keys[kid]
-	name, made := "", governance.Tier(0)
+	name, made := "", making{}
 	var order []byte
 	switch {
 	case k != nil:
@@ -384,7 +383,7 @@ func CommitCertificate(commit *handover.Bundle) (*dkg.Certificate, error) {
 // A share's record of a later epoch, or, without share, that of a key which this
 // vault has left.
 func encodeShareRecord(k *key) []byte {
-	w := wire.NewWriter(recordVersion).String(k.name).Var(k.order).Uint8(uint8(k.made)).Var(k.cert.Encode()).Count(len(k.closed))
+	w := wire.NewWriter(recordVersion).String(k.name).Var(k.order).Uint8(uint8(k.made.tier)).Uint16(k.made.faults).Var(k.cert.Encode()).Count(len(k.closed))
 	for _, id := range sortedIDs(k.closed) {
 		h := k.closed[id]
 		w.Uint16(uint16(id)).Uint64(h.Seq).Fixed(h.Hash[:])
@@ -398,7 +397,7 @@ func encodeShareRecord(k *key) []byte {
 
 func decodeShareRecord(b []byte) (*key, error) {
 	r := wire.NewReader(b, recordVersion)
-	k := &key{name: r.Name("name"), order: r.Var("order", cluster.MaxBody), made: governance.Tier(r.Uint8("tier")), closed: map[mpc.ID]ledgerHead{}}
+	k := &key{name: r.Name("name"), order: r.Var("order", cluster.MaxBody), made: readMaking(r), closed: map[mpc.ID]ledgerHead{}}
 	c := r.Var("certificate", 1<<16)
 	for range r.Count("closed ledgers", mpc.MaxParties, 42) {
 		h := ledgerHead{Party: mpc.ID(r.Uint16("party")), Seq: r.Uint64("seq")}
@@ -421,7 +420,7 @@ func decodeShareRecord(b []byte) (*key, error) {
 }
 
 func encodeCandidate(c *candidate) []byte {
-	w := wire.NewWriter(recordVersion).Var(c.cert.Encode()).Uint8(uint8(c.made))
+	w := wire.NewWriter(recordVersion).Var(c.cert.Encode()).Uint8(uint8(c.made.tier)).Uint16(c.made.faults)
 	c.held.write(w)
 	return w.Bytes()
 }
@@ -429,7 +428,7 @@ func encodeCandidate(c *candidate) []byte {
 func decodeCandidate(b []byte) (*candidate, error) {
 	r := wire.NewReader(b, recordVersion)
 	cert := r.Var("certificate", 1<<16)
-	c := &candidate{made: governance.Tier(r.Uint8("tier")), held: readHeld(r)}
+	c := &candidate{made: readMaking(r), held: readHeld(r)}
 	err := r.Done()
 	if err == nil {
 		c.cert, err = dkg.DecodeCertificate(cert)

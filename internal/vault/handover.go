@@ -32,13 +32,13 @@ type handoverSession struct {
 	round   uint8 // of the dealing that is being waited for; 4: it is done
 	got     [4]map[mpc.ID][]byte
 
-	opening  bool                       // of this vault's share, by the device
-	early    []earlyFrame               // that came meanwhile
-	tier     governance.Tier            // of the key; for who does not know it, the one that waits longest
-	made     map[mpc.ID]governance.Tier // that the dealers say it was made with
-	out      *lifecycle.Output          // of the dealing, until the share rests
-	share    *dkg.KeyShare              // a dealer's
-	borrowed bool                       // the device opened it for this dealing
+	opening  bool              // of this vault's share, by the device
+	early    []earlyFrame      // that came meanwhile
+	tier     governance.Tier   // of the key; for who does not know it, the one that waits longest
+	made     map[mpc.ID]making // as the dealers say
+	out      *lifecycle.Output // of the dealing, until the share rests
+	share    *dkg.KeyShare     // a dealer's
+	borrowed bool              // the device opened it for this dealing
 }
 
 func (s *handoverSession) has(id mpc.ID) bool { return containsID(s.peers, id) }
@@ -191,7 +191,7 @@ func (v *Vault) startHandover(id uint64, c *cluster.Command, o *governance.Order
 	s := &handoverSession{attempt: c.Attempt, command: id, started: v.now, order: o, old: cert, m: m}
 	s.plan = planOf(o, cert, toIDs(c.Signers), c.Attempt)
 	if s.tier = governance.TierCold; k != nil {
-		s.tier = v.tierOf(o.Key, k.made)
+		s.tier = v.tierOf(o.Key, k.made.tier)
 	}
 	s.id = s.plan.ID()
 	if err := s.plan.Check(); err != nil {

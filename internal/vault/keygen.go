@@ -23,8 +23,8 @@ type key struct {
 	id    [32]byte
 	name  string
 	order []byte
-	made  governance.Tier // the custody tier that the key was made with
-	held  *held           // nil: this vault holds no share any more
+	made  making
+	held  *held // nil: this vault holds no share any more
 	cert  *dkg.Certificate
 	// closed are the heads of the ledgers with which the old parties closed the epoch
 	// before; none at first.
@@ -42,7 +42,7 @@ func (k *key) scheme() chain.Scheme {
 
 func (k *key) publicKey() []byte { return k.cert.PublicKey().Encode() }
 
-const recordVersion = 2 // of the records that hold a share
+const recordVersion = 3 // of the records that hold a share
 
 // keyRecord is a key on disk. The share's bytes are secret: the record is sealed
 // and the buffer wiped.
@@ -94,7 +94,7 @@ func (v *Vault) loadKeys(records map[string][]byte) error {
 		if err := h.activate(cert, v.verifyCertificate); err != nil {
 			return fmt.Errorf("record %s: %w", name, err)
 		}
-		v.keys[cert.KeyID()] = &key{id: cert.KeyID(), name: o.Name, order: order, made: o.Tier, held: h, cert: cert}
+		v.keys[cert.KeyID()] = &key{id: cert.KeyID(), name: o.Name, order: order, made: madeBy(o), held: h, cert: cert}
 	}
 	return nil
 }
@@ -471,7 +471,7 @@ func (v *Vault) activate(command uint64, attempt [16]byte, p *pendingKey) {
 		v.reply(command, failed(err))
 		return
 	}
-	k := &key{id: cert.KeyID(), name: name, order: order, made: o.Tier, held: p.held, cert: cert}
+	k := &key{id: cert.KeyID(), name: name, order: order, made: madeBy(o), held: p.held, cert: cert}
 	if err := v.storeShare(k); err != nil {
 		v.reply(command, failed(err))
 		return

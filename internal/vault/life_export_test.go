@@ -136,7 +136,7 @@ func (v *Vault) OtherTier(to mpc.ID, frame []byte) (lie []byte, ok bool) {
 	if in == nil || in.Kind != innerHandover || in.Round != roundTier {
 		return nil, false
 	}
-	return v.Seal(to, in.Kind, in.Attempt, in.Round, nil, []byte{1, in.Private[1] ^ 3}), true
+	return v.Seal(to, in.Kind, in.Attempt, in.Round, nil, []byte{2, in.Private[1] ^ 3, 0, 0}), true
 }
 
 // LieInOffers is a frame with this vault's offers, each changed.
@@ -152,7 +152,7 @@ func (v *Vault) LieInOffers(to mpc.ID, frame []byte, what string) (lie []byte, o
 	for i := range os {
 		switch what {
 		case "tier":
-			os[i].made = 4 - os[i].made
+			os[i].made.tier = 4 - os[i].made.tier
 		case "name":
 			os[i].name = "other"
 		case "later epoch":

@@ -216,7 +216,7 @@ func (v *Vault) tryRepair(kid [32]byte, c *claim, seq uint64) {
 		return
 	}
 	s := newRepairSession(attempt, v.now)
-	s.key, s.lost, s.helpers, s.peers, s.cert, s.seq, s.tier = kid, v.cfg.ID, helpers, helpers, c.cert, seq, v.tierOf(kid, o.made)
+	s.key, s.lost, s.helpers, s.peers, s.cert, s.seq, s.tier = kid, v.cfg.ID, helpers, helpers, c.cert, seq, v.tierOf(kid, o.made.tier)
 	s.claim = c
 	v.repairs[attempt] = s
 	x := begin{key: kid, cert: c.cert.Digest(), helpers: helpers}
@@ -254,7 +254,7 @@ func (v *Vault) restRepaired(s *repairSession, share *dkg.KeyShare) {
 	o := s.claim.offers[s.helpers[0]]
 	v.endRepair(s)
 	s.claim.started = max(v.now, 1)
-	v.keep(share, false, v.tierOf(s.key, o.made), func(h *held, err error) {
+	v.keep(share, false, v.tierOf(s.key, o.made.tier), func(h *held, err error) {
 		if err == nil && v.keys[s.key] != nil {
 			h.destroy()
 			err = errors.New("the wallet is known here meanwhile")

@@ -15,7 +15,7 @@ func (v *Vault) restShare(s *handoverSession) error {
 		return nil // this vault leaves
 	}
 	made, err := v.madeTier(s)
-	if err != nil || made == 0 {
+	if err != nil || made == (making{}) {
 		return err
 	}
 	proof, err := lifecycle.ProveShare(out.Share, ProofDigest(s.id, out.Certificate.Digest()), v.rand)
@@ -23,7 +23,7 @@ func (v *Vault) restShare(s *handoverSession) error {
 		return err
 	}
 	s.out = nil
-	tier := v.tierOf(s.plan.Key, made)
+	tier := v.tierOf(s.plan.Key, made.tier)
 	if tier == governance.TierHot {
 		v.keepCandidate(s, out, tier, made, proof)
 		return nil
@@ -38,7 +38,7 @@ func (v *Vault) restShare(s *handoverSession) error {
 	return nil
 }
 
-func (v *Vault) keepCandidate(s *handoverSession, out *lifecycle.Output, tier, made governance.Tier, proof []byte) {
+func (v *Vault) keepCandidate(s *handoverSession, out *lifecycle.Output, tier governance.Tier, made making, proof []byte) {
 	v.keep(out.Share, false, tier, func(h *held, err error) {
 		if v.handovers[s.attempt] != s {
 			h.destroy()

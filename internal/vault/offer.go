@@ -29,7 +29,7 @@ const (
 type offer struct {
 	cert   *dkg.Certificate
 	name   string
-	made   governance.Tier
+	made   making
 	commit *handover.Bundle // by which the key came to this epoch; nil in the first, or if it is not known
 	helped bool             // this vault has helped the asker's card to its share already
 }
@@ -41,24 +41,24 @@ const (
 )
 
 func encodeOffers(os []offer, last bool) []byte {
-	w := wire.NewWriter(1).Bool(last).Count(len(os))
+	w := wire.NewWriter(2).Bool(last).Count(len(os))
 	for i := range os {
 		o := &os[i]
 		var commit []byte
 		if o.commit != nil {
 			commit = o.commit.Encode()
 		}
-		w.Var(o.cert.Encode()).String(o.name).Uint8(uint8(o.made)).Var(commit).Bool(o.helped)
+		w.Var(o.cert.Encode()).String(o.name).Uint8(uint8(o.made.tier)).Uint16(o.made.faults).Var(commit).Bool(o.helped)
 	}
 	return w.Bytes()
 }
 
 func decodeOffers(b []byte) (os []offer, last bool, err error) {
-	r := wire.NewReader(b, 1)
+	r := wire.NewReader(b, 2)
 	last = r.Bool("last")
-	for range r.Count("offers", maxOffers, 14) {
+	for range r.Count("offers", maxOffers, 16) {
 		c := r.Var("certificate", 1<<16)
-		o := offer{name: r.Name("name"), made: governance.Tier(r.Uint8("tier"))}
+		o := offer{name: r.Name("name"), made: readMaking(r)}
 		commit := r.Var("commit", maxOfferBytes)
 		o.helped = r.Bool("helped")
 		if r.Err() == nil {
@@ -125,8 +125,10 @@ func (v *Vault) checkOffer(p *peer, o *offer) (map[mpc.ID]ledgerHead, error) {
 		return nil, fmt.Errorf("vault %d is not one of the key's parties %v", v.cfg.ID, c.Parties)
 	case !containsID(c.Parties, p.id):
 		return nil, fmt.Errorf("vault %d, which offers help, is not one of the key's parties %v", p.id, c.Parties)
-	case o.made < governance.TierHot || o.made > governance.TierCold:
-		return nil, fmt.Errorf("custody tier %d", o.made)
+	case o.made.tier < governance.TierHot || o.made.tier > governance.TierCold:
+		return nil, fmt.Errorf("custody tier %d", o.made.tier)
+	case int(o.made.faults) >= c.Threshold:
+		return nil, fmt.Errorf("%d faults at threshold %d", o.made.faults, c.Threshold)
 	}
 	if err := c.Complete(v.verifyCertificate); err != nil {
 		return nil, err

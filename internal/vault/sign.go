@@ -109,7 +109,7 @@ func (v *Vault) sign(id uint64, c *cluster.Command) {
 	for i := range s.broadcast {
 		s.broadcast[i], s.private[i] = map[mpc.ID][]byte{}, map[mpc.ID][]byte{}
 	}
-	if card := s.gov.Approves(uint16(v.cfg.ID), s.key.id, s.key.made); card != nil {
+	if card := s.gov.Approves(uint16(v.cfg.ID), s.key.id, s.key.made.tier); card != nil {
 		v.approve(s, c, card)
 		return
 	}

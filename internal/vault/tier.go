@@ -241,7 +241,7 @@ func (v *Vault) openedShare(k *key, plain []byte) (*dkg.KeyShare, error) {
 // asItShould says that a share rests in the tier and seal epoch that it should.
 func (v *Vault) asItShould(k *key) bool {
 	h := k.held
-	t := v.tierOf(k.id, k.made)
+	t := v.tierOf(k.id, k.made.tier)
 	if v.checkTier(t) != nil {
 		t = h.tier
 	}
@@ -265,7 +265,7 @@ func (v *Vault) mendWith(k *key, was *held, share *dkg.KeyShare, done func(error
 		v.moved(k, err)
 		done(err)
 	}
-	tier := v.tierOf(k.id, k.made)
+	tier := v.tierOf(k.id, k.made.tier)
 	if v.checkTier(tier) != nil {
 		tier = was.tier
 	}
@@ -385,8 +385,8 @@ func (v *Vault) setTier(id uint64, k *key) {
 	case k == nil || !k.holds():
 		v.refuse(id, refusal.New("tier.share", "", "this vault holds no share of that wallet", "one of the wallet's vaults"))
 		return
-	case v.checkTier(v.tierOf(k.id, k.made)) != nil:
-		v.refuse(id, v.checkTier(v.tierOf(k.id, k.made)))
+	case v.checkTier(v.tierOf(k.id, k.made.tier)) != nil:
+		v.refuse(id, v.checkTier(v.tierOf(k.id, k.made.tier)))
 		return
 	case v.asItShould(k):
 		v.coveredReply([]uint64{id}, k.cert.Encode())
@@ -432,33 +432,34 @@ func (v *Vault) moved(k *key, err error) {
 	}
 }
 
-// The custody tier of a key is in the order that it was made with, which a vault
-// that comes new to it has not seen: every dealer tells it in the dealing. Among t
+// The custody tier of a key, and the faults that its ledger withstands, are in the
+// order that it was made with, which a vault that comes new to it has not seen: every
+// dealer tells them in the dealing. Among t
 // dealers one is honest; if they differ the dealing ends.
 
-// roundTier is the frame in which a dealer tells it: 01 ‖ u8 tier.
+// roundTier is the frame in which a dealer tells it: 02 ‖ u8 tier ‖ u16 faults.
 const roundTier = 4
 
 func (v *Vault) tellTier(s *handoverSession) {
 	k := v.keys[s.plan.Key]
-	if s.round != 3 || k == nil || k.made == 0 || !containsID(s.plan.Dealers, v.cfg.ID) {
+	if s.round != 3 || k == nil || k.made == (making{}) || !containsID(s.plan.Dealers, v.cfg.ID) {
 		return
 	}
 	for _, id := range s.plan.New {
 		if id != v.cfg.ID && !containsID(s.plan.Old, id) {
-			v.sendSealed(v.peers[id], &inner{Kind: innerHandover, Attempt: s.attempt, Round: roundTier, Private: wire.NewWriter(1).Uint8(uint8(k.made)).Bytes()})
+			v.sendSealed(v.peers[id], &inner{Kind: innerHandover, Attempt: s.attempt, Round: roundTier, Private: wire.NewWriter(2).Uint8(uint8(k.made.tier)).Uint16(k.made.faults).Bytes()})
 		}
 	}
 }
 
 func (v *Vault) onTier(s *handoverSession, p *peer, b []byte) {
-	r := wire.NewReader(b, 1)
-	t := governance.Tier(r.Uint8("tier"))
-	if r.Done() != nil || t < governance.TierHot || t > governance.TierCold || !containsID(s.plan.Dealers, p.id) {
+	r := wire.NewReader(b, 2)
+	t := readMaking(r)
+	if r.Done() != nil || t.tier < governance.TierHot || t.tier > governance.TierCold || !containsID(s.plan.Dealers, p.id) {
 		return
 	}
 	if s.made == nil {
-		s.made = map[mpc.ID]governance.Tier{}
+		s.made = map[mpc.ID]making{}
 	}
 	if _, told := s.made[p.id]; told {
 		return
@@ -471,19 +472,19 @@ func (v *Vault) onTier(s *handoverSession, p *peer, b []byte) {
 	}
 }
 
-// madeTier is the tier that the key was made with; 0: not every dealer has said it.
-func (v *Vault) madeTier(s *handoverSession) (governance.Tier, error) {
-	if k := v.keys[s.plan.Key]; k != nil && k.made != 0 {
+// madeTier is the tier that the key was made with; zero: not every dealer has said it.
+func (v *Vault) madeTier(s *handoverSession) (making, error) {
+	if k := v.keys[s.plan.Key]; k != nil && k.made != (making{}) {
 		return k.made, nil
 	}
-	var made governance.Tier
+	var made making
 	for _, id := range s.plan.Dealers {
 		t, told := s.made[id]
 		switch {
 		case !told:
-			return 0, nil
-		case made != 0 && made != t:
-			return 0, benign("handover", fmt.Errorf("the dealers %v do not agree on the key's custody tier: %v", s.plan.Dealers, s.made))
+			return making{}, nil
+		case made != (making{}) && made != t:
+			return making{}, benign("handover", fmt.Errorf("the dealers %v do not agree on the key's custody tier and faults: %v", s.plan.Dealers, s.made))
 		}
 		made = t
 	}
