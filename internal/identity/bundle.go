@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/cofferhq/coffer/internal/refusal"
 	"github.com/cofferhq/coffer/internal/request"
@@ -17,6 +18,7 @@ type Verified struct {
 	Approvers []string     // said yes, and it counts now
 	Denials   []string     // said no
 	Risk      []RiskResult // the engines whose verdict counts now
+	Prices    []Price      // the sources whose quote counts now
 	Ignored   []Ignored    // signed, but does not count now
 }
 
@@ -26,6 +28,15 @@ type RiskResult struct {
 	Outcome request.Outcome
 	Score   uint16
 	Reasons []string
+}
+
+// Price is one source's quote: what one whole unit of each asset is worth, in
+// 10^-15 of the currency (request.PriceDecimals).
+type Price struct {
+	Source   string
+	Currency string
+	Time     uint64               // when the source said so, unix ms; policy bounds its age
+	Assets   []request.AssetPrice // sorted by asset
 }
 
 // Ignored is a signature that is good but does not count, and why.
@@ -55,7 +66,7 @@ func (ro *Roster) CheckBundle(b *request.Bundle, cluster [32]byte, now uint64) (
 		return nil, err
 	}
 	id := q.ID()
-	if err := ro.act("initiator", q.Initiator, "propose", Person, Service); err != nil {
+	if err := ro.act("initiator", q.Initiator, Propose); err != nil {
 		return nil, err
 	}
 	if err := ro.Verify(q.Initiator, b.ProposeKey, request.ProposeStatement(id), b.ProposeSignature); err != nil {
@@ -69,6 +80,11 @@ func (ro *Roster) CheckBundle(b *request.Bundle, cluster [32]byte, now uint64) (
 	}
 	for i := range b.Verdicts {
 		if err := ro.checkVerdict(v, i, &b.Verdicts[i], now); err != nil {
+			return nil, err
+		}
+	}
+	for i := range b.Prices {
+		if err := ro.checkQuote(v, i, &b.Prices[i], now); err != nil {
 			return nil, err
 		}
 	}
@@ -89,17 +105,30 @@ func checkRequest(q *request.Request, cluster [32]byte, now uint64) error {
 	return nil
 }
 
-// act checks that a principal exists and is of a kind that may do this.
-func (ro *Roster) act(field, id, verb string, kinds ...Kind) error {
-	may := func(p *Principal) bool { return slices.Contains(kinds, p.Kind) }
+// act checks that a principal exists and may do this: by kind, and by role where
+// the roster has roles.
+func (ro *Roster) act(field, id string, right Right) error {
 	p, ok := ro.Principal(id)
 	if !ok {
-		return refusal.Newf("identity.principal", "one of "+ro.some(may), "%s: %q is not in the roster", field, wire.CleanText(id, 80))
+		return refusal.Newf("identity.principal", "one of "+ro.some(right), "%s: %q is not in the roster", field, wire.CleanText(id, 80))
 	}
-	if !may(p) {
-		return refusal.Newf("identity.kind", "one of "+ro.some(may), "%s: %s is a %s principal and may not %s", field, id, p.Kind, verb)
+	switch {
+	case kindRights(p.Kind)&right == 0:
+		return refusal.Newf("identity.kind", "one of "+ro.some(right), "%s: %s is a %s principal and may not %s", field, id, p.Kind, right)
+	case !ro.May(id, right):
+		return refusal.Newf("identity.role", "one of "+ro.some(right), "%s: %s has %s, and may not %s", field, id, rolesOf(p), right)
 	}
 	return nil
+}
+
+func rolesOf(p *Principal) string {
+	switch len(p.Roles) {
+	case 0:
+		return "no role"
+	case 1:
+		return "the role " + p.Roles[0]
+	}
+	return "the roles " + strings.Join(p.Roles, ", ")
 }
 
 // within prefixes a Refusal's detail with the field that it is about.
@@ -110,7 +139,7 @@ func within(field string, err error) error {
 
 func (ro *Roster) checkApproval(v *Verified, i int, a *request.Approval, now uint64) error {
 	field := fmt.Sprintf("approvals[%d]", i)
-	if err := ro.act(field, a.Principal, "approve", Person); err != nil {
+	if err := ro.act(field, a.Principal, Approve); err != nil {
 		return err
 	}
 	if err := ro.Verify(a.Principal, a.Key, a.Statement(), a.Signature); err != nil {
@@ -129,7 +158,7 @@ func (ro *Roster) checkApproval(v *Verified, i int, a *request.Approval, now uin
 
 func (ro *Roster) checkVerdict(v *Verified, i int, r *request.RiskVerdict, now uint64) error {
 	field := fmt.Sprintf("verdicts[%d]", i)
-	if err := ro.act(field, r.Engine, "give a risk verdict", Risk); err != nil {
+	if err := ro.act(field, r.Engine, Judge); err != nil {
 		return err
 	}
 	if err := ro.Verify(r.Engine, r.Key, r.Statement(), r.Signature); err != nil {
@@ -140,6 +169,22 @@ func (ro *Roster) checkVerdict(v *Verified, i int, r *request.RiskVerdict, now u
 		return nil
 	}
 	v.Risk = append(v.Risk, RiskResult{r.Engine, r.Outcome, r.Score, r.Reasons})
+	return nil
+}
+
+func (ro *Roster) checkQuote(v *Verified, i int, p *request.PriceQuote, now uint64) error {
+	field := fmt.Sprintf("prices[%d]", i)
+	if err := ro.act(field, p.Source, Quote); err != nil {
+		return err
+	}
+	if err := ro.Verify(p.Source, p.Key, p.Statement(), p.Signature); err != nil {
+		return within(field, err)
+	}
+	if why := lapsed(p.Time, p.Expires, now); why != "" {
+		v.Ignored = append(v.Ignored, Ignored{p.Source, "the price quote " + why})
+		return nil
+	}
+	v.Prices = append(v.Prices, Price{p.Source, p.Currency, p.Time, p.Prices})
 	return nil
 }
 

@@ -73,8 +73,8 @@ func sample(t testing.TB) *Roster {
 		{"admins", []string{"alice", "bob", "carol"}},
 		{"approvers", []string{"bob", "carol", "dave"}},
 	}}
-	for _, id := range []string{"alice", "bob", "bot", "carol", "dave", "screening"} {
-		p := Principal{id, Person, []signature.PublicKey{public(id)}}
+	for _, id := range []string{"alice", "bob", "bot", "carol", "dave", "screening", "ticker"} {
+		p := Principal{ID: id, Kind: Person, Credentials: []signature.PublicKey{public(id)}}
 		switch id {
 		case "bob":
 			p.Credentials = append(p.Credentials, p256Public(t))
@@ -82,6 +82,8 @@ func sample(t testing.TB) *Roster {
 			p.Kind = Service
 		case "screening":
 			p.Kind = Risk
+		case "ticker":
+			p.Kind = Source
 		}
 		ro.Principals = append(ro.Principals, p)
 	}
@@ -122,12 +124,12 @@ func TestRosterRefuses(t *testing.T) {
 		{"id", `principal: name "Alice"`, func(ro *Roster) { ro.Principals[0].ID = "Alice" }},
 		{"id twice", `"alice" comes after "alice"`, func(ro *Roster) { ro.Principals[1].ID = "alice" }},
 		{"order", "principals with different ids, sorted", func(ro *Roster) { ro.Principals[0], ro.Principals[1] = ro.Principals[1], ro.Principals[0] }},
-		{"kind", "principal dave: kind 4, want 1 (person)", func(ro *Roster) { ro.Principals[4].Kind = 4 }},
+		{"kind", "principal dave: kind 5, want 1 (person)", func(ro *Roster) { ro.Principals[4].Kind = 5 }},
 		{"kind 0", "kind 0", func(ro *Roster) { ro.Principals[4].Kind = 0 }},
 		{"no key", "principal dave: 0 credentials, want 1 to 16", func(ro *Roster) { ro.Principals[4].Credentials = nil }},
 		{"17 keys", "principal dave: 17 credentials", func(ro *Roster) { ro.Principals[4].Credentials = make([]signature.PublicKey, 17) }},
 		{"too many principals", "1025 principals and 2 groups, at most 1024 and 128", func(ro *Roster) { ro.Principals = make([]Principal, MaxPrincipals+1) }},
-		{"too many groups", "6 principals and 129 groups", func(ro *Roster) { ro.Groups = make([]Group, MaxGroups+1) }},
+		{"too many groups", "7 principals and 129 groups", func(ro *Roster) { ro.Groups = make([]Group, MaxGroups+1) }},
 		{"bad key", "principal dave: credentials[0]: ed25519 key of 3 bytes", func(ro *Roster) { ro.Principals[4].Credentials = []signature.PublicKey{{Algorithm: 1, Key: "abc"}} }},
 		{"shared key", "belongs to alice already", func(ro *Roster) { ro.Principals[4].Credentials = []signature.PublicKey{public("alice")} }},
 		{"the same key twice", "belongs to dave already", func(ro *Roster) {
@@ -158,7 +160,7 @@ func TestRosterRefuses(t *testing.T) {
 		}
 	}
 	large := make([]byte, MaxRoster+1)
-	large[0] = 1
+	large[0] = rosterVersion
 	if _, err := DecodeRoster(large); err == nil || !strings.Contains(err.Error(), "524289 bytes, at most 524288") {
 		t.Errorf("a roster above the bound: %v", err)
 	}
@@ -181,7 +183,7 @@ func TestRosterJSONErrors(t *testing.T) {
 		{"not JSON", "{", "line 1: not JSON"},
 		{"no quorum", roster(alice, `"groups": {"admins": ["alice"]}`), `the field "adminQuorum" is missing`},
 		{"unknown field", roster(alice, groups+`, "quorum": 2`), `line 3: quorum: unknown field`},
-		{"kind", roster(strings.Replace(alice, "person", "human", 1), groups), `principals[0].kind: "human" is not one of "person", "service", "risk"`},
+		{"kind", roster(strings.Replace(alice, "person", "human", 1), groups), `principals[0].kind: "human" is not one of "person", "service", "risk", "price"`},
 		{"id twice", roster(alice+",\n"+alice, groups), `line 3: principals[1].id: there is a principal "alice" already`},
 		{"key", roster(`{"id": "alice", "kind": "person", "credentials": ["ed25519:AAAA"]}`, groups), "line 2: principals[0].credentials[0]: ed25519 key of 3 bytes, want 32"},
 		{"key's algorithm", roster(`{"id": "alice", "kind": "person", "credentials": ["rsa:AAAA"]}`, groups), `unknown algorithm "rsa", want ed25519, p256 or rsa3072`},
@@ -264,11 +266,11 @@ func TestVerify(t *testing.T) {
 		t.Error(err)
 	}
 	err := ro.Verify("zoe", public("zoe"), st, sign("zoe", st))
-	if r := refusal.As(err); r == nil || r.Code != "identity.principal" || r.Fix != "a principal of the roster: alice, bob, bot, carol, dave, screening" {
+	if r := refusal.As(err); r == nil || r.Code != "identity.principal" || r.Fix != "a principal of the roster: alice, bob, bot, carol, dave, screening, ticker" {
 		t.Errorf("a stranger: %v", err)
 	}
 	for _, id := range []string{"e1", "e2", "e3"} {
-		ro.Principals = append(ro.Principals, Principal{id, Person, []signature.PublicKey{public(id)}})
+		ro.Principals = append(ro.Principals, Principal{ID: id, Kind: Person, Credentials: []signature.PublicKey{public(id)}})
 	}
 	ro.Sort()
 	if err := ro.Verify("zoe", public("zoe"), st, sign("zoe", st)); !strings.HasSuffix(refusal.As(err).Fix, "dave, e1, e2, e3, …") {
@@ -311,7 +313,16 @@ func full(t testing.TB) *request.Bundle {
 	b := proposal(t, "alice")
 	b.Approvals = []request.Approval{approval(b, "bob", true), approval(b, "carol", false), approval(b, "dave", true)}
 	b.Verdicts = []request.RiskVerdict{verdict(b, "screening")}
+	b.Prices = []request.PriceQuote{quote("ticker")}
 	return b
+}
+
+func quote(source string) request.PriceQuote {
+	p := request.PriceQuote{Source: source, Currency: "USD", Time: now - 1000, Expires: now + 1000, Key: public(source)}
+	p.Prices = []request.AssetPrice{{Asset: "eip155:1/slip44:60"}}
+	p.Prices[0].Price.SetUint64(2_500_000_000_000_000_000)
+	p.Signature = sign(source, p.Statement())
+	return p
 }
 
 func TestCheckBundle(t *testing.T) {
@@ -321,7 +332,8 @@ func TestCheckBundle(t *testing.T) {
 	}
 	want := &Verified{
 		Initiator: "alice", Approvers: []string{"bob", "dave"}, Denials: []string{"carol"},
-		Risk: []RiskResult{{"screening", request.Pass, 3, []string{"fine"}}},
+		Risk:   []RiskResult{{"screening", request.Pass, 3, []string{"fine"}}},
+		Prices: []Price{{"ticker", "USD", now - 1000, quote("ticker").Prices}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -387,6 +399,12 @@ func TestCheckBundleRefuses(t *testing.T) {
 			b.Verdicts[0].Signature = sign("screening", b.Verdicts[0].Statement())
 			b.Verdicts[0].Outcome = request.Pass
 		}},
+		{"an unknown source", "identity.principal", `prices[0]: "oracle" is not in the roster`, func(b *request.Bundle) { b.Prices[0] = quote("oracle") }},
+		{"a person for a source", "identity.kind", "prices[0]: dave is a person principal and may not quote prices", func(b *request.Bundle) { b.Prices[0] = quote("dave") }},
+		{"an engine for a source", "identity.kind", "prices[0]: screening is a risk principal and may not quote prices", func(b *request.Bundle) { b.Prices[0] = quote("screening") }},
+		{"a source for an engine", "identity.kind", "verdicts[0]: ticker is a price principal and may not give a risk verdict", func(b *request.Bundle) { b.Verdicts[0] = verdict(b, "ticker") }},
+		{"a source proposes", "identity.kind", "initiator: ticker is a price principal", func(b *request.Bundle) { *b = *proposal(t, "ticker") }},
+		{"another price", "identity.signature", "prices[0]: the signature of ticker", func(b *request.Bundle) { b.Prices[0].Prices[0].Price.SetUint64(1) }},
 	} {
 		b := full(t)
 		c.change(b)
@@ -444,6 +462,10 @@ func TestLapsed(t *testing.T) {
 	v.Expires = now
 	v.Signature = sign("screening", v.Statement())
 	b.Verdicts = []request.RiskVerdict{v}
+	p := quote("ticker")
+	p.Expires = now
+	p.Signature = sign("ticker", p.Statement())
+	b.Prices = []request.PriceQuote{p}
 	got, err := sample(t).CheckBundle(b, cluster, now)
 	if err != nil {
 		t.Fatal(err)
@@ -452,6 +474,7 @@ func TestLapsed(t *testing.T) {
 		{"alice", "the approval expired at 2023-11-14T22:15:00Z"},
 		{"dave", "the approval is dated 2023-11-14T22:16:00Z, more than 60 s ahead of this vault's clock"},
 		{"screening", "the risk verdict expired at 2023-11-14T22:15:00Z"},
+		{"ticker", "the price quote expired at 2023-11-14T22:15:00Z"},
 	}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -504,6 +527,7 @@ func TestCancellation(t *testing.T) {
 
 func FuzzDecodeRoster(f *testing.F) {
 	f.Add(sample(f).Encode())
+	f.Add(roled(f).Encode())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		ro, err := DecodeRoster(b)
 		if err != nil {
@@ -521,6 +545,7 @@ func FuzzDecodeRoster(f *testing.F) {
 
 func FuzzParseRosterJSON(f *testing.F) {
 	f.Add(sample(f).JSON())
+	f.Add(roled(f).JSON())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		ro, err := ParseRosterJSON(b)
 		if err != nil {

@@ -15,11 +15,12 @@ import (
 type Kind uint8
 
 // The kinds. A person proposes, approves and governs; a service proposes; a risk
-// engine gives verdicts.
+// engine gives verdicts, a price source quotes.
 const (
 	Person  Kind = 1
 	Service Kind = 2
 	Risk    Kind = 3
+	Source  Kind = 4
 )
 
 func (k Kind) String() string {
@@ -30,6 +31,8 @@ func (k Kind) String() string {
 		return "service"
 	case Risk:
 		return "risk"
+	case Source:
+		return "price"
 	}
 	return fmt.Sprintf("kind-%d", uint8(k))
 }
@@ -39,6 +42,7 @@ type Principal struct {
 	ID          string // a name (wire.CheckName)
 	Kind        Kind
 	Credentials []signature.PublicKey // sorted by their encoding; a key has one owner
+	Roles       []string              // sorted; of the roster's
 }
 
 // Group is a set of principals that policy speaks of.
@@ -55,9 +59,11 @@ type Roster struct {
 	Principals  []Principal // sorted by ID
 	Groups      []Group     // sorted by name
 	AdminQuorum uint8       // how many admins must sign a change
+	Origins     []string    // sorted: the web pages where passkeys may sign, "https://coffer.example"
+	Roles       []Role      // sorted by name; none: everybody may do what their kind may
 }
 
-const rosterVersion = 1
+const rosterVersion = 2
 
 // Bounds of a Roster.
 const (
@@ -65,6 +71,8 @@ const (
 	MaxPrincipals  = 1024
 	MaxCredentials = 16 // of one principal
 	MaxGroups      = 128
+	MaxOrigins     = 16
+	MaxRoles       = 64
 )
 
 // Encode is the canonical encoding.
@@ -76,15 +84,25 @@ func (ro *Roster) Encode() []byte {
 		for _, k := range p.Credentials {
 			signature.WriteKey(w, k)
 		}
+		writeStrings(w, p.Roles)
 	}
 	w.Count(len(ro.Groups))
 	for _, g := range ro.Groups {
-		w.String(g.Name).Count(len(g.Members))
-		for _, m := range g.Members {
-			w.String(m)
-		}
+		writeStrings(w.String(g.Name), g.Members)
 	}
-	return w.Uint8(ro.AdminQuorum).Bytes()
+	writeStrings(w.Uint8(ro.AdminQuorum), ro.Origins)
+	w.Count(len(ro.Roles))
+	for _, x := range ro.Roles {
+		w.String(x.Name).Uint16(uint16(x.May))
+	}
+	return w.Bytes()
+}
+
+func writeStrings(w *wire.Writer, list []string) {
+	w.Count(len(list))
+	for _, s := range list {
+		w.String(s)
+	}
 }
 
 // DecodeRoster is the inverse of Encode. What it returns passes Check.
@@ -94,10 +112,13 @@ func DecodeRoster(b []byte) (*Roster, error) {
 		r.Failf("%d bytes, at most %d", len(b), MaxRoster)
 	}
 	ro := new(Roster)
-	for range r.Count("principals", MaxPrincipals, 9) {
+	for range r.Count("principals", MaxPrincipals, 13) {
 		p := Principal{ID: r.Name("principal"), Kind: Kind(r.Uint8("kind"))}
 		for range r.Count("credentials", MaxCredentials, 8) {
 			p.Credentials = append(p.Credentials, signature.ReadKey(r, "credential"))
+		}
+		for range r.Count("roles", MaxRoles, 4) {
+			p.Roles = append(p.Roles, r.Name("role"))
 		}
 		ro.Principals = append(ro.Principals, p)
 	}
@@ -109,6 +130,12 @@ func DecodeRoster(b []byte) (*Roster, error) {
 		ro.Groups = append(ro.Groups, g)
 	}
 	ro.AdminQuorum = r.Uint8("admin quorum")
+	for range r.Count("origins", MaxOrigins, 4) {
+		ro.Origins = append(ro.Origins, r.String("origin", maxOrigin))
+	}
+	for range r.Count("roles", MaxRoles, 6) {
+		ro.Roles = append(ro.Roles, Role{r.Name("role"), Right(r.Uint16("may"))})
+	}
 	err := r.Done()
 	if err == nil {
 		err = ro.Check()
@@ -120,18 +147,21 @@ func DecodeRoster(b []byte) (*Roster, error) {
 }
 
 // Root names this exact roster.
-func (ro *Roster) Root() [32]byte { return wire.Hash("coffer/roster/v1", ro.Encode()) }
+func (ro *Roster) Root() [32]byte { return wire.Hash("coffer/roster/v2", ro.Encode()) }
 
 // Sort puts everything in the order of the encoding.
 func (ro *Roster) Sort() {
 	slices.SortFunc(ro.Principals, func(a, b Principal) int { return cmp.Compare(a.ID, b.ID) })
 	for _, p := range ro.Principals {
 		slices.SortFunc(p.Credentials, compareKeys)
+		slices.Sort(p.Roles)
 	}
 	slices.SortFunc(ro.Groups, func(a, b Group) int { return cmp.Compare(a.Name, b.Name) })
 	for _, g := range ro.Groups {
 		slices.Sort(g.Members)
 	}
+	slices.Sort(ro.Origins)
+	slices.SortFunc(ro.Roles, func(a, b Role) int { return cmp.Compare(a.Name, b.Name) })
 }
 
 func compareKeys(a, b signature.PublicKey) int {
@@ -144,12 +174,21 @@ func (ro *Roster) Check() error {
 	if len(ro.Principals) > MaxPrincipals || len(ro.Groups) > MaxGroups {
 		return refuse("", "%d principals and %d groups, at most %d and %d", len(ro.Principals), len(ro.Groups), MaxPrincipals, MaxGroups)
 	}
+	if err := ro.checkRoles(); err != nil {
+		return err
+	}
+	if err := ro.checkOrigins(); err != nil {
+		return err
+	}
 	owner := make(map[signature.PublicKey]string)
 	for i := range ro.Principals {
 		if i > 0 && ro.Principals[i-1].ID >= ro.Principals[i].ID {
 			return refuse("principals with different ids, sorted", "principals: %q comes after %q", ro.Principals[i].ID, ro.Principals[i-1].ID)
 		}
 		if err := ro.Principals[i].check(owner); err != nil {
+			return err
+		}
+		if err := ro.checkRolesOf(&ro.Principals[i]); err != nil {
 			return err
 		}
 	}
@@ -173,8 +212,8 @@ func (p *Principal) check(owner map[signature.PublicKey]string) error {
 	if err := wire.CheckName(p.ID); err != nil {
 		return refuse("", "principal: %v", err)
 	}
-	if p.Kind < Person || p.Kind > Risk {
-		return refuse("", "principal %s: kind %d, want 1 (person), 2 (service) or 3 (risk)", p.ID, p.Kind)
+	if p.Kind < Person || p.Kind > Source {
+		return refuse("", "principal %s: kind %d, want 1 (person), 2 (service), 3 (risk) or 4 (price)", p.ID, p.Kind)
 	}
 	if len(p.Credentials) == 0 || len(p.Credentials) > MaxCredentials {
 		return refuse("", "principal %s: %d credentials, want 1 to %d", p.ID, len(p.Credentials), MaxCredentials)
@@ -277,7 +316,7 @@ func (ro *Roster) Owner(key signature.PublicKey) (*Principal, bool) {
 func (ro *Roster) Verify(principal string, key signature.PublicKey, st signature.Statement, sig signature.Signature) error {
 	p, ok := ro.Principal(principal)
 	if !ok {
-		return refusal.Newf("identity.principal", "a principal of the roster: "+ro.some(func(*Principal) bool { return true }),
+		return refusal.Newf("identity.principal", "a principal of the roster: "+ro.names(func(*Principal) bool { return true }),
 			"%q is not in the roster", wire.CleanText(principal, 80))
 	}
 	if !slices.Contains(p.Credentials, key) {
@@ -291,8 +330,12 @@ func (ro *Roster) Verify(principal string, key signature.PublicKey, st signature
 	return nil
 }
 
-// some names up to eight principals that pass.
-func (ro *Roster) some(pass func(*Principal) bool) string {
+// some names up to eight principals that may do this.
+func (ro *Roster) some(right Right) string {
+	return ro.names(func(p *Principal) bool { return ro.May(p.ID, right) })
+}
+
+func (ro *Roster) names(pass func(*Principal) bool) string {
 	var names []string
 	for i := range ro.Principals {
 		if !pass(&ro.Principals[i]) {

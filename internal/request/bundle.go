@@ -15,6 +15,7 @@ const (
 	MaxBundle    = 256 << 10 // bytes of its encoding
 	MaxApprovals = 64
 	MaxVerdicts  = 8
+	MaxQuotes    = 8
 )
 
 // Bundle is a request with everything that justifies it: what the coordinator
@@ -25,15 +26,17 @@ type Bundle struct {
 	ProposeSignature signature.Signature
 	Approvals        []Approval    // sorted by principal, one a person
 	Verdicts         []RiskVerdict // sorted by engine, one an engine
+	Prices           []PriceQuote  // sorted by source, one a source
 }
 
-const bundleVersion = 1
+const bundleVersion = 2
 
-// Sort puts approvals and verdicts in the order of the encoding. It removes
+// Sort puts approvals, verdicts and quotes in the order of the encoding. It removes
 // nothing: Check tells about a second approval by the same person.
 func (b *Bundle) Sort() {
 	slices.SortStableFunc(b.Approvals, func(x, y Approval) int { return cmp.Compare(x.Principal, y.Principal) })
 	slices.SortStableFunc(b.Verdicts, func(x, y RiskVerdict) int { return cmp.Compare(x.Engine, y.Engine) })
+	slices.SortStableFunc(b.Prices, func(x, y PriceQuote) int { return cmp.Compare(x.Source, y.Source) })
 }
 
 // Check says whether the bundle is complete, in order, without repetition and
@@ -51,6 +54,9 @@ func (b *Bundle) Check() error {
 	if len(b.Verdicts) > MaxVerdicts {
 		return refusal.Newf("bundle.verdicts", "", "%d risk verdicts, at most %d", len(b.Verdicts), MaxVerdicts)
 	}
+	if len(b.Prices) > MaxQuotes {
+		return refusal.Newf("bundle.prices", "", "%d price quotes, at most %d", len(b.Prices), MaxQuotes)
+	}
 	id := b.Request.ID()
 	for i := range b.Approvals {
 		if err := b.checkApproval(i, id); err != nil {
@@ -60,6 +66,11 @@ func (b *Bundle) Check() error {
 	for i := range b.Verdicts {
 		if err := b.checkVerdict(i, id); err != nil {
 			return err
+		}
+	}
+	for i := 1; i < len(b.Prices); i++ {
+		if b.Prices[i-1].Source >= b.Prices[i].Source {
+			return refusal.Newf("price.duplicate", "one quote a source, sorted by source", "prices[%d]: %s comes after %s", i, wire.CleanText(b.Prices[i].Source, 80), wire.CleanText(b.Prices[i-1].Source, 80))
 		}
 	}
 	return nil
@@ -109,6 +120,10 @@ func (b *Bundle) Encode() []byte {
 	for i := range b.Verdicts {
 		w.Var(b.Verdicts[i].Encode())
 	}
+	w.Count(len(b.Prices))
+	for i := range b.Prices {
+		w.Var(b.Prices[i].Encode())
+	}
 	return w.Bytes()
 }
 
@@ -153,6 +168,15 @@ func decodeBundle(enc []byte) (*Bundle, error) {
 			v, err := DecodeRiskVerdict(raw)
 			if err == nil {
 				b.Verdicts = append(b.Verdicts, *v)
+			}
+			return err
+		})
+	}
+	for i := range r.Count("prices", MaxQuotes, 128) {
+		nested(fmt.Sprintf("prices[%d]", i), func(raw []byte) error {
+			p, err := DecodePriceQuote(raw)
+			if err == nil {
+				b.Prices = append(b.Prices, *p)
 			}
 			return err
 		})

@@ -1,6 +1,7 @@
 // Package request is what people sign: a Request, which fixes a transaction as
 // far as people decide it, the approvals, cancellations and risk verdicts over
-// its id, and the Bundle of all of them that a vault is shown.
+// its id, the PriceQuotes that its value is taken from, and the Bundle of all of
+// them that a vault is shown.
 //
 // The format is specified in docs/spec/request.md. The package says what the
 // bytes mean and refuses what has no meaning; it verifies no signature and knows

@@ -31,3 +31,5 @@ func FuzzDecodeBundle(f *testing.F) {
 	b := sampleBundle()
 	law(f, DecodeBundle, b, &Bundle{Request: b.Request, ProposeKey: b.ProposeKey, ProposeSignature: b.ProposeSignature})
 }
+
+func FuzzDecodePriceQuote(f *testing.F) { law(f, DecodePriceQuote, &sampleBundle().Prices[0]) }

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -51,6 +52,12 @@ func sampleBundle() *Bundle {
 	v := RiskVerdict{Request: id, Engine: "screening", Outcome: Pass, Score: 12, Reasons: []string{"known recipient"}, Time: q.Created + 2, Expires: q.Expires, Key: public("screening")}
 	v.Signature = sign("screening", v.Statement())
 	b.Verdicts = []RiskVerdict{v}
+	p := PriceQuote{Source: "ticker", Currency: "USD", Time: q.Created + 3, Expires: q.Expires, Key: public("ticker")}
+	p.Prices = []AssetPrice{{Asset: "eip155:1/erc20:0xa0b86991c6218b36c1d19d4a2e9eb0ce3606eb48"}, {Asset: "eip155:1/slip44:60"}}
+	p.Prices[0].Price.SetUint64(1e15)
+	p.Prices[1].Price.SetUint64(2_500_000_000_000_000_000)
+	p.Signature = sign("ticker", p.Statement())
+	b.Prices = []PriceQuote{p}
 	return b
 }
 
@@ -74,6 +81,10 @@ func TestVectors(t *testing.T) {
 		{"cancel", c.Statement().Body, "01" + hex.EncodeToString(id[:]) + "00000005616c696365" + "0000018bcfe56803"},
 		{"verdict", b.Verdicts[0].Statement().Body, "01" + hex.EncodeToString(id[:]) + "00000009" + hex.EncodeToString([]byte("screening")) + "01000c" +
 			"000000010000000f" + hex.EncodeToString([]byte("known recipient")) + "0000018bcfe56802" + "0000018bcfee8fc0"},
+		{"price", b.Prices[0].Statement().Body, "01" + "00000006" + hex.EncodeToString([]byte("ticker")) + "00000003555344" + "00000002" +
+			"00000039" + hex.EncodeToString([]byte(b.Prices[0].Prices[0].Asset)) + "00000000000000000000000000000000000000000000000000038d7ea4c68000" +
+			"00000012" + hex.EncodeToString([]byte("eip155:1/slip44:60")) + "00000000000000000000000000000000000000000000000022b1c8c1227a0000" +
+			"0000018bcfe56803" + "0000018bcfee8fc0"},
 	} {
 		if got := hex.EncodeToString(v.got); got != v.want {
 			t.Errorf("%s is\n%s, want\n%s", v.name, got, v.want)
@@ -83,7 +94,7 @@ func TestVectors(t *testing.T) {
 		t.Errorf("request id %s, want %s", got, want)
 	}
 	sum := sha256.Sum256(b.Encode())
-	if got, want := hex.EncodeToString(sum[:]), "81a8276b575f22737824e9d1f75515405737b10be3438ed11b5ca391768b97b4"; got != want {
+	if got, want := hex.EncodeToString(sum[:]), "a4eb68d792f91ea6b1c8fa1ef8159ea1945f02511ef30926e0e48f26f7c262df"; got != want {
 		t.Errorf("SHA-256 of the bundle %s, want %s", got, want)
 	}
 	for _, st := range []struct{ got, want string }{
@@ -91,6 +102,7 @@ func TestVectors(t *testing.T) {
 		{b.Approvals[0].Statement().Domain, "coffer/approve/v1"},
 		{c.Statement().Domain, "coffer/cancel/v1"},
 		{b.Verdicts[0].Statement().Domain, "coffer/risk-verdict/v1"},
+		{b.Prices[0].Statement().Domain, "coffer/price/v1"},
 	} {
 		if st.got != st.want {
 			t.Errorf("domain %s, want %s", st.got, st.want)
@@ -162,6 +174,20 @@ func TestStatementsCoverEveryField(t *testing.T) {
 			t.Errorf("verdict: another %s has the same statement", name)
 		}
 	}
+	quote := b.Prices[0]
+	p := quote.Statement().Digest()
+	for name, change := range map[string]func(*PriceQuote){
+		"source": func(p *PriceQuote) { p.Source = "x" }, "currency": func(p *PriceQuote) { p.Currency = "EUR" },
+		"asset": func(p *PriceQuote) { p.Prices[0].Asset = "eip155:1/slip44:61" }, "price": func(p *PriceQuote) { p.Prices[0].Price.SetUint64(1) },
+		"prices": func(p *PriceQuote) { p.Prices = p.Prices[:1] }, "time": func(p *PriceQuote) { p.Time++ }, "expires": func(p *PriceQuote) { p.Expires++ },
+	} {
+		x := quote
+		x.Prices = slices.Clone(quote.Prices)
+		change(&x)
+		if x.Statement().Digest() == p {
+			t.Errorf("quote: another %s has the same statement", name)
+		}
+	}
 	c := Cancellation{Request: b.Request.ID(), Principal: "alice", Time: 7}
 	d := c.Statement().Digest()
 	for name, x := range map[string]Cancellation{"request": {Principal: "alice", Time: 7}, "principal": {Request: c.Request, Principal: "bob", Time: 7}, "time": {Request: c.Request, Principal: "alice", Time: 8}} {
@@ -226,6 +252,8 @@ func TestBundleRefuses(t *testing.T) {
 		{"duplicate verdict", "risk.duplicate", "verdicts[1]: screening comes after screening", func(b *Bundle) { b.Verdicts = append(b.Verdicts, b.Verdicts[0]) }},
 		{"too many approvals", "bundle.approvals", "65 approvals, at most 64", func(b *Bundle) { b.Approvals = make([]Approval, MaxApprovals+1) }},
 		{"too many verdicts", "bundle.verdicts", "9 risk verdicts, at most 8", func(b *Bundle) { b.Verdicts = make([]RiskVerdict, MaxVerdicts+1) }},
+		{"duplicate quote", "price.duplicate", "prices[1]: ticker comes after ticker", func(b *Bundle) { b.Prices = append(b.Prices, b.Prices[0]) }},
+		{"too many quotes", "bundle.prices", "9 price quotes, at most 8", func(b *Bundle) { b.Prices = make([]PriceQuote, MaxQuotes+1) }},
 		{"bad request", "request.field", "memo", func(b *Bundle) { b.Request.Memo = "\n" }},
 	} {
 		b := sampleBundle()
@@ -291,6 +319,17 @@ func TestDecodeRefuses(t *testing.T) {
 			_, err := DecodeRiskVerdict(v.Encode())
 			return err
 		}},
+		{"quote without prices", "prices: none, want 1 to 64", quoteWith(func(p *PriceQuote) { p.Prices = nil })},
+		{"quote with 65 prices", "prices: 65 items, at most 64", quoteWith(func(p *PriceQuote) { p.Prices = make([]AssetPrice, 65) })},
+		{"quote in no currency", `currency: "usd", want 3 to 8 characters`, quoteWith(func(p *PriceQuote) { p.Currency = "usd" })},
+		{"quote in a long currency", "currency: 9 items", quoteWith(func(p *PriceQuote) { p.Currency = "USDUSDUSD" })},
+		{"quote for nothing", "prices[0]: eip155:1/erc20:0xa0b86991c6218b36c1d19d4a2e9eb0ce3606eb48 costs nothing", quoteWith(func(p *PriceQuote) { p.Prices[0].Price.Clear() })},
+		{"quote of no asset", "prices[0]: asset", quoteWith(func(p *PriceQuote) { p.Prices[0].Asset = "ETH" })},
+		{"quote out of order", "prices[1]: eip155:1/erc20", quoteWith(func(p *PriceQuote) { p.Prices[0], p.Prices[1] = p.Prices[1], p.Prices[0] })},
+		{"quote of an asset twice", "comes after", quoteWith(func(p *PriceQuote) { p.Prices[1].Asset = p.Prices[0].Asset })},
+		{"quote that ends before it begins", "is not after time", quoteWith(func(p *PriceQuote) { p.Expires = p.Time })},
+		{"quote for two days", "more than a day after time", quoteWith(func(p *PriceQuote) { p.Expires = p.Time + MaxQuoteLifetime + 1 })},
+		{"quote by no name", `source: name "Ticker"`, quoteWith(func(p *PriceQuote) { p.Source = "Ticker" })},
 		{"canceller's name", "principal: name", func() error {
 			_, err := DecodeCancellation((&Cancellation{Key: public("alice"), Signature: a.Signature}).Encode())
 			return err
@@ -301,6 +340,26 @@ func TestDecodeRefuses(t *testing.T) {
 		if err := c.decode(); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %s", c.name, err, c.want)
 		}
+	}
+}
+
+// quoteWith decodes a quote that was changed.
+func quoteWith(change func(*PriceQuote)) func() error {
+	return func() error {
+		p := sampleBundle().Prices[0]
+		change(&p)
+		_, err := DecodePriceQuote(p.Encode())
+		return err
+	}
+}
+
+func TestPriceOf(t *testing.T) {
+	p := sampleBundle().Prices[0]
+	if got, ok := p.Price("eip155:1/slip44:60"); !ok || got.Dec() != "2500000000000000000" {
+		t.Errorf("%v, %v", got, ok)
+	}
+	if _, ok := p.Price("eip155:1/slip44:61"); ok {
+		t.Error("a price that nobody quoted")
 	}
 }
 
@@ -316,6 +375,7 @@ func TestTruncated(t *testing.T) {
 		"request":      {b.Request.Encode(), func(b []byte) error { _, err := Decode(b); return err }},
 		"approval":     {b.Approvals[0].Encode(), func(b []byte) error { _, err := DecodeApproval(b); return err }},
 		"verdict":      {b.Verdicts[0].Encode(), func(b []byte) error { _, err := DecodeRiskVerdict(b); return err }},
+		"quote":        {b.Prices[0].Encode(), func(b []byte) error { _, err := DecodePriceQuote(b); return err }},
 		"cancellation": {c.Encode(), func(b []byte) error { _, err := DecodeCancellation(b); return err }},
 		"bundle":       {b.Encode(), func(b []byte) error { _, err := DecodeBundle(b); return err }},
 	} {
@@ -347,6 +407,9 @@ func TestSort(t *testing.T) {
 	v := b.Verdicts[0]
 	v.Engine = "a"
 	b.Verdicts = append(b.Verdicts, v)
+	p := b.Prices[0]
+	p.Source = "a"
+	b.Prices = append(b.Prices, p)
 	b.Sort()
 	if err := b.Check(); err != nil {
 		t.Error(err)
