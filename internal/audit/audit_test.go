@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/holiman/uint256"
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/cofferhq/coffer/internal/chain"
@@ -85,6 +86,14 @@ func sampleDecision() *Decision {
 	}
 }
 
+// limitedDecision has what version 3 added.
+func limitedDecision() *Decision {
+	d := sampleDecision()
+	d.Allow, d.Code, d.BreakGlass, d.Witnesses = true, "", true, []uint16{2, 5}
+	d.Limits = []LimitUse{{Name: "a day", Used: *uint256.NewInt(7), Max: *uint256.NewInt(1 << 40)}, {Name: "all", Max: *new(uint256.Int).SetAllOne()}}
+	return d
+}
+
 // certificate builds a log around a decision, with entries before and after.
 func (s *signer) certificate(t testing.TB) (*Certificate, *Log) {
 	t.Helper()
@@ -127,6 +136,7 @@ func codecs(t testing.TB) []codec {
 		{"entry", c.Decision.Entry().Encode(), recode(DecodeEntry)},
 		{"decision", c.Decision.Encode(), recode(DecodeDecision)},
 		{"allowing decision", (&Decision{Allow: true, Rule: "small", Parties: []uint16{1, 2}}).Encode(), recode(DecodeDecision)},
+		{"decision with limits", limitedDecision().Encode(), recode(DecodeDecision)},
 		{"approved decision", (&Decision{Allow: true, Approval: signature.Signature{Algorithm: signature.P256, Bytes: make([]byte, 64)}}).Encode(), recode(DecodeDecision)},
 		{"checkpoint", c.Checkpoint.Checkpoint.Encode(), recode(DecodeCheckpoint)},
 		{"signed checkpoint", c.Checkpoint.Encode(), recode(DecodeSignedCheckpoint)},
@@ -182,6 +192,15 @@ func TestDecodersRefuse(t *testing.T) {
 	for i := range uint16(17) {
 		many.Parties = append(many.Parties[:i], i+1)
 	}
+	glass, witnessing, unnamed, unordered := sampleDecision(), limitedDecision(), limitedDecision(), limitedDecision()
+	glass.BreakGlass = true
+	witnessing.Witnesses[0] = witnessing.Parties[0]
+	unnamed.Limits[0].Name = ""
+	unordered.Limits[0].Name = unordered.Limits[1].Name
+	crowded := sampleDecision()
+	for i := range maxLimits + 1 {
+		crowded.Limits = append(crowded.Limits, LimitUse{Name: fmt.Sprintf("limit %03d", i)})
+	}
 	s := newSigner(t, 1)
 	cp := *s.sign(t, s.checkpoint(new(Log)))
 	for _, tt := range []struct {
@@ -194,6 +213,11 @@ func TestDecodersRefuse(t *testing.T) {
 		{"party 0", "ascending", second(DecodeDecision(zero.Encode()))},
 		{"party twice", "ascending", second(DecodeDecision(twice.Encode()))},
 		{"17 parties", "at most 16", second(DecodeDecision(many.Encode()))},
+		{"refused by break-glass", "break-glass", second(DecodeDecision(glass.Encode()))},
+		{"a signer as witness", "is a signer", second(DecodeDecision(witnessing.Encode()))},
+		{"limit without name", "limits", second(DecodeDecision(unnamed.Encode()))},
+		{"limit twice", "limits", second(DecodeDecision(unordered.Encode()))},
+		{"65 limits", "at most 64", second(DecodeDecision(crowded.Encode()))},
 		{"kind 0", "kind 0", second(DecodeEntry((&Entry{}).Encode()))},
 		{"kind 10", "kind 10", second(DecodeEntry((&Entry{Kind: 10}).Encode()))},
 		{"stage", "stage", second(DecodeOutcome((&Outcome{Stage: "perhaps"}).Encode()))},

@@ -3,12 +3,14 @@ package audit
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 
+	"github.com/cofferhq/coffer/internal/chain"
 	"github.com/cofferhq/coffer/internal/signature"
 	"github.com/cofferhq/coffer/internal/wire"
 )
 
-const decisionVersion, certificateVersion = 2, 1
+const decisionVersion, certificateVersion = 3, 1
 
 const maxCheckpoint = 1024 // a SignedCheckpoint takes 310 bytes, with an RSA device 630
 
@@ -35,10 +37,22 @@ type Decision struct {
 	Detail, Fix    string // in people's words: why, and what would pass
 	Code           string // a refusal's code; empty when allowed
 
+	Limits     []LimitUse // as counted at the decision, by ascending name
+	BreakGlass bool       // the rule that allows is one for emergencies
+	Witnesses  []uint16   // vaults of the ledger quorum that do not sign, ascending
+
 	// Approval is by the vault's approval key over ApprovedStatement: the device's own
 	// word that people approved the request. Zero where the vault gave none.
 	Approval signature.Signature
 }
+
+// LimitUse is what a limit of the policy counted at a decision, with this request.
+type LimitUse struct {
+	Name      string
+	Used, Max chain.Amount // in the limit's unit; Used of several counts (a limit per destination) is the largest
+}
+
+const maxLimits = 64
 
 // ApprovedDomain is the domain tag of Decision.Approval.
 const ApprovedDomain = "coffer/approved/v1"
@@ -74,6 +88,14 @@ func (d *Decision) Encode() []byte {
 		Fixed(d.RosterRoot[:]).Fixed(d.LedgerHead[:]).Uint64(d.Time).Bool(d.Allow).
 		String(wire.CleanText(d.Rule, maxName)).String(Clip(d.Detail)).
 		String(Clip(d.Fix)).String(wire.CleanText(d.Code, maxName))
+	w.Count(len(d.Limits))
+	for i := range d.Limits {
+		w.String(wire.CleanText(d.Limits[i].Name, maxName))
+		chain.WriteAmount(w, &d.Limits[i].Used)
+		chain.WriteAmount(w, &d.Limits[i].Max)
+	}
+	w.Bool(d.BreakGlass)
+	writeIDs(w, d.Witnesses)
 	if d.approved() {
 		signature.WriteSignature(w, d.Approval)
 	} else {
@@ -104,6 +126,16 @@ func DecodeDecision(b []byte) (*Decision, error) {
 	if d.Allow && d.Code != "" {
 		r.Failf("code: %q on a decision that allows, want none", d.Code)
 	}
+	d.readLimits(r)
+	if d.BreakGlass = r.Bool("break-glass"); d.BreakGlass && !d.Allow {
+		r.Failf("break-glass: on a refusal, want none")
+	}
+	d.Witnesses = readIDs(r, "witnesses")
+	for _, id := range d.Witnesses {
+		if slices.Contains(d.Parties, id) {
+			r.Failf("witnesses: vault %d is a signer, want others", id)
+		}
+	}
 	if b := r.Var("approval signature", maxName); r.Err() == nil && len(b) > 0 {
 		var err error
 		if d.Approval, err = signature.Decode(b); err != nil {
@@ -116,6 +148,18 @@ func DecodeDecision(b []byte) (*Decision, error) {
 		return nil, fmt.Errorf("couldn't decode decision: %w", err)
 	}
 	return d, nil
+}
+
+// readLimits reads them in strictly ascending order of their names.
+func (d *Decision) readLimits(r *wire.Reader) {
+	for range r.Count("limits", maxLimits, 4+2*32) {
+		u := LimitUse{Name: r.Text("limit", maxName)}
+		u.Used, u.Max = chain.ReadAmount(r, "used"), chain.ReadAmount(r, "max")
+		if n := len(d.Limits); u.Name == "" || n > 0 && u.Name <= d.Limits[n-1].Name {
+			r.Failf("limits: %q is empty or not after the one before it", u.Name)
+		}
+		d.Limits = append(d.Limits, u)
+	}
 }
 
 // Entry is the log entry of the decision: both have one time.
