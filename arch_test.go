@@ -54,8 +54,9 @@ var layers = [][]string{
 	// and the programs.
 	{"internal/dev"},
 	{"cmd/coffer", "demo", "demo/attacker", "demo/auditor", "internal/dev/pipeline", "mpc/internal/bench", "mpc/internal/timing", "mpc/internal/mutants"},
-	// The reference model of the protocols imports nothing and only tests use it.
-	{"internal/refmodel"},
+	// The reference model of the protocols and the model of the ledgers import nothing,
+	// and only tests use them.
+	{"internal/refmodel", "internal/vault/ledgermodel"},
 }
 
 // boundary are the packages that run inside a vault and decide. They do no I/O,

@@ -21,8 +21,6 @@ type Rules struct {
 	LateRelease bool // a vault releases what it has sent its final share of
 	SessionKey  bool // the union has one entry an attempt, whoever wrote it
 	OneRelease  bool // the allowance comes back when one signer has released
-	ShortDelta  bool // R1 brings the ledger up to the reservation only
-	EarlyR1     bool // R1 leaves before all R0 are there
 }
 
 // Model is a cluster, what may run in it, and a limit.
@@ -54,7 +52,6 @@ const (
 type State struct {
 	phase   [MaxVaults][MaxSessions]phase
 	brought [MaxSessions][MaxVaults]uint8 // by R1: the sessions that the vault has reserved; 0: not sent
-	before  [MaxVaults][MaxSessions]uint8 // what it had reserved when it reserved this one
 	certs   [MaxSessions]uint8            // who has sent its certificate
 	crashes uint8
 }
@@ -76,9 +73,6 @@ func (m *Model) Key(s *State, b []byte) []byte {
 		b = append(b, s.certs[i])
 		for v := range m.Vaults {
 			b = append(b, byte(s.phase[v][i]), s.brought[i][v])
-			if m.Rules.ShortDelta {
-				b = append(b, s.before[v][i])
-			}
 		}
 	}
 	return b
@@ -142,16 +136,11 @@ func (m *Model) step(s *State, v, i int, f func(*State)) {
 		if m.given(s, i) {
 			f(to(never)) // another has given up: this vault never begins
 		}
-		n := to(sent0)
-		n.before[v][i] = n.reserved(v)
-		f(n)
+		f(to(sent0))
 	case sent0:
-		if m.Rules.EarlyR1 || m.all(x, v, func(w int) bool { p := s.phase[w][i]; return p != idle && p != never }) {
+		if m.all(x, v, func(w int) bool { p := s.phase[w][i]; return p != idle && p != never }) {
 			n := to(sent1)
 			n.brought[i][v] = s.reserved(v)
-			if m.Rules.ShortDelta {
-				n.brought[i][v] = s.before[v][i]
-			}
 			f(n)
 		}
 		f(to(over))

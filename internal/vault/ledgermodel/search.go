@@ -44,16 +44,17 @@ func (m *Model) Search(most int) Result {
 	return r
 }
 
-// Walk is one random run, in which vaults seldom give up; pick returns a number below
+// Walk is one random run, in which vaults seldom give up and seldom begin while something
+// runs; pick returns a number below
 // n.
 func (m *Model) Walk(pick func(n int) int) (spent int) {
 	var s State
 	var on, off []State
 	for {
 		on, off = on[:0], off[:0]
-		given := s.givenUp()
+		given := s.turns()
 		m.Next(&s, func(n *State) {
-			if n.givenUp() > given {
+			if n.turns() > given {
 				off = append(off, *n)
 			} else {
 				on = append(on, *n)
@@ -73,10 +74,14 @@ func (m *Model) Walk(pick func(n int) int) (spent int) {
 	}
 }
 
-func (s *State) givenUp() (n int) {
+// turns counts what seldom happens.
+func (s *State) turns() (n int) {
 	n = int(s.crashes)
 	for v := range s.phase {
 		for _, p := range s.phase[v] {
+			if p != idle {
+				n++
+			}
 			if p == over || p == never {
 				n++
 			}
