@@ -186,7 +186,7 @@ func TestRosterJSONErrors(t *testing.T) {
 		{"kind", roster(strings.Replace(alice, "person", "human", 1), groups), `principals[0].kind: "human" is not one of "person", "service", "risk", "price"`},
 		{"id twice", roster(alice+",\n"+alice, groups), `line 3: principals[1].id: there is a principal "alice" already`},
 		{"key", roster(`{"id": "alice", "kind": "person", "credentials": ["ed25519:AAAA"]}`, groups), "line 2: principals[0].credentials[0]: ed25519 key of 3 bytes, want 32"},
-		{"key's algorithm", roster(`{"id": "alice", "kind": "person", "credentials": ["rsa:AAAA"]}`, groups), `unknown algorithm "rsa", want ed25519, p256 or rsa3072`},
+		{"key's algorithm", roster(`{"id": "alice", "kind": "person", "credentials": ["rsa:AAAA"]}`, groups), `unknown algorithm "rsa", want ed25519, p256, rsa3072, webauthn-p256 or webauthn-ed25519`},
 		{"key that is a number", roster(`{"id": "alice", "kind": "person", "credentials": [1]}`, groups), "principals[0].credentials[0]: this is a number, want a public key"},
 		{"member", roster(alice, `"groups": {"admins": ["alcie"]}, "adminQuorum": 1`), `line 3: groups.admins[0]: "alcie" is not one of the principals; did you mean "alice"?`},
 		{"member that is a number", roster(alice, `"groups": {"admins": ["alice", 1]}, "adminQuorum": 1`), "line 3: groups.admins[1]: this is a number, want the id of a principal"},

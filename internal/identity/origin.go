@@ -1,10 +1,15 @@
 package identity
 
 import (
+	"crypto/sha256"
+	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/cofferhq/coffer/internal/refusal"
+	"github.com/cofferhq/coffer/internal/signature"
 	"github.com/cofferhq/coffer/internal/wire"
 )
 
@@ -76,4 +81,53 @@ func checkHost(host string) error {
 		return fmt.Errorf("host: want a domain name, not an address")
 	}
 	return nil
+}
+
+// checkPasskeys: a passkey of a site that is not among the origins could never sign.
+func (ro *Roster) checkPasskeys() error {
+	for i := range ro.Principals {
+		p := &ro.Principals[i]
+		for j, k := range p.Credentials {
+			if k.Algorithm.IsPasskey() && !slices.ContainsFunc(ro.Origins, func(o string) bool { return serves(o, k) }) {
+				return refuse("the origin of the page where it was made among the roster's origins",
+					"principal %s: credentials[%d]: the passkey %s belongs to none of the %d origins", p.ID, j, k.Fingerprint(), len(ro.Origins))
+			}
+		}
+	}
+	return nil
+}
+
+// serves reports whether a page of this origin may use the passkey: its host, or a
+// domain that the host is in, is the relying party's id.
+func serves(origin string, k signature.PublicKey) bool {
+	rp, ok := k.RPHash()
+	_, host, _ := strings.Cut(origin, "://")
+	host, _, _ = strings.Cut(host, ":")
+	for ok && host != "" {
+		if sha256.Sum256([]byte(host)) == rp {
+			return true
+		}
+		_, host, _ = strings.Cut(host, ".")
+	}
+	return false
+}
+
+// verifyOrigin checks where a passkey's good signature was made.
+func (ro *Roster) verifyOrigin(principal string, key signature.PublicKey, sig signature.Signature) error {
+	origin, err := sig.Origin()
+	if err == nil && slices.Contains(ro.Origins, origin) && serves(origin, key) {
+		return nil
+	}
+	return refusal.Newf("identity.origin", "a signature made on "+strings.Join(ro.Origins, ", "),
+		"%s signed with a passkey on %q, which is no origin of this roster for it", principal, wire.CleanText(origin, 80))
+}
+
+// passkeyFault adds what is wrong with a passkey's signature: its owner can often do
+// something about it.
+func passkeyFault(key signature.PublicKey, err error) string {
+	var why *signature.AssertionError
+	if !key.Algorithm.IsPasskey() || !errors.As(err, &why) {
+		return ""
+	}
+	return ": " + why.Why
 }

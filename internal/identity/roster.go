@@ -200,6 +200,9 @@ func (ro *Roster) Check() error {
 			return err
 		}
 	}
+	if err := ro.checkPasskeys(); err != nil {
+		return err
+	}
 	return ro.checkAdmins()
 }
 
@@ -222,13 +225,13 @@ func (p *Principal) check(owner map[signature.PublicKey]string) error {
 		if _, err := signature.ParsePublicKey(k.Algorithm, []byte(k.Key)); err != nil {
 			return refuse("", "principal %s: credentials[%d]: %v", p.ID, i, err)
 		}
-		if other, taken := owner[k]; taken {
+		if other, taken := owner[k.Own()]; taken {
 			return refuse("a key of its own for each of them", "principal %s: the key %s belongs to %s already", p.ID, k, other)
 		}
 		if i > 0 && compareKeys(p.Credentials[i-1], k) > 0 {
 			return refuse("credentials sorted by their encoding", "principal %s: credentials[%d] is out of order", p.ID, i)
 		}
-		owner[k] = p.ID
+		owner[k.Own()] = p.ID
 	}
 	return nil
 }
@@ -325,7 +328,10 @@ func (ro *Roster) Verify(principal string, key signature.PublicKey, st signature
 	}
 	if err := signature.Verify(key, st, sig); err != nil {
 		return refusal.Newf("identity.signature", "a signature by "+principal+" over exactly this content",
-			"the signature of %s for %q does not verify under the key %s", principal, st.Domain, key.Fingerprint())
+			"the signature of %s for %q does not verify under the key %s%s", principal, st.Domain, key.Fingerprint(), passkeyFault(key, err))
+	}
+	if key.Algorithm.IsPasskey() {
+		return ro.verifyOrigin(principal, key, sig)
 	}
 	return nil
 }

@@ -38,15 +38,19 @@ const (
 	// RSA3072 is RSASSA-PKCS1-v1_5 with SHA-256 (RFC 8017), the statement's digest
 	// being the message hash; the modulus has 3072 bits and the exponent is 65537.
 	RSA3072 Algorithm = 3
+	// WebAuthnP256 and WebAuthnEd25519 are passkeys: assertions of Web
+	// Authentication whose challenge is the statement's digest (passkey.go).
+	WebAuthnP256    Algorithm = 4
+	WebAuthnEd25519 Algorithm = 5
 )
 
 // algorithms are all of them, for the text form.
-var algorithms = []Algorithm{Ed25519, P256, RSA3072}
+var algorithms = []Algorithm{Ed25519, P256, RSA3072, WebAuthnP256, WebAuthnEd25519}
 
 // MaxKey and MaxSignature bound the encodings of a key and of a signature.
 const (
 	MaxKey       = 1 + 2 + 4 + rsaSize
-	MaxSignature = 1 + 2 + 4 + rsaSize
+	MaxSignature = 1 + 2 + 4 + maxAssertion
 )
 
 const (
@@ -62,6 +66,10 @@ func (a Algorithm) String() string {
 		return "p256"
 	case RSA3072:
 		return "rsa3072"
+	case WebAuthnP256:
+		return "webauthn-p256"
+	case WebAuthnEd25519:
+		return "webauthn-ed25519"
 	}
 	return fmt.Sprintf("algorithm-%d", uint16(a))
 }
@@ -78,25 +86,38 @@ type Statement struct {
 // Digest is the 32 bytes that the algorithm signs.
 func (st Statement) Digest() [32]byte { return wire.Hash(st.Domain, st.Body) }
 
-// size is the length of a signature, zero for an unknown algorithm.
+// size is the length of a signature, zero for an unknown algorithm; that of an
+// assertion varies up to it.
 func (a Algorithm) size() int {
 	switch a {
 	case Ed25519, P256:
 		return 64
 	case RSA3072:
 		return rsaSize
+	case WebAuthnP256, WebAuthnEd25519:
+		return maxAssertion
 	}
 	return 0
 }
 
+// fits says whether a signature of this algorithm can have n bytes.
+func (a Algorithm) fits(n int) bool {
+	if a.IsPasskey() {
+		return n >= minAssertion && n <= maxAssertion
+	}
+	return n == a.size() && n > 0
+}
+
 // PublicKey is a verification key: 32 bytes for Ed25519, the 65-byte
-// uncompressed SEC1 point for P256, the 384-byte modulus for RSA3072.
+// uncompressed SEC1 point for P256, the 384-byte modulus for RSA3072; for a passkey
+// one of the first two and the 32-byte SHA-256 of the relying party's id.
 type PublicKey struct {
 	Algorithm Algorithm
 	Key       string // raw bytes; a string, so that PublicKey is comparable
 }
 
-// Signature is a signature with its algorithm: 64 bytes, for RSA3072 384.
+// Signature is a signature with its algorithm: 64 bytes, for RSA3072 384, for a
+// passkey an Assertion.
 type Signature struct {
 	Algorithm Algorithm
 	Bytes     []byte
@@ -123,8 +144,16 @@ func ParsePublicKey(a Algorithm, key []byte) (PublicKey, error) {
 		if _, err := parseRSA(key); err != nil {
 			return PublicKey{}, err
 		}
+	case WebAuthnP256, WebAuthnEd25519:
+		own, _ := k.split()
+		if own.Algorithm == a {
+			return PublicKey{}, fmt.Errorf("%v key of %d bytes: want a public key and the 32-byte hash of the relying party's id", a, len(key))
+		}
+		if _, err := ParsePublicKey(own.Algorithm, []byte(own.Key)); err != nil {
+			return PublicKey{}, fmt.Errorf("%v: %w", a, err)
+		}
 	default:
-		return PublicKey{}, fmt.Errorf("unknown key algorithm %d, want 1 (ed25519), 2 (p256) or 3 (rsa3072)", uint16(a))
+		return PublicKey{}, fmt.Errorf("unknown key algorithm %d, want 1 (ed25519), 2 (p256), 3 (rsa3072), 4 (webauthn-p256) or 5 (webauthn-ed25519)", uint16(a))
 	}
 	return k, nil
 }
@@ -183,15 +212,17 @@ func ParseText(s string) (PublicKey, error) {
 	name, enc, ok := strings.Cut(s, ":")
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(enc)
 	if !ok || err != nil || strings.ContainsAny(enc, "\r\n") { // which the decoder would skip
-		return PublicKey{}, fmt.Errorf("key %q: want ed25519:BASE64URL, p256:BASE64URL or rsa3072:BASE64URL", s)
+		return PublicKey{}, fmt.Errorf("key %q: want ALGORITHM:BASE64URL with %s", s, algorithmNames)
 	}
 	for _, a := range algorithms {
 		if a.String() == name {
 			return ParsePublicKey(a, raw)
 		}
 	}
-	return PublicKey{}, fmt.Errorf("key %q: unknown algorithm %q, want ed25519, p256 or rsa3072", s, name)
+	return PublicKey{}, fmt.Errorf("key %q: unknown algorithm %q, want %s", s, name, algorithmNames)
 }
+
+const algorithmNames = "ed25519, p256, rsa3072, webauthn-p256 or webauthn-ed25519"
 
 // MarshalText and UnmarshalText let keys stand in JSON and TOML.
 func (k PublicKey) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
@@ -213,12 +244,12 @@ func (s Signature) Encode() []byte {
 // Decode is the inverse of Encode. It checks the form, not the validity.
 func Decode(b []byte) (Signature, error) {
 	r := wire.NewReader(b, signatureVersion)
-	s := Signature{Algorithm(r.Uint16("algorithm")), r.Var("signature", rsaSize)}
+	s := Signature{Algorithm(r.Uint16("algorithm")), r.Var("signature", maxAssertion)}
 	if err := r.Done(); err != nil {
 		return Signature{}, fmt.Errorf("couldn't decode signature: %w", err)
 	}
-	if want := s.Algorithm.size(); want == 0 || len(s.Bytes) != want {
-		return Signature{}, fmt.Errorf("couldn't decode signature: algorithm %d with %d bytes, want 1 or 2 with 64, or 3 with %d", s.Algorithm, len(s.Bytes), rsaSize)
+	if !s.Algorithm.fits(len(s.Bytes)) {
+		return Signature{}, fmt.Errorf("couldn't decode signature: algorithm %d with %d bytes, want 1 or 2 with 64, 3 with %d, or 4 or 5 with %d to %d", s.Algorithm, len(s.Bytes), rsaSize, minAssertion, maxAssertion)
 	}
 	return s, nil
 }
@@ -226,6 +257,12 @@ func Decode(b []byte) (Signature, error) {
 // Verify checks s over st under k. The algorithms of key and signature must
 // agree.
 func Verify(k PublicKey, st Statement, s Signature) error {
+	if k.Algorithm.IsPasskey() && k.Algorithm == s.Algorithm {
+		if err := VerifyAssertion(k, st.Digest(), s); err != nil {
+			return fmt.Errorf("%w: over %q: %w", ErrInvalid, st.Domain, &AssertionError{err.Error()})
+		}
+		return nil
+	}
 	if err := VerifyDigest(k, st.Digest(), s); err != nil {
 		return fmt.Errorf("%w: over %q", err, st.Domain)
 	}
@@ -233,10 +270,13 @@ func Verify(k PublicKey, st Statement, s Signature) error {
 }
 
 // VerifyDigest checks s over 32 bytes that are no Statement's digest: what another
-// standard has its keys sign.
+// standard has its keys sign. No passkey signs such a thing.
 func VerifyDigest(k PublicKey, digest [32]byte, s Signature) error {
 	if k.Algorithm != s.Algorithm {
 		return fmt.Errorf("%w: key is %v, signature is %v", ErrInvalid, k.Algorithm, s.Algorithm)
+	}
+	if k.Algorithm.IsPasskey() {
+		return fmt.Errorf("%w: a passkey signs statements only", ErrInvalid)
 	}
 	if want := k.Algorithm.size(); want != 0 && len(s.Bytes) != want {
 		return fmt.Errorf("%w: %d bytes, want %d", ErrInvalid, len(s.Bytes), want)

@@ -155,7 +155,7 @@ func TestVerify(t *testing.T) {
 		{"rsa3072, short key", "rsa3072 key of 383 bytes", PublicKey{RSA3072, rk.Key[1:]}, statement, rSig},
 		{"a p256 signature under an rsa3072 key", "key is rsa3072, signature is p256", rk, statement, pSig},
 		{"ed25519, short key", "does not verify", PublicKey{Ed25519, ed.Key[:31]}, statement, edSig},
-		{"unknown algorithm", "unknown algorithm 4", PublicKey{4, ed.Key}, statement, Signature{4, edSig.Bytes}},
+		{"unknown algorithm", "unknown algorithm 9", PublicKey{9, ed.Key}, statement, Signature{9, edSig.Bytes}},
 		{"nothing", "unknown algorithm 0", PublicKey{}, Statement{Domain: "x"}, Signature{}},
 	} {
 		if err := Verify(c.k, c.st, c.s); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), c.want) {
@@ -164,12 +164,12 @@ func TestVerify(t *testing.T) {
 	}
 }
 
-// TestEveryBitCounts: in key, statement and signature.
+// TestEveryBitCounts: in key, statement and signature (passkeys: TestEveryBitOfAPasskeyCounts).
 func TestEveryBitCounts(t *testing.T) {
 	keys := map[Algorithm]PublicKey{Ed25519: edPublic("a"), P256: pPublic(t, "a"), RSA3072: rsaPublic(t)}
 	sigs := map[Algorithm]Signature{Ed25519: edSign("a", statement), P256: pSign(t, "a", statement), RSA3072: rsaSign(t, statement)}
 	rapid.Check(t, func(t *rapid.T) {
-		a := rapid.SampledFrom(algorithms).Draw(t, "algorithm")
+		a := rapid.SampledFrom([]Algorithm{Ed25519, P256, RSA3072}).Draw(t, "algorithm")
 		flip := func(s string) string {
 			b := []byte(s)
 			b[rapid.IntRange(0, len(b)-1).Draw(t, "byte")] ^= 1 << rapid.IntRange(0, 7).Draw(t, "bit")
@@ -246,8 +246,8 @@ func TestParsePublicKeyRefuses(t *testing.T) {
 		{"infinity", "want a 65-byte uncompressed point", P256, []byte{0}},
 		{"zero", "want a 65-byte uncompressed point", P256, make([]byte, 65)},
 		{"an ed25519 key", "want a 65-byte uncompressed point", P256, []byte(edPublic("a").Key)},
-		{"algorithm 0", "unknown key algorithm 0, want 1 (ed25519), 2 (p256) or 3 (rsa3072)", 0, p},
-		{"algorithm 4", "unknown key algorithm 4", 4, p},
+		{"algorithm 0", "unknown key algorithm 0, want 1 (ed25519), 2 (p256), 3 (rsa3072), 4 (webauthn-p256) or 5 (webauthn-ed25519)", 0, p},
+		{"algorithm 6", "unknown key algorithm 6", 6, p},
 		{"rsa3072, short", "rsa3072 key of 256 bytes and 2048 bits", RSA3072, bytes.Repeat([]byte{0xff}, 256)},
 		{"rsa3072, a bit short", "rsa3072 key of 384 bytes and 3071 bits", RSA3072, append([]byte{0x7f}, bytes.Repeat([]byte{0xff}, 383)...)},
 		{"rsa3072, even", "an odd modulus", RSA3072, append(bytes.Repeat([]byte{0xff}, 383), 0xfe)},
@@ -281,14 +281,14 @@ func TestText(t *testing.T) {
 	}
 	k := edPublic("a").String()
 	for _, c := range []struct{ s, want string }{
-		{"", "want ed25519:BASE64URL, p256:BASE64URL or rsa3072:BASE64URL"},
-		{"ed25519", "want ed25519:BASE64URL"},
-		{k + "=", "want ed25519:BASE64URL"},
-		{k + "\n", "want ed25519:BASE64URL"},
+		{"", "want ALGORITHM:BASE64URL with ed25519, p256, rsa3072, webauthn-p256 or webauthn-ed25519"},
+		{"ed25519", "want ALGORITHM:BASE64URL"},
+		{k + "=", "want ALGORITHM:BASE64URL"},
+		{k + "\n", "want ALGORITHM:BASE64URL"},
 		{k[:len(k)-1], "ed25519 key of 31 bytes, want 32"},
-		{k[:len(k)-4], "want ed25519:BASE64URL"},
+		{k[:len(k)-4], "want ALGORITHM:BASE64URL"},
 		{strings.Replace(k, "ed25519", "p256", 1), "want a 65-byte uncompressed point"},
-		{strings.Replace(k, "ed25519", "rsa", 1), `unknown algorithm "rsa", want ed25519, p256 or rsa3072`},
+		{strings.Replace(k, "ed25519", "rsa", 1), `unknown algorithm "rsa", want ed25519, p256, rsa3072, webauthn-p256 or webauthn-ed25519`},
 	} {
 		if _, err := ParseText(c.s); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%q: %v, want %s", c.s, err, c.want)
@@ -308,10 +308,13 @@ func TestDecodeRefuses(t *testing.T) {
 	}{
 		{"nothing", "version", nil},
 		{"version", "version 2, want 1", append([]byte{2}, s.Encode()[1:]...)},
-		{"algorithm", "algorithm 4 with 64 bytes", Signature{4, s.Bytes}.Encode()},
+		{"algorithm", "algorithm 6 with 64 bytes", Signature{6, s.Bytes}.Encode()},
+		{"algorithm 0", "algorithm 0 with 0 bytes", Signature{}.Encode()},
+		{"a passkey's, short", "algorithm 4 with 101 bytes", Signature{4, make([]byte, 101)}.Encode()},
+		{"a passkey's, long", "1126 items, at most 1125", Signature{5, make([]byte, 1126)}.Encode()},
 		{"rsa of an ed25519's size", "algorithm 3 with 64 bytes", Signature{RSA3072, s.Bytes}.Encode()},
 		{"ed25519 of an rsa's size", "algorithm 1 with 384 bytes", Signature{Ed25519, make([]byte, 384)}.Encode()},
-		{"rsa, long", "385 items, at most 384", Signature{RSA3072, make([]byte, 385)}.Encode()},
+		{"rsa, long", "algorithm 3 with 385 bytes", Signature{RSA3072, make([]byte, 385)}.Encode()},
 		{"short", "algorithm 1 with 63 bytes", Signature{Ed25519, s.Bytes[:63]}.Encode()},
 		{"long", "algorithm 1 with 65 bytes", Signature{Ed25519, make([]byte, 65)}.Encode()},
 		{"trailing", "after the end", append(s.Encode(), 0)},
@@ -385,7 +388,7 @@ func TestNestedFields(t *testing.T) {
 }
 
 func TestAlgorithmNames(t *testing.T) {
-	for a, want := range map[Algorithm]string{Ed25519: "ed25519", P256: "p256", RSA3072: "rsa3072", 9: "algorithm-9"} {
+	for a, want := range map[Algorithm]string{Ed25519: "ed25519", P256: "p256", RSA3072: "rsa3072", WebAuthnP256: "webauthn-p256", WebAuthnEd25519: "webauthn-ed25519", 9: "algorithm-9"} {
 		if a.String() != want {
 			t.Errorf("%d is %s, want %s", a, a, want)
 		}
