@@ -31,14 +31,23 @@ func ParseAccount(account string) (id, address string, err error) {
 }
 
 // ParseAsset splits a CAIP-19 asset, e.g. "eip155:1/slip44:60" or
-// "eip155:1/erc20:0x…", into the chain, the namespace and the reference.
+// "eip155:1/erc20:0x…", into the chain, the namespace and the reference. Where
+// one contract has several, as of ERC-1155, the reference ends in "/" and the
+// token's number: "eip155:1/erc1155:0x…/7".
 func ParseAsset(asset string) (id, namespace, reference string, err error) {
 	id, rest, _ := strings.Cut(asset, "/")
 	ns, ref, ok := strings.Cut(rest, ":")
-	if !ok || CheckID(id) != nil || !word(ns, 3, 8, "-") || strings.ToLower(ns) != ns || !word(ref, 1, 128, "-.%") {
+	contract, token, several := strings.Cut(ref, "/")
+	if !ok || CheckID(id) != nil || !word(ns, 3, 8, "-") || strings.ToLower(ns) != ns || !word(contract, 1, 128, "-.%") || several && (ns != "erc1155" || !number(token)) {
 		return "", "", "", fmt.Errorf("asset %q: want a CAIP-19 asset such as eip155:1/slip44:60 or eip155:1/erc20:0x6B175474E89094C44Da98b954EedeAC495271d0F", wire.CleanText(asset, 200))
 	}
 	return id, ns, ref, nil
+}
+
+// number reports whether s is a decimal number as formatted: at most 78 digits,
+// no zero in front.
+func number(s string) bool {
+	return word(s, 1, 78, "") && strings.Trim(s, "0123456789") == "" && (s == "0" || s[0] != '0')
 }
 
 // word reports whether s has min to max characters, letters, digits or extra.

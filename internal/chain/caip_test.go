@@ -29,7 +29,11 @@ func TestCAIP(t *testing.T) {
 	if err != nil || id != "eip155:1" || namespace != "erc20" || reference != "0x6B175474E89094C44Da98b954EedeAC495271d0F" {
 		t.Errorf("got %q, %q, %q, %v", id, namespace, reference, err)
 	}
-	for _, s := range []string{"", "ETH", "eip155:1", "eip155:1/", "eip155:1/slip44", "eip155:1/slip44:", "eip155:1/SLIP44:60", "eip155:1/s:60", "eip155:/slip44:60", "eip155:1/slip44:60/1", "eip155:1/slip44:" + strings.Repeat("6", 129)} {
+	if _, namespace, reference, err = ParseAsset("eip155:1/erc1155:0xA/10"); err != nil || namespace != "erc1155" || reference != "0xA/10" {
+		t.Errorf("got %q, %q, %v", namespace, reference, err)
+	}
+	for _, s := range []string{"eip155:1/erc1155:0xA/", "eip155:1/erc1155:0xA/01", "eip155:1/erc1155:0xA/x", "eip155:1/erc1155:0xA/1/2", "eip155:1/erc1155:/1", "eip155:1/erc1155:0xA/" + strings.Repeat("9", 79), "eip155:1/erc721:0xA/1",
+		"", "ETH", "eip155:1", "eip155:1/", "eip155:1/slip44", "eip155:1/slip44:", "eip155:1/SLIP44:60", "eip155:1/s:60", "eip155:/slip44:60", "eip155:1/slip44:60/1", "eip155:1/slip44:" + strings.Repeat("6", 129)} {
 		if _, _, _, err := ParseAsset(s); err == nil || !strings.Contains(err.Error(), "want a CAIP-19 asset") {
 			t.Errorf("ParseAsset(%q): %v", s, err)
 		}

@@ -8,6 +8,8 @@ import (
 
 	"github.com/decred/dcrd/dcrec/secp256k1/v4"
 	"golang.org/x/crypto/sha3"
+
+	"github.com/cofferhq/coffer/internal/chain"
 )
 
 // Namespace is the CAIP-2 namespace of the family.
@@ -124,6 +126,44 @@ func NativeAsset(chain string) string { return chain + "/slip44:60" }
 
 // TokenAsset is the CAIP-19 name of an ERC-20 token.
 func TokenAsset(chain string, token Address) string { return chain + "/erc20:" + token.String() }
+
+// CollectionAsset is the CAIP-19 name of all items of an ERC-721 contract: they
+// are counted, not told apart.
+func CollectionAsset(chain string, contract Address) string {
+	return chain + "/erc721:" + contract.String()
+}
+
+// MultiAsset is the CAIP-19 name of one token of an ERC-1155 contract.
+func MultiAsset(name string, contract Address, id chain.Amount) string {
+	return name + "/erc1155:" + contract.String() + "/" + id.Dec()
+}
+
+// CheckAsset checks that an asset is spelled as effects spell it.
+func CheckAsset(asset string) error {
+	id, namespace, reference, err := chain.ParseAsset(asset)
+	if err != nil {
+		return err
+	}
+	contract, _, token := strings.Cut(reference, "/")
+	switch namespace {
+	case "slip44":
+		if want := NativeAsset(id); asset != want {
+			return fmt.Errorf("asset %s: want %s for the chain's own coin", asset, want)
+		}
+		return nil
+	case "erc1155":
+		if !token {
+			return fmt.Errorf("asset %s: want the token's number behind the contract, %s/1", asset, asset)
+		}
+	case "erc20", "erc721":
+	default:
+		return fmt.Errorf("asset %s: want one of slip44, erc20, erc721 and erc1155", asset)
+	}
+	if _, _, err := ParseAccount(id + ":" + contract); err != nil {
+		return fmt.Errorf("asset %s: %w", asset, err)
+	}
+	return nil
+}
 
 func keccak256(b ...[]byte) [32]byte {
 	h := sha3.NewLegacyKeccak256()

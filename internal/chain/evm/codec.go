@@ -37,8 +37,8 @@ func (Codec) Address(chain string, publicKey []byte) (string, error) {
 }
 
 // Intent decodes what people sign.
-func (Codec) Intent(chain, sender string, intent []byte, maxFee chain.Amount, _ []chain.Method) (*chain.Effects, error) {
-	from, err := senderOn(chain, sender)
+func (Codec) Intent(chainName, sender string, intent []byte, maxFee chain.Amount, methods []chain.Method) (*chain.Effects, error) {
+	from, err := senderOn(chainName, sender)
 	if err != nil {
 		return nil, err
 	}
@@ -46,7 +46,7 @@ func (Codec) Intent(chain, sender string, intent []byte, maxFee chain.Amount, _ 
 	if err != nil {
 		return nil, err
 	}
-	return effects(chain, from, in, maxFee), nil
+	return effects(chainName, from, in, maxFee, methods), nil
 }
 
 // senderOn returns the address of the sender, which must be on that chain.
@@ -65,7 +65,7 @@ func senderOn(chain, sender string) (Address, error) {
 }
 
 // Prepare decodes the final transaction and checks it against the intent.
-func (Codec) Prepare(chainName, sender string, intent []byte, maxFee chain.Amount, unsigned []byte, _ []chain.Method) (*chain.Prepared, error) {
+func (Codec) Prepare(chainName, sender string, intent []byte, maxFee chain.Amount, unsigned []byte, methods []chain.Method) (*chain.Prepared, error) {
 	from, err := senderOn(chainName, sender)
 	if err != nil {
 		return nil, err
@@ -85,7 +85,7 @@ func (Codec) Prepare(chainName, sender string, intent []byte, maxFee chain.Amoun
 	if err != nil {
 		return nil, err
 	}
-	e := effects(chainName, from, in, fee)
+	e := effects(chainName, from, in, fee, methods)
 	if len(tx.AccessList) > 0 && e.Undecoded == "" {
 		e.Undecoded = "has an access list, which nobody approved"
 	}

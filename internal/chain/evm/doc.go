@@ -4,9 +4,10 @@
 // It decodes an unsigned transaction (type 0 with EIP-155 replay protection,
 // type 2 of EIP-1559), encodes again what it decoded, refuses when the two
 // differ, and takes the digest from its own encoding. What the transaction does
-// is told as chain.Effects: native transfers, and the ERC-20 calls transfer,
-// transferFrom and approve. Everything else carries the reason in
-// Effects.Undecoded, and policy denies it.
+// is told as chain.Effects: native transfers, the methods of tokens, those that a
+// policy declares, with their arguments, calls within calls of contracts that it
+// declares them for, and contract creations. Everything else carries the reason
+// in Effects.Undecoded, and policy denies it.
 //
 // What it does not do: it does not talk to a node (internal/chain/evm/rpc does),
 // it does not know balances, code or prices, it signs nothing. It cannot know

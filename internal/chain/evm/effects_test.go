@@ -3,7 +3,7 @@ package evm
 import (
 	"bytes"
 	"encoding/binary"
-	"math"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -12,112 +12,144 @@ import (
 	"github.com/cofferhq/coffer/internal/chain"
 )
 
-func TestSelectors(t *testing.T) {
-	for method, selector := range map[string][4]byte{
-		methodTransfer: selectorTransfer, methodTransferFrom: selectorTransferFrom, methodApprove: selectorApprove,
-	} {
-		if sum := keccak256([]byte(method)); [4]byte(sum[:4]) != selector {
-			t.Errorf("selector of %s is %x, want %x", method, sum[:4], selector)
-		}
-	}
-}
+const methodTransferFrom = "transferFrom(address,address,uint256)"
 
-var (
-	tokenHex, aliceHex, bobHex = eip55[4], eip55[5], eip55[6]
-)
+var selectorTransferFrom = tokens[methodTransferFrom].selector
 
 func transferFrom(from, to Address, v chain.Amount) []byte {
 	data := append(selectorTransferFrom[:], make([]byte, 12)...)
 	return append(append(data, from[:]...), callData([4]byte{}, to, v)[4:]...)
 }
 
+// brief writes effects as lines, with names for the accounts of these tests.
+func brief(e *chain.Effects) string {
+	var s []string
+	add := func(format string, args ...any) { s = append(s, fmt.Sprintf(format, args...)) }
+	for _, x := range e.Transfers {
+		add("%s -> %s: %s %s", x.From, x.To, x.Amount.Dec(), x.Asset)
+	}
+	for _, x := range e.Approvals {
+		add("%s lets %s spend %s %s", x.Owner, x.Spender, x.Amount.Dec(), x.Asset)
+	}
+	for _, x := range e.Calls {
+		args := ""
+		for _, a := range x.Args {
+			args += " " + a.Path + "=" + valueOf(&a)
+		}
+		add("%d %s calls %s %s value %s%s", x.Depth, x.From, x.Method, x.To, x.Value.Dec(), args)
+	}
+	for _, x := range e.Creates {
+		add("creates %x value %s", x.CodeHash[:4], x.Value.Dec())
+	}
+	if e.Undecoded != "" {
+		add("undecoded: %s", e.Undecoded)
+	}
+	out := strings.Join(s, "\n")
+	for name, a := range map[string]string{
+		"me": "0x9d8A62f656a8d1615C1294fd71e9CFb3E4855A4F", "TKN": tokenHex, "alice": aliceHex, "bob": bobHex, "wallet": walletHex, "PERMIT2": Permit2.String(), "nobody": Address{}.String(),
+	} {
+		out = strings.ReplaceAll(out, mainnet+":"+a, name)
+		out = strings.ReplaceAll(out, a, name)
+	}
+	out = strings.ReplaceAll(out, mainnet+"/slip44:60", "wei")
+	return strings.ReplaceAll(out, mainnet+"/", "")
+}
+
+func valueOf(a *chain.Arg) string {
+	switch a.Kind {
+	case chain.ArgUint, chain.ArgFlag:
+		return a.Uint.Dec()
+	}
+	return a.Text
+}
+
+var (
+	tokenHex, aliceHex, bobHex, walletHex = eip55[4], eip55[5], eip55[6], eip55[7]
+)
+
+// check compares the effects of an intent with lines of brief.
+func check(t *testing.T, in *Intent, methods []chain.Method, want ...string) {
+	t.Helper()
+	e, err := Codec{}.Intent(mainnet, sender(t), in.Encode(), amount(9), methods)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e.Chain != mainnet || e.Sender != sender(t) || e.MaxFee != amount(9) {
+		t.Errorf("%s %s %s", e.Chain, e.Sender, e.MaxFee.Dec())
+	}
+	if got := brief(e); got != strings.Join(want, "\n") {
+		t.Errorf("effects\n%s\nwant\n%s", got, strings.Join(want, "\n"))
+	}
+	checkEffects(t, in, methods)
+}
+
+const huge = "115792089237316195423570985008687907853269984665640564039457584007913129639935"
+
 func TestEffects(t *testing.T) {
 	token, alice, bob := address(t, tokenHex), address(t, aliceHex), address(t, bobHex)
-	me, eth, erc20 := sender(t), "eip155:1/slip44:60", "eip155:1/erc20:"+tokenHex
-	t1, a1, b1 := "eip155:1:"+tokenHex, "eip155:1:"+aliceHex, "eip155:1:"+bobHex
-	huge := chain.Amount{math.MaxUint64, math.MaxUint64, math.MaxUint64, math.MaxUint64}
+	most := *new(chain.Amount).SetAllOne()
 	good := NewERC20Transfer(token, alice, amount(5)).Data
 	padded := bytes.Clone(good)
 	padded[4] = 1
-	undecoded := func(data []byte, method, reason string) *chain.Effects {
-		return &chain.Effects{Calls: []chain.Call{{From: me, To: t1, Method: method}}, Undecoded: reason}
-	}
 	for name, c := range map[string]struct {
 		in   *Intent
-		want *chain.Effects
+		want []string
 	}{
-		"native": {NewTransfer(alice, huge), &chain.Effects{
-			Transfers: []chain.Transfer{{From: me, To: a1, Asset: eth, Amount: huge}},
+		"native": {NewTransfer(alice, most), []string{"me -> alice: " + huge + " wei"}},
+		"native of nothing still has a recipient": {NewTransfer(alice, amount(0)), []string{"me -> alice: 0 wei"}},
+		"token transfer": {NewERC20Transfer(token, alice, most), []string{
+			"me -> alice: " + huge + " erc20:TKN",
+			"0 me calls transfer(address,uint256) TKN value 0 to=alice amount=" + huge,
 		}},
-		"native of nothing still has a recipient": {NewTransfer(alice, amount(0)), &chain.Effects{
-			Transfers: []chain.Transfer{{From: me, To: a1, Asset: eth}},
+		"token transferFrom": {&Intent{To: &token, Data: transferFrom(alice, bob, amount(7))}, []string{
+			"alice -> bob: 7 erc20:TKN",
+			"0 me calls transferFrom(address,address,uint256) TKN value 0 from=alice to=bob amount=7",
 		}},
-		"token transfer": {NewERC20Transfer(token, alice, huge), &chain.Effects{
-			Transfers: []chain.Transfer{{From: me, To: a1, Asset: erc20, Amount: huge}},
-			Calls:     []chain.Call{{From: me, To: t1, Method: methodTransfer}},
+		"token approve": {NewERC20Approve(token, bob, amount(8)), []string{
+			"me lets bob spend 8 erc20:TKN",
+			"0 me calls approve(address,uint256) TKN value 0 spender=bob amount=8",
 		}},
-		"token transferFrom": {&Intent{To: &token, Data: transferFrom(alice, bob, amount(7))}, &chain.Effects{
-			Transfers: []chain.Transfer{{From: a1, To: b1, Asset: erc20, Amount: amount(7)}},
-			Calls:     []chain.Call{{From: me, To: t1, Method: methodTransferFrom}},
+		"value sent along": {&Intent{To: &token, Value: amount(3), Data: good}, []string{
+			"me -> TKN: 3 wei", "me -> alice: 5 erc20:TKN",
+			"0 me calls transfer(address,uint256) TKN value 3 to=alice amount=5",
 		}},
-		"token approve": {NewERC20Approve(token, bob, amount(8)), &chain.Effects{
-			Approvals: []chain.Approval{{Owner: me, Spender: b1, Asset: erc20, Amount: amount(8)}},
-			Calls:     []chain.Call{{From: me, To: t1, Method: methodApprove}},
+		"value with an unknown method": {&Intent{To: &token, Value: amount(3), Data: []byte{1, 2, 3, 4}}, []string{
+			"me -> TKN: 3 wei", "0 me calls 0x01020304 TKN value 3",
+			"undecoded: method 0x01020304 is not built in, and the policy does not declare it for this contract",
 		}},
-		"value sent along": {&Intent{To: &token, Value: amount(3), Data: good}, &chain.Effects{
-			Transfers: []chain.Transfer{
-				{From: me, To: t1, Asset: eth, Amount: amount(3)},
-				{From: me, To: a1, Asset: erc20, Amount: amount(5)},
-			},
-			Calls: []chain.Call{{From: me, To: t1, Method: methodTransfer, Value: amount(3)}},
-		}},
-		"value with an unknown method": {&Intent{To: &token, Value: amount(3), Data: []byte{0xd0, 0xe3, 0x0d, 0xb0}}, &chain.Effects{
-			Transfers: []chain.Transfer{{From: me, To: t1, Asset: eth, Amount: amount(3)}},
-			Calls:     []chain.Call{{From: me, To: t1, Method: "0xd0e30db0", Value: amount(3)}},
-			Undecoded: "method 0xd0e30db0 is not one of transfer(address,uint256), transferFrom(address,address,uint256), approve(address,uint256)",
-		}},
-		"creation": {&Intent{Value: amount(3), Data: good}, &chain.Effects{
-			Calls: []chain.Call{{From: me, Value: amount(3)}}, Undecoded: "creates a contract",
-		}},
-		"too short for a method": {&Intent{To: &token, Data: good[:3]},
-			undecoded(nil, "0xa9059c", "data of 3 bytes is too short for a method")},
-		"method alone": {&Intent{To: &token, Data: good[:4]},
-			undecoded(nil, methodTransfer, methodTransfer+": 0 bytes of arguments, want 64")},
-		"a byte short": {&Intent{To: &token, Data: good[:67]},
-			undecoded(nil, methodTransfer, methodTransfer+": 63 bytes of arguments, want 64")},
-		"a byte long": {&Intent{To: &token, Data: append(bytes.Clone(good), 0)},
-			undecoded(nil, methodTransfer, methodTransfer+": 65 bytes of arguments, want 64")},
-		"dirty padding": {&Intent{To: &token, Data: padded},
-			undecoded(nil, methodTransfer, methodTransfer+": argument 1 is not an address: its padding is not zero")},
-		"approve a byte long": {&Intent{To: &token, Data: append(NewERC20Approve(token, bob, amount(8)).Data, 0)},
-			undecoded(nil, methodApprove, methodApprove+": 65 bytes of arguments, want 64")},
-		"transferFrom without amount": {&Intent{To: &token, Data: transferFrom(alice, bob, amount(7))[:68]},
-			undecoded(nil, methodTransferFrom, methodTransferFrom+": 64 bytes of arguments, want 96")},
+		"creation":                    {&Intent{Data: good}, []string{fmt.Sprintf("creates %x value 0", first(keccak256(good)))}},
+		"creation of nothing":         {&Intent{}, []string{"creates c5d24601 value 0"}}, // the hash of nothing
+		"creation with value":         {&Intent{Value: amount(3)}, []string{"me -> : 3 wei", "creates c5d24601 value 3"}},
+		"too short for a method":      {&Intent{To: &token, Data: good[:3]}, []string{"0 me calls 0xa9059c TKN value 0", "undecoded: data of 3 bytes is too short for a method"}},
+		"method alone":                {&Intent{To: &token, Data: good[:4]}, unread(methodTransfer, "0 bytes of arguments, want 64")},
+		"a byte short":                {&Intent{To: &token, Data: good[:67]}, unread(methodTransfer, "63 bytes of arguments, want 64")},
+		"a byte long":                 {&Intent{To: &token, Data: append(bytes.Clone(good), 0)}, unread(methodTransfer, "65 bytes of arguments, want 64")},
+		"dirty padding":               {&Intent{To: &token, Data: padded}, unread(methodTransfer, "argument to is not an address: its padding is not 0x0")},
+		"approve a byte long":         {&Intent{To: &token, Data: append(NewERC20Approve(token, bob, amount(8)).Data, 0)}, unread(methodApprove, "65 bytes of arguments, want 64")},
+		"transferFrom without amount": {&Intent{To: &token, Data: transferFrom(alice, bob, amount(7))[:68]}, unread(methodTransferFrom, "64 bytes of arguments, want 96")},
 		"transferFrom, dirty second address": {&Intent{To: &token, Data: func() []byte {
 			d := transferFrom(alice, bob, amount(7))
 			d[36] = 0x80
 			return d
-		}()}, undecoded(nil, methodTransferFrom, methodTransferFrom+": argument 2 is not an address: its padding is not zero")},
+		}()}, unread(methodTransferFrom, "argument to is not an address: its padding is not 0x0")},
 	} {
-		t.Run(name, func(t *testing.T) {
-			c.want.Chain, c.want.Sender, c.want.MaxFee = mainnet, me, amount(9)
-			got, err := Codec{}.Intent(mainnet, me, c.in.Encode(), amount(9), nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if d := cmp.Diff(c.want, got); d != "" {
-				t.Fatal(d)
-			}
-			checkEffects(t, me, c.in.Encode(), c.in)
-		})
+		t.Run(name, func(t *testing.T) { check(t, c.in, nil, c.want...) })
 	}
+}
+
+func first(sum [32]byte) []byte { return sum[:4] }
+
+// unread are the effects of a call of the token whose arguments are not those.
+func unread(method, reason string) []string {
+	return []string{"0 me calls " + method + " TKN value 0", "undecoded: " + method + ": " + reason}
 }
 
 // checkEffects holds for every intent: the effects have an encoding, and value
 // and data leave no effect untold.
-func checkEffects(t *testing.T, from string, encoded []byte, in *Intent) {
+func checkEffects(t *testing.T, in *Intent, methods []chain.Method) {
 	t.Helper()
-	e, err := Codec{}.Intent(mainnet, from, encoded, amount(1), nil)
+	from := sender(t)
+	e, err := Codec{}.Intent(mainnet, from, in.Encode(), amount(1), methods)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,17 +160,24 @@ func checkEffects(t *testing.T, from string, encoded []byte, in *Intent) {
 	if d := cmp.Diff(e, again); d != "" {
 		t.Fatal(d)
 	}
-	if e.Undecoded == "" && len(e.Transfers)+len(e.Approvals) == 0 {
-		t.Fatal("understood, and yet it does nothing")
+	if len(e.Transfers)+len(e.Approvals)+len(e.Calls)+len(e.Creates) == 0 {
+		t.Fatal("it does nothing")
 	}
-	if len(in.Data) > 0 && len(e.Calls) != 1 {
-		t.Fatalf("%d calls for a transaction with data", len(e.Calls))
+	if in.To != nil && (len(in.Data) > 0) != (len(e.Calls) > 0) {
+		t.Fatalf("%d calls for %d bytes of data", len(e.Calls), len(in.Data))
 	}
-	if in.To != nil && !in.Value.IsZero() {
-		if len(e.Transfers) == 0 || e.Transfers[0].Amount != in.Value || e.Transfers[0].From != from ||
-			e.Transfers[0].To != Account(mainnet, *in.To) || e.Transfers[0].Asset != NativeAsset(mainnet) {
-			t.Fatalf("the value is not among the transfers: %+v", e.Transfers)
-		}
+	if (in.To == nil) != (len(e.Creates) > 0) {
+		t.Fatalf("%d contracts are created", len(e.Creates))
+	}
+	if in.Value.IsZero() {
+		return
+	}
+	to := ""
+	if in.To != nil {
+		to = Account(mainnet, *in.To)
+	}
+	if len(e.Transfers) == 0 || e.Transfers[0] != (chain.Transfer{From: from, To: to, Asset: NativeAsset(mainnet), Amount: in.Value}) {
+		t.Fatalf("the value is not among the transfers: %+v", e.Transfers)
 	}
 }
 

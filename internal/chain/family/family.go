@@ -66,6 +66,31 @@ func CheckAccount(account string) error {
 	return nil
 }
 
+// CheckAsset checks that a CAIP-19 name is spelled as its family's codec writes
+// it, when the family is known, and its form otherwise.
+func CheckAsset(asset string) error {
+	id, _, _, err := chain.ParseAsset(asset)
+	if err != nil {
+		return err
+	}
+	if err := CheckChain(id); err != nil {
+		return err
+	}
+	switch namespace, _, _ := strings.Cut(id, ":"); namespace {
+	case evm.Namespace:
+		return evm.CheckAsset(asset)
+	case solana.Namespace:
+		if asset != solana.NativeAsset {
+			return fmt.Errorf("asset %.120s: want %s, no other of this chain is understood", asset, solana.NativeAsset)
+		}
+	}
+	return nil
+}
+
+// CheckMethod checks a method that a policy declares. Methods are declared of EVM
+// chains only.
+func CheckMethod(m *chain.Method) error { return evm.CheckMethod(m) }
+
 // Native is a chain's own coin and its units, the one that people use first and
 // the smallest last.
 func Native(id string) (asset string, units []amount.Unit) {

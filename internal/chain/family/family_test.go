@@ -3,6 +3,8 @@ package family
 import (
 	"strings"
 	"testing"
+
+	"github.com/cofferhq/coffer/internal/chain"
 )
 
 const (
@@ -46,6 +48,34 @@ func TestChecks(t *testing.T) {
 		if err := CheckChain(id); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+func TestCheckAsset(t *testing.T) {
+	contract := strings.TrimPrefix(alice, "eip155:1:")
+	for _, a := range []string{
+		"eip155:1/slip44:60", "eip155:10/erc20:" + contract, "eip155:1/erc721:" + contract, "eip155:1/erc1155:" + contract + "/0",
+		"solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp/slip44:501", "hedera:mainnet/token:0.0.1",
+	} {
+		if err := CheckAsset(a); err != nil {
+			t.Error(err)
+		}
+	}
+	for a, want := range map[string]string{
+		"ETH": "want a CAIP-19 asset", "eip155:01/slip44:60": "want eip155 and a decimal chain id", "eip155:1/slip44:61": "want eip155:1/slip44:60",
+		"eip155:1/erc20:" + strings.ToLower(contract): "want it with its checksum", "eip155:1/erc721:0x12": "40 hex digits",
+		"eip155:1/erc1155:" + contract: "want the token's number", "eip155:1/other:1": "want one of slip44",
+		"solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp/token:x": "no other of this chain",
+	} {
+		if err := CheckAsset(a); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("CheckAsset(%q): %v, want %q", a, err, want)
+		}
+	}
+	if err := CheckMethod(&chain.Method{Contract: alice, Signature: "f(bool x)"}); err != nil {
+		t.Error(err)
+	}
+	if err := CheckMethod(&chain.Method{Contract: bob, Signature: "f(bool x)"}); err == nil {
+		t.Error("a method of a Solana account was accepted")
 	}
 }
 
