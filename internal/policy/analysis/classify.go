@@ -73,7 +73,7 @@ func classifyRosters(old, new *identity.Roster) (Result, bool) {
 		if slices.ContainsFunc(p.Credentials, func(k signature.PublicKey) bool { return !slices.Contains(was.Credentials, k) }) {
 			return loosens("%s gets another key", p.ID)
 		}
-		for r := identity.Propose; r <= identity.Quote; r <<= 1 {
+		for _, r := range []identity.Right{identity.Propose, identity.Approve, identity.Judge, identity.Quote} {
 			if new.May(p.ID, r) && !old.May(p.ID, r) {
 				return loosens("%s may %s", p.ID, r)
 			}
