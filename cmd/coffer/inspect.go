@@ -5,13 +5,11 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -29,18 +27,7 @@ func logCommand() *cobra.Command {
 	})
 	check.Long = "Verifies offline the copies in the folders given, or, without any, copies fetched now from the running cluster.\nThe genesis hash should come from elsewhere than the copies: --genesis HASH, or a genesis file."
 	check.Flags().StringVar(&genesis, "genesis", "", "the genesis hash (64 hex digits), or the genesis file")
-	cmd.AddCommand(check, verb("export FOLDER", "Copy every vault's log into a folder", cobra.ExactArgs(1), false, func(ctx context.Context, s *session, args []string) error {
-		if err := s.connect(ctx); err != nil {
-			return err
-		}
-		dirs, err := s.copyLogs(ctx, args[0])
-		if err != nil {
-			return err
-		}
-		return s.print(map[string]any{"genesis": s.info.ID, "folders": dirs}, func(w io.Writer) {
-			fmt.Fprintf(w, "copied %d logs\nnext: coffer log verify --genesis %s %s\n", len(dirs), s.info.ID, strings.Join(dirs, " "))
-		})
-	}))
+	cmd.AddCommand(check, exportLogsCommand(), logServeCommand())
 	return cmd
 }
 

@@ -147,6 +147,8 @@ func codecs(t testing.TB) []codec {
 		{"receipt of Ed25519", (&Receipt{[16]byte{1}, fill(1), fill(2), []byte("tx"), []chain.Signature{{R: fill(3), S: fill(4)}}, make([]byte, 32), "5K"}).Encode(), recode(DecodeReceipt)},
 		{"epoch", (&EpochEntry{fill(1), "main", []byte("cert"), []byte("commit")}).Encode(), recode(DecodeEpochEntry)},
 		{"outcome", (&Outcome{[16]byte{1}, fill(1), StageAborted, "why", []uint16{2, 3}, []SignedCheckpoint{c.Checkpoint}}).Encode(), recode(DecodeOutcome)},
+		{"stub", (&Stub{1, KindIncident, MaxLeaf + 1, fill(1)}).Encode(), recodeStub},
+		{"cosignature", (&Cosignature{"coffer/07/vault-1", 9, [64]byte{1}}).Encode(), recode(DecodeCosignature)},
 		{"incident", (&Incident{2, "attributed", "round 2", "bad", []byte("e")}).Encode(), recode(DecodeIncident)},
 	}
 }
@@ -310,6 +312,52 @@ func TestLogProofs(t *testing.T) {
 		}
 	}
 }
+
+// TestLongEntriesHaveStubs: a leaf fits the two bytes of a bundle's length, and stands
+// for one entry only.
+func TestLongEntriesHaveStubs(t *testing.T) {
+	at := func(n int) []byte { return (&Entry{5, KindIncident, make([]byte, n-entryHead)}).Encode() }
+	short, long := at(MaxLeaf), at(MaxLeaf+1)
+	if !bytes.Equal(Leaf(short), short) {
+		t.Fatal("an entry of 65,535 bytes has a stub")
+	}
+	s, ok, err := DecodeStub(Leaf(long))
+	if err != nil || !ok || s.Time != 5 || s.Kind != KindIncident || s.Of(long) != nil {
+		t.Fatalf("stub %v, %v", s, err)
+	}
+	if _, err := DecodeEntry(Leaf(long)); err == nil {
+		t.Error("a stub is an entry")
+	}
+	if _, ok, _ := DecodeStub(short); ok {
+		t.Error("an entry is a stub")
+	}
+	other := bytes.Clone(long)
+	other[MaxLeaf] ^= 1
+	if LeafHash(long) == LeafHash(other) || s.Of(other) == nil {
+		t.Error("two long entries have one leaf")
+	}
+	for _, n := range []uint32{0, MaxLeaf, MaxBody + entryHead + 1} {
+		if _, _, err := DecodeStub((&Stub{Length: n}).Encode()); err == nil {
+			t.Errorf("a stub for %d bytes decodes", n)
+		}
+	}
+	l := new(Log)
+	l.Append(long)
+	if l.Root() != LeafHash(long) {
+		t.Error("the tree has another leaf")
+	}
+}
+
+func recodeStub(b []byte) ([]byte, error) {
+	s, ok, err := DecodeStub(b)
+	if err != nil || !ok {
+		return nil, errors.Join(err, errors.New("no stub"))
+	}
+	return s.Encode(), nil
+}
+
+func FuzzDecodeStub(f *testing.F)        { fuzz(f, "stub") }
+func FuzzDecodeCosignature(f *testing.F) { fuzz(f, "cosignature") }
 
 func TestLogRefuses(t *testing.T) {
 	l := Load([][]byte{{1}, {2}})

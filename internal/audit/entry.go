@@ -49,6 +49,9 @@ const (
 
 const entryVersion = 1
 
+// entryHead is what an entry's encoding has beside its body.
+const entryHead = 1 + 8 + 1 + 4
+
 // Entry is one line of the log. The leaf hash is over its encoding.
 type Entry struct {
 	Time uint64 // unix milliseconds, as the vault's clock said

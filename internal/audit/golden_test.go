@@ -23,6 +23,7 @@ func TestGolden(t *testing.T) {
 		{"decision-refused", sampleDecision().Encode()},
 		{"decision-limits", limitedDecision().Encode()},
 		{"decision-approved", approved.Encode()},
+		{"stub", (&Stub{1, KindIncident, MaxLeaf + 1, fill(1)}).Encode()},
 		{"entry", limitedDecision().Entry().Encode()},
 	} {
 		fmt.Fprintf(&b, "%s %s\n", x.name, hex.EncodeToString(x.bytes))

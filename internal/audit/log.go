@@ -51,7 +51,12 @@ func (l *Log) ReadHashes(indexes []int64) ([]tlog.Hash, error) {
 
 // Append adds an encoded entry and returns its index.
 func (l *Log) Append(entry []byte) (index uint64) {
-	hs, err := tlog.StoredHashes(l.size, entry, l)
+	return l.AppendLeaf(LeafHash(entry))
+}
+
+// AppendLeaf adds an entry of which only the leaf hash is at hand.
+func (l *Log) AppendLeaf(leaf [32]byte) (index uint64) {
+	hs, err := tlog.StoredHashesForRecordHash(l.size, leaf, l)
 	if err != nil || l.size >= MaxSize {
 		panic(fmt.Sprintf("audit: log of %d entries can't grow: %v", l.size, err)) // the reader above has every hash
 	}
@@ -108,8 +113,8 @@ func (l *Log) Consistency(from, to uint64) ([][32]byte, error) {
 	return fromHashes(p), nil
 }
 
-// LeafHash is the RFC 6962 leaf hash of an encoded entry.
-func LeafHash(entry []byte) [32]byte { return tlog.RecordHash(entry) }
+// LeafHash is the RFC 6962 leaf hash of an encoded entry, over its Leaf.
+func LeafHash(entry []byte) [32]byte { return tlog.RecordHash(Leaf(entry)) }
 
 // CheckInclusion verifies that the entry with this leaf hash stands at index in
 // the tree of size entries with this root.
