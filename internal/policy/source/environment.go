@@ -61,7 +61,8 @@ var functions = []method{
 	{"risk", nil, text1, tRisk},
 	{"during", nil, text1, cel.BoolType}, {"before", nil, text1, cel.BoolType}, {"after", nil, text1, cel.BoolType},
 	{"within", nil, text1, cel.BoolType},
-	{"used", nil, text1, cel.DynType}, // of the limit's type, which environment fills in
+	{"used", nil, text1, tAmount}, // or what else the limit measures: three overloads by usedAs
+
 	{"inGroup", cel.StringType, text1, cel.BoolType}, {"hasRole", cel.StringType, text1, cel.BoolType}, {"labelled", cel.StringType, text1, cel.BoolType},
 	{"uint", tCall, text1, cel.IntType}, {"address", tCall, text1, cel.StringType}, {"text", tCall, text1, cel.StringType}, {"flag", tCall, text1, cel.BoolType},
 	{"uint", tMessage, text1, cel.IntType}, {"address", tMessage, text1, cel.StringType}, {"text", tMessage, text1, cel.StringType}, {"flag", tMessage, text1, cel.BoolType},
