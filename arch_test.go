@@ -43,7 +43,9 @@ var layers = [][]string{
 	// the port to the HSM (it takes contexts; the vault only names its roles), and the vault.
 	{"internal/hsm"},
 	{"internal/vault"},
-	// Outside: devices, disks, networks, chains' nodes,
+	// Outside: policies as people write them,
+	{"internal/policy/source"},
+	// devices, disks, networks, chains' nodes,
 	{"internal/cage", "internal/config", "internal/keyfile", "internal/machine", "internal/passkey", "internal/audit/logfile", "internal/hsm/pkcs11uri", "internal/hsm/soft", "internal/hsm/hsmtest", "internal/policy/example", "internal/transport/transporttest", "mpc/internal/mpctest"},
 	{"internal/passkey/passkeytest", "internal/chain/evm/rpc", "internal/hsm/pkcs11", "internal/hsm/softhsm", "internal/hsm/swtpm", "internal/hsm/tpm", "internal/hsm/remote", "internal/transport", "internal/vaultlink"},
 	{"internal/audit/tiles"},

@@ -12,7 +12,6 @@ import (
 	"github.com/cofferhq/coffer/internal/chain"
 	"github.com/cofferhq/coffer/internal/chain/evm"
 	"github.com/cofferhq/coffer/internal/chain/family"
-	"github.com/cofferhq/coffer/internal/form"
 	"github.com/cofferhq/coffer/internal/identity"
 	policy "github.com/cofferhq/coffer/internal/policy2"
 	"github.com/cofferhq/coffer/internal/wire"
@@ -65,12 +64,6 @@ func (c *compiler) finish(v *value) (*policy.Document, error) {
 	if err != nil {
 		v.fail("%v", err)
 		return nil, v.err()
-	}
-	if c.roster != nil {
-		if err := d.Check(c.roster); err != nil {
-			v.fail("%v", err)
-			return nil, v.err()
-		}
 	}
 	return d, nil
 }

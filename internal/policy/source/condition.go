@@ -177,7 +177,7 @@ func (x *condition) syntax(issues *cel.Issues) {
 	e := issues.Errors()[0]
 	at := x.offsetOf(e)
 	text := expecting.ReplaceAllString(strings.TrimPrefix(e.Message, "Syntax error: "), "")
-	lower := strings.ToLower(string(x.text))
+	rest := strings.ToLower(string(x.text[min(at, len(x.text)):]))
 	switch {
 	case strings.Contains(text, "'<EOF>'"):
 		x.fail(len(x.text), "the condition ends too early: an operand or a closing bracket is missing")
@@ -185,8 +185,17 @@ func (x *condition) syntax(issues *cel.Issues) {
 		x.fail(at, "a single =; compare with ==")
 	case at < len(x.text) && (x.text[at] == '&' || x.text[at] == '|'):
 		x.fail(at, "a single %c; write && for and, || for or", x.text[at])
-	case strings.HasPrefix(lower[min(len(string(x.text[:min(at, len(x.text))])), len(lower)):], "and "), strings.HasPrefix(lower[min(len(string(x.text[:min(at, len(x.text))])), len(lower)):], "or "):
+	case strings.HasPrefix(rest, "and "), strings.HasPrefix(rest, "or "), strings.HasPrefix(rest, "not "):
 		x.fail(at, "write && for and, || for or, ! for not")
+	case strings.HasPrefix(text, "token recognition") && at < len(x.text):
+		switch c := x.text[at]; c {
+		case '#':
+			x.fail(at, "comments begin with // inside a condition")
+		case '"', '\'':
+			x.fail(at, "a text that does not end: the second %c is missing", c)
+		default:
+			x.fail(at, "unexpected character %q", c)
+		}
 	default:
 		x.fail(at, "%s", text)
 	}
@@ -243,11 +252,15 @@ func (x *condition) unknown(at int, name string) {
 		x.fail(at, "unknown function %s%s", name, form.Suggest(name, x.names()))
 		return
 	}
+	if u := usage[name]; u != "" {
+		x.fail(at, "%s is a function: write %s", name, u)
+		return
+	}
 	hint := form.Suggest(name, x.names())
 	if hint == "" {
 		if _, ok := x.unitOf(name); ok {
 			hint = fmt.Sprintf("; an asset is text, %q", name)
-		} else if hint == "" {
+		} else {
 			hint = "; text stands in quotes; names are " + strings.Join(slices.Sorted(maps.Keys(variables)), ", ")
 		}
 	}

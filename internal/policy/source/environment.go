@@ -9,6 +9,8 @@ import (
 	"cel.dev/cel-go/common/operators"
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
+
+	policy "github.com/cofferhq/coffer/internal/policy2"
 )
 
 // The types of conditions, as CEL sees them. Numbers are CEL's int, whose literals
@@ -151,6 +153,9 @@ var base = sync.OnceValues(func() (*cel.Env, error) {
 		if m.name != "used" {
 			add(m.name, m)
 		}
+	}
+	for measure, t := range map[policy.Measure]*cel.Type{policy.MeasureAmount: tAmount, policy.MeasureMoney: tMoney, policy.MeasureCount: cel.IntType} {
+		add(usedAs[measure], method{args: text1, result: t})
 	}
 	// What the macros are made of. A filter's list is counted, and nothing else.
 	add(operators.NotStrictlyFalse, method{args: []*cel.Type{cel.BoolType}, result: cel.BoolType})

@@ -1,6 +1,8 @@
 package source
 
 import (
+	"strconv"
+	"strings"
 	"unicode"
 
 	"go.yaml.in/yaml/v4"
@@ -86,8 +88,8 @@ func (w *walk) blank() {
 			w.column++
 		case w.escape(line) && w.column+1 >= len(line):
 			w.column++ // an escaped end of line
-		case w.escape(line) && isBlankEscape(line[w.column+1]):
-			w.column += 2
+		case w.escape(line) && isBlankEscape(line[w.column+1:]):
+			w.column += escapeLength(line[w.column+1])
 		default:
 			return
 		}
@@ -98,8 +100,28 @@ func (w *walk) escape(line []rune) bool {
 	return w.style&yaml.DoubleQuotedStyle != 0 && line[w.column] == '\\'
 }
 
-func isBlankEscape(c rune) bool {
-	return c == 'n' || c == 't' || c == 'r' || c == ' ' || c == '\t'
+// isBlankEscape says whether what follows a backslash is white space.
+func isBlankEscape(after []rune) bool {
+	switch n := escapeLength(after[0]); {
+	case n > 2 && len(after) >= n-1:
+		c, err := strconv.ParseUint(string(after[1:n-1]), 16, 32)
+		return err == nil && unicode.IsSpace(rune(c))
+	default:
+		return strings.ContainsRune("ntr \tvfN_LP", after[0])
+	}
+}
+
+// escapeLength is the length of an escape with its backslash, by its letter.
+func escapeLength(c rune) int {
+	switch c {
+	case 'x':
+		return 4
+	case 'u':
+		return 6
+	case 'U':
+		return 10
+	}
+	return 2
 }
 
 // character passes over one character as the file writes it.
@@ -111,16 +133,7 @@ func (w *walk) character() {
 	n := 1
 	switch {
 	case w.escape(line) && w.column+1 < len(line):
-		switch line[w.column+1] {
-		case 'x':
-			n = 4
-		case 'u':
-			n = 6
-		case 'U':
-			n = 10
-		default:
-			n = 2
-		}
+		n = escapeLength(line[w.column+1])
 	case w.style&yaml.SingleQuotedStyle != 0 && line[w.column] == '\'':
 		n = 2
 	}

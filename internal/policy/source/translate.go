@@ -50,18 +50,20 @@ func (x *condition) supported(e ast.Expr, scope []string) {
 		x.failAt(e, "a structure: conditions have texts, numbers, amounts, money and lists")
 	case ast.ComprehensionKind:
 		k := e.AsComprehension()
-		if slices.Contains(scope, k.IterVar()) || reserved(k.IterVar()) {
+		if slices.Contains(scope, k.IterVar()) || variables[k.IterVar()] != nil || x.numbers[k.IterVar()] != "" {
 			x.failAt(e, "the variable %s has a meaning already; give it another name", k.IterVar())
 		}
 		if k.HasIterVar2() {
 			x.failAt(e, "a quantifier has one variable")
 		}
+		if len(scope) == policy.MaxNesting {
+			x.failAt(e, "quantifiers are nested more than %d deep", policy.MaxNesting)
+			return
+		}
 		all(scope, k.IterRange())
 		all(append(slices.Clone(scope), k.IterVar()), x.operands(e)...)
 	}
 }
-
-func reserved(name string) bool { return variables[name] != nil }
 
 func (x *condition) literal(e ast.Expr) {
 	switch v := e.AsLiteral().(type) {

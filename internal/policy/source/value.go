@@ -133,7 +133,6 @@ func (v *value) items(what string) []*value {
 
 func (v *value) isText() bool    { return v.kind() == "text" }
 func (v *value) isMapping() bool { return v.kind() == "a mapping" }
-func (v *value) isList() bool    { return v.kind() == "a list" }
 
 // text returns a string.
 func (v *value) text(what string) string {
