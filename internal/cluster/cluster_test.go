@@ -17,7 +17,7 @@ func commands() []*Command {
 		{Kind: CommandStatus},
 		{Kind: CommandChange, Body: []byte("change")},
 		{Kind: CommandKeygen, Attempt: [16]byte{1, 15: 2}, Body: []byte("order")},
-		{Kind: CommandSign, Attempt: [16]byte{3}, Body: []byte("bundle"), Unsigned: []byte("tx"), Signers: []uint16{1, 2, 65535}, Approvals: [][]byte{[]byte("approval"), {1}}},
+		{Kind: CommandSign, Attempt: [16]byte{3}, Body: []byte("bundle"), Unsigned: []byte("tx"), Signers: []uint16{1, 2, 65535}, Witnesses: []uint16{3, 4}, Approvals: [][]byte{[]byte("approval"), {1}}},
 		{Kind: CommandReceipt, Body: []byte("receipt")},
 		{Kind: CommandAbandon, Attempt: [16]byte{4}},
 	}
@@ -113,7 +113,7 @@ func TestRefused(t *testing.T) {
 		want string
 	}{
 		{"no bytes", second(DecodeCommand(nil)), "version"},
-		{"command version", second(DecodeCommand(version(commands()[0].Encode()))), "version 9, want 2"},
+		{"command version", second(DecodeCommand(version(commands()[0].Encode()))), "version 9, want 3"},
 		{"reply version", second(DecodeReply(version(replies()[0].Encode()))), "version 9, want 1"},
 		{"status version", second(DecodeStatus(version(statuses()[0].Encode()))), "version 9, want 2"},
 		{"kind 0", command(&Command{}), "unknown command 0, want 1 to 7"},
@@ -123,6 +123,7 @@ func TestRefused(t *testing.T) {
 		{"signer 0", command(&Command{Kind: CommandSign, Signers: []uint16{0, 1}}), "above 0, sorted and unique; got 0"},
 		{"signers unsorted", command(&Command{Kind: CommandSign, Signers: []uint16{2, 1}}), "sorted and unique; got 1"},
 		{"signer twice", command(&Command{Kind: CommandSign, Signers: []uint16{2, 2}}), "sorted and unique; got 2"},
+		{"witnesses unsorted", command(&Command{Kind: CommandSign, Witnesses: []uint16{2, 1}}), "witnesses: vault ids must be above 0"},
 		{"too many signers", command(&Command{Kind: CommandSign, Signers: many}), "signers: 17 items, at most 16"},
 		{"oversized", second(DecodeCommand(append([]byte{1}, make([]byte, wire.MaxMessage)...))), "above the bound"},
 		{"outcome 0", reply(&Reply{Vault: 1}), "unknown value 0, want 1 to 4"},
@@ -217,7 +218,7 @@ func FuzzDecodeStatus(f *testing.F) { fuzz(f, statuses(), (*Status).Encode, Deco
 // The example of docs/spec/cluster.md.
 func TestSpecExample(t *testing.T) {
 	c := &Command{Kind: CommandAbandon, Attempt: [16]byte{4}}
-	if got := fmt.Sprintf("%x", c.Encode()); got != "0206"+"04000000000000000000000000000000"+"00000000000000000000000000000000" {
+	if got := fmt.Sprintf("%x", c.Encode()); got != "0306"+"04000000000000000000000000000000"+"0000000000000000000000000000000000000000" {
 		t.Error(got)
 	}
 	r := &Reply{Vault: 1, Outcome: OutcomeDone}

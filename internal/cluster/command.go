@@ -14,7 +14,7 @@ const (
 	CommandStatus  CommandKind = 1 // no fields → Status in Reply.Body
 	CommandChange  CommandKind = 2 // Body: governance.SignedChange
 	CommandKeygen  CommandKind = 3 // Attempt, Body: governance.KeygenOrder → dkg certificate in Reply.Body
-	CommandSign    CommandKind = 4 // Attempt, Body: request.Bundle, Unsigned, Signers → dkls23 final share in Reply.Body
+	CommandSign    CommandKind = 4 // Attempt, Body: request.Bundle, Unsigned, Signers, Witnesses → final share in Reply.Body, of a witness nothing
 	CommandReceipt CommandKind = 5 // Body: audit.Receipt
 	CommandAbandon CommandKind = 6 // Attempt: end that session, benign
 
@@ -51,12 +51,16 @@ type Command struct {
 	Unsigned []byte   // sign: the final unsigned transaction
 	Signers  []uint16 // sign: exactly t vaults, sorted
 
+	// Witnesses are the vaults of the key's ledger quorum that do not sign, sorted. Sign
+	// only; with a key of faults 0 there are none.
+	Witnesses []uint16
+
 	// Approvals are the device approvers' (hsm.Approval, encoded), for the vault's
 	// approval key. Sign only.
 	Approvals [][]byte
 }
 
-const commandVersion = 2
+const commandVersion = 3
 
 // Bounds of a Command. MaxBody leaves room in one frame for the rest.
 const (
@@ -72,6 +76,7 @@ const (
 func (c *Command) Encode() []byte {
 	w := wire.NewWriter(commandVersion).Uint8(uint8(c.Kind)).Fixed(c.Attempt[:]).Var(c.Body).Var(c.Unsigned)
 	writeIDs(w, c.Signers)
+	writeIDs(w, c.Witnesses)
 	w.Count(len(c.Approvals))
 	for _, a := range c.Approvals {
 		w.Var(a)
@@ -89,7 +94,7 @@ func DecodeCommand(b []byte) (*Command, error) {
 	r.Into("attempt", c.Attempt[:])
 	c.Body = r.Var("body", MaxBody)
 	c.Unsigned = r.Var("unsigned", MaxUnsigned)
-	c.Signers = readIDs(r, "signers")
+	c.Signers, c.Witnesses = readIDs(r, "signers"), readIDs(r, "witnesses")
 	for range r.Count("approvals", MaxApprovals, 4) {
 		c.Approvals = append(c.Approvals, r.Var("approval", maxApproval))
 	}

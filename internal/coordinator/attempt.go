@@ -38,7 +38,11 @@ func (c *Coordinator) sign(r *Record) error {
 	if err != nil {
 		return err
 	}
-	signers, err := c.pick(t, cert, func(vault uint16) string { return c.lacking(t, w, approvals, vault) })
+	q, err := quorumOf(w, cert)
+	if err != nil {
+		return err
+	}
+	a, err := c.pick(t, cert, q, func(vault uint16) string { return c.lacking(t, w, approvals, vault) })
 	if err != nil {
 		return err
 	}
@@ -49,7 +53,7 @@ func (c *Coordinator) sign(r *Record) error {
 	} else if err != nil {
 		return fmt.Errorf("couldn't put the transaction together: %w", err)
 	}
-	a := &Attempt{Signers: signers, Time: c.now()}
+	a.Time = c.now()
 	if _, err := io.ReadFull(rand.Reader, a.ID[:]); err != nil {
 		return err
 	}
@@ -67,7 +71,7 @@ func (c *Coordinator) sign(r *Record) error {
 			t.unapproved[p.Vault] = unapproved{len(c.approvalsFor(approvals, p.Vault)), f.Error()}
 		}
 	}
-	if len(a.Replies) == len(signers) && !slices.ContainsFunc(a.Replies, func(p *cluster.Reply) bool { return p.Outcome != cluster.OutcomeDone }) {
+	if len(a.Replies) == len(a.members()) && !slices.ContainsFunc(a.Replies, func(p *cluster.Reply) bool { return p.Outcome != cluster.OutcomeDone }) {
 		err := c.assemble(r, cert, a)
 		if err == nil || errors.Is(err, ErrConflict) || c.ctx.Err() != nil {
 			return err
@@ -102,12 +106,12 @@ const graceAfterDone = 3 * time.Second
 func (c *Coordinator) ask(a *Attempt, bundle []byte, approvals func(vault uint16) [][]byte) (replies []*cluster.Reply, errs []error) {
 	ctx, cancel := context.WithTimeout(c.ctx, attemptTimeout)
 	defer cancel()
-	answers := c.askEach(ctx, a.Signers, func(vault uint16) *cluster.Command {
+	answers := c.askEach(ctx, a.members(), func(vault uint16) *cluster.Command {
 		return &cluster.Command{
-			Kind: cluster.CommandSign, Attempt: a.ID, Body: bundle, Unsigned: a.Unsigned, Signers: a.Signers, Approvals: approvals(vault),
+			Kind: cluster.CommandSign, Attempt: a.ID, Body: bundle, Unsigned: a.Unsigned, Signers: a.Signers, Witnesses: a.Witnesses, Approvals: approvals(vault),
 		}
 	})
-	pending := slices.Clone(a.Signers)
+	pending := a.members()
 	var over giveUp
 	for len(pending) > 0 {
 		select {
@@ -212,7 +216,7 @@ func (c *Coordinator) judge(r *Record, cert *dkg.Certificate, t *tried, a *Attem
 	}
 	refusedNow := slices.ContainsFunc(a.Replies, func(p *cluster.Reply) bool { return t.refused[p.Vault] != nil && p.Outcome == cluster.OutcomeRefused })
 	switch {
-	case refusedNow && (c.denies(r) || left < cert.Threshold):
+	case refusedNow && (c.denies(r) || left < len(a.Signers)+len(a.Witnesses)):
 		// The vaults say no, and the coordinator sees why, or too few are left that
 		// might say yes.
 		m = &move{To: Denied, Reason: words}

@@ -16,7 +16,7 @@ import (
 func combine(cert *dkg.Certificate, a *Attempt, request [32]byte, prepared *chain.Prepared) (*chain.Signature, error) {
 	switch cert.Suite {
 	case mpc.DKLS23Secp256k1:
-		return combineECDSA(cert, a.Replies, prepared)
+		return combineECDSA(cert, a.shares(), prepared)
 	case mpc.FROSTEd25519:
 		return combineFROST(cert, a, request, prepared)
 	}
@@ -43,7 +43,7 @@ func combineECDSA(cert *dkg.Certificate, replies []*cluster.Reply, prepared *cha
 func combineFROST(cert *dkg.Certificate, a *Attempt, request [32]byte, prepared *chain.Prepared) (*chain.Signature, error) {
 	var signers []mpc.ID
 	bodies := map[mpc.ID][]byte{}
-	for _, p := range a.Replies {
+	for _, p := range a.shares() {
 		signers = append(signers, mpc.ID(p.Vault))
 		bodies[mpc.ID(p.Vault)] = p.Body
 	}

@@ -340,7 +340,7 @@ func TestTried(t *testing.T) {
 	} {
 		x := &tried{spent: map[string]bool{}, refused: map[uint16]*refusal.Refusal{}, trouble: map[uint16]bool{}}
 		x.learn(a, c.replies)
-		if x.spent["[1 2]"] != c.spent || (x.refused[1] != nil) != c.refused || x.trouble[1] != c.trouble {
+		if x.spent["[1 2] []"] != c.spent || (x.refused[1] != nil) != c.refused || x.trouble[1] != c.trouble {
 			t.Errorf("%s: %+v", name, x)
 		}
 	}

@@ -46,14 +46,14 @@ func (t *tried) learn(a *Attempt, replies []*cluster.Reply) {
 			// Of an accuser and an accused either may be the one who lies: they are not
 			// to meet again. Each may go on with others.
 			if c := mpc.Class(p.Class); c == mpc.Attributed || c == mpc.Quarantine || c == mpc.Unattributed {
-				t.spent[fmt.Sprint(a.Signers)] = true
+				t.spent[a.set()] = true
 			}
 		}
 	}
-	if done == len(a.Signers) {
+	if done == len(a.Signers)+len(a.Witnesses) {
 		// All gave a share, and there is no signature: one share is wrong, nobody
 		// knows whose.
-		t.spent[fmt.Sprint(a.Signers)] = true
+		t.spent[a.set()] = true
 	}
 }
 
@@ -69,14 +69,14 @@ func (t *tried) wrong(err error) {
 
 // troubled are refusals that speak of the vault, not of the request.
 func troubled(code string) bool {
-	return code == "request.wallet" || code == "request.chain" || code == "sign.signers" || code == "command.encoding"
+	return code == "request.wallet" || code == "request.chain" || code == "sign.signers" || code == "sign.witnesses" || code == "command.encoding"
 }
 
 // passing are refusals that another attempt may not meet: the attempt was known,
 // a version is in doubt, a clock is ahead, a verdict or an approval lapsed.
 func passing(code string) bool {
 	switch code {
-	case codeUnapproved, "sign.attempt", "version.conflict", "request.expired", "request.created", "policy.approvals", "policy.risk":
+	case codeUnapproved, "sign.attempt", "version.conflict", "limit.contended", "request.expired", "request.created", "policy.approvals", "policy.risk":
 		return true
 	}
 	return false
@@ -104,7 +104,7 @@ func (c *Coordinator) triedOf(r *Record) (*tried, error) {
 		t.attempts++
 		t.learn(a, a.Replies)
 		var open []uint16
-		for _, id := range a.Signers {
+		for _, id := range a.members() {
 			if !slices.ContainsFunc(a.Replies, func(p *cluster.Reply) bool { return p.Vault == id }) {
 				open = append(open, id)
 			}
@@ -126,11 +126,12 @@ func (c *Coordinator) forget(id [32]byte) {
 	delete(c.quotes, id)
 }
 
-// pick chooses t vaults that are reachable, up to date and paired with each
-// other. Which t rotates.
-func (c *Coordinator) pick(t *tried, cert *dkg.Certificate, lacking func(vault uint16) string) ([]uint16, error) {
+// pick chooses t vaults that are reachable, up to date and paired with each other, and
+// of the others as many as the key's ledger quorum of q takes besides. Which they are
+// rotates.
+func (c *Coordinator) pick(t *tried, cert *dkg.Certificate, q int, lacking func(vault uint16) string) (*Attempt, error) {
 	gov := c.Governance()
-	ok := map[uint16]*cluster.Status{}
+	ok, mute := map[uint16]*cluster.Status{}, map[uint16]bool{}
 	reachable := 0
 	var why []string
 	for _, s := range c.peers.get(c.ctx) {
@@ -168,32 +169,63 @@ func (c *Coordinator) pick(t *tried, cert *dkg.Certificate, lacking func(vault u
 		}
 		if words := lacking(s.Vault.ID); words != "" {
 			why = append(why, words)
-			continue
+			mute[s.Vault.ID] = true // it may witness
 		}
 		ok[s.Vault.ID] = s.Status
 	}
-	var sets [][]uint16
+	var sets []*Attempt
 	subsets(cert.Parties, cert.Threshold, func(set []uint16) {
 		for _, id := range set {
-			if ok[id] == nil || !together(ok[id], set, cert.Suite) {
+			if ok[id] == nil || mute[id] || !together(ok[id], set, cert.Suite) {
 				return
 			}
 		}
-		if !t.spent[fmt.Sprint(set)] {
-			sets = append(sets, slices.Clone(set))
+		var others []mpc.ID
+		for _, id := range cert.Parties {
+			if ok[uint16(id)] != nil && !slices.Contains(set, uint16(id)) {
+				others = append(others, id)
+			}
 		}
+		subsets(others, q-len(set), func(witnesses []uint16) {
+			a := &Attempt{Signers: slices.Clone(set), Witnesses: slices.Clone(witnesses)}
+			for _, id := range a.members() {
+				if !together(ok[id], a.members(), "") {
+					return
+				}
+			}
+			if !t.spent[a.set()] {
+				sets = append(sets, a)
+			}
+		})
 	})
 	if len(sets) == 0 {
 		c.peers.forget()
-		if len(ok) >= cert.Threshold {
+		if len(ok)-len(mute) >= cert.Threshold && len(ok) >= q {
 			why = append(why, unpaired(ok, t))
 		}
-		return nil, &retry{fmt.Errorf("waiting: %d of %d vaults reachable, %d must sign together (%s)", reachable, len(cert.Parties), cert.Threshold, strings.Join(why, "; ")), vaultsMost}
+		return nil, &retry{fmt.Errorf("waiting: %d of %d vaults reachable, %s (%s)", reachable, len(cert.Parties), needed(cert.Threshold, q), strings.Join(why, "; ")), vaultsMost}
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.turn++
 	return sets[c.turn%len(sets)], nil
+}
+
+// needed says how many vaults a signature takes.
+func needed(t, q int) string {
+	if q == t {
+		return fmt.Sprintf("%d must sign together", t)
+	}
+	return fmt.Sprintf("%d must sign together and %d more take part in the ledger", t, q-t)
+}
+
+// quorumOf is how many vaults take part in the ledger of a wallet's signatures.
+func quorumOf(w *Wallet, cert *dkg.Certificate) (int, error) {
+	o, err := governance.DecodeKeygenOrder(w.Order)
+	if err != nil {
+		return 0, err
+	}
+	return governance.Quorum(len(cert.Parties), cert.Threshold, min(int(o.Faults), cert.Threshold-1)), nil
 }
 
 // halted says why a vault signs nothing now; "" when it may.

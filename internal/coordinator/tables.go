@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/cofferhq/coffer/internal/cluster"
 	"github.com/cofferhq/coffer/internal/governance"
@@ -19,6 +20,51 @@ type Attempt struct {
 	Unsigned []byte
 	Time     uint64
 	Replies  []*cluster.Reply // by vault
+
+	Witnesses []uint16 // of the key's ledger quorum, who do not sign
+}
+
+// members are all vaults that take part, sorted.
+func (a *Attempt) members() []uint16 {
+	ids := slices.Concat(a.Signers, a.Witnesses)
+	slices.Sort(ids)
+	return ids
+}
+
+// set names who signs and who witnesses.
+func (a *Attempt) set() string { return fmt.Sprint(a.Signers, a.Witnesses) }
+
+// shares are the answers of those who sign.
+func (a *Attempt) shares() (replies []*cluster.Reply) {
+	for _, p := range a.Replies {
+		if slices.Contains(a.Signers, p.Vault) {
+			replies = append(replies, p)
+		}
+	}
+	return replies
+}
+
+// parties is how an attempt's vaults are stored: a list of the signers, or both lists.
+type parties struct {
+	Signers   []uint16 `json:"signers"`
+	Witnesses []uint16 `json:"witnesses"`
+}
+
+func (a *Attempt) parties() ([]byte, error) {
+	if len(a.Witnesses) == 0 {
+		return json.Marshal(a.Signers)
+	}
+	return json.Marshal(parties{a.Signers, a.Witnesses})
+}
+
+func (a *Attempt) setParties(b []byte) error {
+	if len(b) > 0 && b[0] == '[' {
+		return json.Unmarshal(b, &a.Signers)
+	}
+	var p parties
+	err := json.Unmarshal(b, &p)
+	a.Signers, a.Witnesses = p.Signers, p.Witnesses
+	return err
 }
 
 // begin stores an attempt before anybody hears of it, with the nonce and the
@@ -57,7 +103,7 @@ func (s *store) begin(ctx context.Context, id [32]byte, a *Attempt, v *version) 
 }
 
 func addAttempt(tx *txn, request [32]byte, a *Attempt) error {
-	signers, err := json.Marshal(a.Signers)
+	signers, err := a.parties()
 	if err != nil {
 		return err
 	}
@@ -82,7 +128,7 @@ func (s *store) attempts(ctx context.Context, request [32]byte) ([]*Attempt, err
 			return nil, err
 		}
 		copy(a.ID[:], id)
-		return a, json.Unmarshal(signers, &a.Signers)
+		return a, a.setParties(signers)
 	}, sqlAttempts, request[:])
 	if err != nil {
 		return nil, err

@@ -138,7 +138,7 @@ func (w *World) keygen(o *governance.KeygenOrder) (*Wallet, error) {
 		}
 		cert = r.Body
 	}
-	return w.wallet(cert)
+	return w.Wallet(cert)
 }
 
 // KeygenOrder is an order by the first admin.
@@ -150,7 +150,7 @@ func (w *World) KeygenOrder(name string, threshold int) *governance.KeygenOrder 
 func (w *World) KeygenOrderFor(name, purpose string, threshold int) *governance.KeygenOrder {
 	k := Person(w.Seed, Admins[0])
 	o := &governance.KeygenOrder{
-		Cluster: w.Genesis.Hash(), Name: name, Threshold: uint16(threshold), Purpose: purpose, Tier: cmp.Or(w.Tier, governance.TierHot), Insist: w.Insist,
+		Cluster: w.Genesis.Hash(), Name: name, Threshold: uint16(threshold), Purpose: purpose, Tier: cmp.Or(w.Tier, governance.TierHot), Insist: w.Insist, Faults: uint16(w.Faults),
 		Created: w.Now, Author: Admins[0], Key: PublicKey(k),
 	}
 	for _, id := range w.IDs {
@@ -160,7 +160,8 @@ func (w *World) KeygenOrderFor(name, purpose string, threshold int) *governance.
 	return o
 }
 
-func (w *World) wallet(cert []byte) (*Wallet, error) {
+// Wallet is the wallet of a certificate.
+func (w *World) Wallet(cert []byte) (*Wallet, error) {
 	c, err := dkg.DecodeCertificate(cert)
 	if err != nil {
 		return nil, err
@@ -252,12 +253,20 @@ func (w *World) Sign(b *request.Bundle, unsigned []byte, signers ...mpc.ID) (map
 
 // StartSign sends the command to all signers; nothing is delivered yet.
 func (w *World) StartSign(b *request.Bundle, unsigned []byte, signers ...mpc.ID) (map[mpc.ID]uint64, error) {
+	return w.StartWitnessed(b, unsigned, signers, nil)
+}
+
+// StartWitnessed is StartSign with the witnesses of the key's ledger quorum.
+func (w *World) StartWitnessed(b *request.Bundle, unsigned []byte, signers, witnesses []mpc.ID) (map[mpc.ID]uint64, error) {
 	c := &cluster.Command{Kind: cluster.CommandSign, Attempt: w.Attempt(), Body: b.Encode(), Unsigned: unsigned}
 	for _, id := range signers {
 		c.Signers = append(c.Signers, uint16(id))
 	}
+	for _, id := range witnesses {
+		c.Witnesses = append(c.Witnesses, uint16(id))
+	}
 	ids := map[mpc.ID]uint64{}
-	for _, id := range signers {
+	for _, id := range slices.Concat(signers, witnesses) {
 		n, err := w.Command(id, c)
 		if err != nil {
 			return nil, err

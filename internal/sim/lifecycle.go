@@ -125,7 +125,7 @@ func (w *World) Handover(x *Wallet, s *governance.SignedChange, dealers ...mpc.I
 		}
 		cert = r.Body
 	}
-	next, err := w.wallet(cert)
+	next, err := w.Wallet(cert)
 	if err == nil && (next.ID != x.ID || string(next.PublicKey) != string(x.PublicKey) || next.Sender != x.Sender) {
 		err = fmt.Errorf("handover: key %x became key %x", x.PublicKey, next.PublicKey)
 	}
@@ -133,4 +133,4 @@ func (w *World) Handover(x *Wallet, s *governance.SignedChange, dealers ...mpc.I
 }
 
 // Next is the wallet with another certificate.
-func (w *World) Next(cert *dkg.Certificate) (*Wallet, error) { return w.wallet(cert.Encode()) }
+func (w *World) Next(cert *dkg.Certificate) (*Wallet, error) { return w.Wallet(cert.Encode()) }

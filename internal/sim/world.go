@@ -104,6 +104,7 @@ type World struct {
 	// Counters are the grades of the devices that have a counter.
 	Counters map[mpc.ID]hsm.Grade
 	Insist   bool // that keys may be made though the devices are alike
+	Faults   int  // of the keys that are made
 
 	// Queues of what has not happened yet, oldest first.
 	Frames  []Frame

@@ -61,19 +61,8 @@ func (v *Vault) decodeRequest(s *signSession, c *cluster.Command) *refusal.Refus
 }
 
 func (v *Vault) decideSigners(s *signSession, c *cluster.Command) *refusal.Refusal {
-	s.signers = toIDs(c.Signers)
-	t := s.key.cert.Threshold
-	if len(s.signers) != t || !containsID(s.signers, v.cfg.ID) {
-		return refusal.New("sign.signers", "", fmt.Sprintf("signers %v", s.signers), fmt.Sprintf("exactly %d parties of the key %v, this vault (%d) among them", t, s.key.cert.Parties, v.cfg.ID))
-	}
-	s.peers = nil
-	for _, id := range s.signers {
-		if !containsID(s.key.cert.Parties, id) {
-			return refusal.New("sign.signers", "", fmt.Sprintf("vault %d holds no share of this key", id), fmt.Sprintf("%d of %v", t, s.key.cert.Parties))
-		}
-		if id != v.cfg.ID {
-			s.peers = append(s.peers, id)
-		}
+	if r := v.decideQuorum(s, c); r != nil {
+		return r
 	}
 	// What peers wrote of this attempt does not matter here: they may have reserved
 	// before the command came to this vault.
@@ -130,16 +119,18 @@ func (v *Vault) decideVersion(s *signSession) *refusal.Refusal {
 // decision is what goes into the log about an attempt.
 func (v *Vault) decision(s *signSession, unsigned []byte, r *refusal.Refusal) audit.Decision {
 	d := audit.Decision{
-		Attempt: s.attempt, Request: s.request, Bundle: s.bundleBytes, Unsigned: unsigned, Parties: fromIDs(s.signers),
+		Attempt: s.attempt, Request: s.request, Bundle: s.bundleBytes, Unsigned: unsigned, Parties: fromIDs(s.signers), Witnesses: fromIDs(s.witnesses),
 		R0Hash: s.r0Hash, GovernanceSeq: s.gov.Seq, GovernanceHead: s.gov.Head,
 		PolicyRoot: s.gov.Policy.Root(), RosterRoot: s.gov.Roster.Root(),
 		LedgerHead: v.ledgers[v.cfg.ID].head().Hash, Time: s.decidedAt,
 	}
+	d.Limits = s.limits
 	if s.key != nil {
 		d.Key, d.Epoch = s.key.id, s.key.epoch()
 	}
 	if r == nil {
 		d.Allow, d.Rule, d.Detail, d.Approval = true, s.rule, audit.Clip(s.detail), s.approval
+		d.BreakGlass = s.breakGlass
 	} else {
 		d.Code, d.Rule, d.Detail, d.Fix = r.Code, r.Rule, audit.Clip(r.Detail), audit.Clip(r.Fix)
 	}
@@ -162,14 +153,16 @@ func (v *Vault) checkCertificate(s *signSession, p *peer, b []byte) (*audit.Sign
 		err = fmt.Errorf("vault %d certifies a refusal: %s", p.id, d.Detail)
 	case d.Attempt != own.Attempt || d.Request != own.Request || d.R0Hash != own.R0Hash:
 		err = fmt.Errorf("vault %d certifies another session", p.id)
-	case d.Key != own.Key || d.Epoch != own.Epoch || !equalIDs(toIDs(d.Parties), s.signers):
+	case d.Key != own.Key || d.Epoch != own.Epoch || !s.sameMembers(d):
 		err = fmt.Errorf("vault %d certifies another key, epoch or set of signers", p.id)
 	case string(d.Unsigned) != string(own.Unsigned):
 		err = fmt.Errorf("vault %d certifies another transaction", p.id)
 	case d.GovernanceSeq != own.GovernanceSeq || d.GovernanceHead != own.GovernanceHead || d.PolicyRoot != own.PolicyRoot || d.RosterRoot != own.RosterRoot:
 		err = fmt.Errorf("vault %d decided under another policy or roster", p.id)
 	default:
-		err = v.checkApproved(s, p.id, d)
+		if !s.witness(p.id) {
+			err = v.checkApproved(s, p.id, d)
+		}
 	}
 	if err != nil {
 		return nil, err

@@ -20,6 +20,8 @@ type envelope struct {
 	Key            [32]byte
 	Epoch          uint32
 	Signers        []mpc.ID
+	Witnesses      []mpc.ID
+	Movement       [32]byte // hash of what the reservation says that is moved
 	GovernanceSeq  uint64
 	GovernanceHead [32]byte
 	PolicyRoot     [32]byte
@@ -28,12 +30,14 @@ type envelope struct {
 	Checkpoint     []byte       // audit.SignedCheckpoint
 }
 
-const envelopeVersion = 1
+const envelopeVersion = 2
 
 func (e *envelope) encode() []byte {
 	w := wire.NewWriter(envelopeVersion).Fixed(e.Attempt[:]).Uint64(e.Clock).Fixed(e.Request[:]).Fixed(e.Digest[:])
 	w.Fixed(e.Key[:]).Uint32(e.Epoch)
 	writeParties(w, e.Signers)
+	writeParties(w, e.Witnesses)
+	w.Fixed(e.Movement[:])
 	w.Uint64(e.GovernanceSeq).Fixed(e.GovernanceHead[:]).Fixed(e.PolicyRoot[:]).Fixed(e.RosterRoot[:])
 	writeHeads(w, e.Heads)
 	return w.Var(e.Checkpoint).Bytes()
@@ -48,7 +52,8 @@ func decodeEnvelope(b []byte) (*envelope, error) {
 	r.Into("digest", e.Digest[:])
 	r.Into("key", e.Key[:])
 	e.Epoch = r.Uint32("epoch")
-	e.Signers = readParties(r, "signers")
+	e.Signers, e.Witnesses = readParties(r, "signers"), readParties(r, "witnesses")
+	r.Into("movement", e.Movement[:])
 	e.GovernanceSeq = r.Uint64("governance seq")
 	r.Into("governance head", e.GovernanceHead[:])
 	r.Into("policy root", e.PolicyRoot[:])
@@ -64,7 +69,7 @@ func decodeEnvelope(b []byte) (*envelope, error) {
 func (v *Vault) envelope(s *signSession) *envelope {
 	return &envelope{
 		Attempt: s.attempt, Clock: v.now, Request: s.request, Digest: s.prepared.Digests[0],
-		Key: s.key.id, Epoch: s.key.epoch(), Signers: s.signers,
+		Key: s.key.id, Epoch: s.key.epoch(), Signers: s.signers, Witnesses: s.witnesses, Movement: movementHash(s.movement),
 		GovernanceSeq: s.gov.Seq, GovernanceHead: s.gov.Head,
 		PolicyRoot: s.gov.Policy.Root(), RosterRoot: s.gov.Roster.Root(),
 		Heads: v.heads(), Checkpoint: v.checkpointBytes(),
@@ -93,10 +98,15 @@ func (v *Vault) agree(s *signSession, p *peer, e *envelope) error {
 		return fmt.Errorf("vault %d would sign with another key or epoch", p.id)
 	case !equalIDs(e.Signers, own.Signers):
 		return fmt.Errorf("vault %d was given other signers, %v; here they are %v", p.id, e.Signers, own.Signers)
+	case !equalIDs(e.Witnesses, own.Witnesses):
+		return fmt.Errorf("vault %d was given other witnesses, %v; here they are %v", p.id, e.Witnesses, own.Witnesses)
 	case e.GovernanceSeq != own.GovernanceSeq || e.GovernanceHead != own.GovernanceHead:
 		return fmt.Errorf("vault %d is at governance change %d, this vault at %d: bring the one that lags up to date", p.id, e.GovernanceSeq, own.GovernanceSeq)
 	case e.PolicyRoot != own.PolicyRoot || e.RosterRoot != own.RosterRoot:
 		return fmt.Errorf("vault %d holds another policy or roster", p.id)
+	}
+	if e.Movement != own.Movement {
+		return fmt.Errorf("vault %d counts this request otherwise: it was given other prices", p.id)
 	}
 	if skew := distance(e.Clock, v.now); skew > maxSkew {
 		return fmt.Errorf("vault %d's clock differs by %d ms, at most %d: set the clocks", p.id, skew, maxSkew)

@@ -229,7 +229,7 @@ func (v *Vault) SignLog(text string) signature.Signature {
 // Forge is this vault's broadcast of a round of signing with another attachment.
 func (v *Vault) Forge(to mpc.ID, attempt [16]byte, round uint8, attachment func([]byte) []byte) []byte {
 	b := v.signs[attempt].own[round]
-	old, err := v.signs[attempt].run.Attachment(int(round), b)
+	old, err := attached(v.signs[attempt].key.cert.Suite, int(round), b)
 	if err != nil {
 		panic(err)
 	}
@@ -367,7 +367,7 @@ func (v *Vault) Recertify(to mpc.ID, frame []byte, edit func(cert []byte) []byte
 	if s == nil {
 		panic("the session has ended")
 	}
-	old, err := s.run.Attachment(2, in.Broadcast)
+	old, err := attached(s.key.cert.Suite, 2, in.Broadcast)
 	if err != nil {
 		panic(err)
 	}

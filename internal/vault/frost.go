@@ -58,10 +58,6 @@ func (r *frostRun) Final(r2, private map[mpc.ID][]byte) ([]byte, error) {
 	return x.Encode(), nil
 }
 
-func (*frostRun) Attachment(round int, broadcast []byte) ([]byte, error) {
-	return frost.Attachment(broadcast, round)
-}
-
 func (*frostRun) Paired() bool { return false }
 
 // nothingPrivate: what a peer sends beside a broadcast is its own doing, since the

@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"testing"
 
+	policy "github.com/cofferhq/coffer/internal/policy2"
 	"github.com/cofferhq/coffer/internal/signature"
 	"github.com/cofferhq/coffer/internal/wire"
 	"github.com/cofferhq/coffer/mpc"
@@ -35,7 +36,8 @@ func law[T any](f *testing.F, seeds [][]byte, decode func([]byte) (T, error), en
 }
 
 func FuzzDecodeEvent(f *testing.F) {
-	reserve := event{Kind: eventReserve, Time: 5, Attempt: [16]byte{1}, Request: [32]byte{2}, Key: [32]byte{3}, Parties: []mpc.ID{1, 3}, Digest: [32]byte{4}, Slots: []string{"a/nonce/1"}, Expires: 9}
+	reserve := event{Kind: eventReserve, Time: 5, Attempt: [16]byte{1}, Request: [32]byte{2}, Key: [32]byte{3}, Parties: []mpc.ID{1, 3}, Digest: [32]byte{4}, Slots: []string{"a/nonce/1"}, Expires: 9, Witnesses: []mpc.ID{2}, Faults: 1,
+		Movement: (&policy.Movement{Initiator: "ada", Chain: "eip155:1", Moves: []policy.Move{{Asset: "eip155:1/slip44:60", To: "eip155:1:0x0000000000000000000000000000000000000001"}}}).Encode()}
 	release := event{Kind: eventRelease, Time: 6, Attempt: [16]byte{1}}
 	law(f, [][]byte{reserve.encode(), release.encode()}, decodeEvent, (*event).encode)
 }
@@ -46,7 +48,7 @@ func FuzzDecodeDelta(f *testing.F) {
 }
 
 func FuzzDecodeEnvelope(f *testing.F) {
-	e := envelope{Attempt: [16]byte{1}, Clock: 2, Epoch: 1, Signers: []mpc.ID{1, 2}, Heads: []ledgerHead{{Party: 1}, {Party: 2, Seq: 4}}, Checkpoint: []byte{1}}
+	e := envelope{Attempt: [16]byte{1}, Clock: 2, Epoch: 1, Signers: []mpc.ID{1, 2}, Witnesses: []mpc.ID{3}, Movement: [32]byte{5}, Heads: []ledgerHead{{Party: 1}, {Party: 2, Seq: 4}}, Checkpoint: []byte{1}}
 	law(f, [][]byte{e.encode()}, decodeEnvelope, (*envelope).encode)
 }
 

@@ -2,23 +2,23 @@ package vault
 
 import (
 	"fmt"
-	"sort"
 
+	policy "github.com/cofferhq/coffer/internal/policy2"
 	"github.com/cofferhq/coffer/internal/wire"
 	"github.com/cofferhq/coffer/mpc"
 )
 
 // A ledger is what one party has promised: a hash chain of events. Every vault
 // keeps its own, and a copy of each peer's as far as it knows it. The union
-// answers which versions of a request may already exist (ARCHITECTURE.md §2, §5;
-// docs/spec/ledger.md). Spending limits will be counted over the same events.
+// (union.go) answers which versions of a request may already exist, and how much of
+// a limit is used (ARCHITECTURE.md §2, §5; docs/spec/ledger.md).
 
 type eventKind uint8
 
 const (
 	eventReserve eventKind = 1 // this party takes part in an attempt at a signature
 	eventRelease eventKind = 2 // this party has not sent its final share of the attempt, and never will
-	eventFinal   eventKind = 3 // this party may have sent its final share
+	eventFinal   eventKind = 3 // this party may have sent its final share, a witness its certificate
 )
 
 // event is one entry of a ledger. Reserve carries all fields, the others only
@@ -30,19 +30,24 @@ type event struct {
 
 	Request [32]byte
 	Key     [32]byte
-	Parties []mpc.ID
+	Parties []mpc.ID // who signs
 	Policy  [32]byte // policy root
 	Digest  [32]byte // what is to be signed
 	Slots   []string // what it uses up on its chain
 	Expires uint64   // of the request: no version of it can be signed later
+
+	Witnesses []mpc.ID // who takes part in the ledger and does not sign
+	Faults    uint16   // of the key
+	Movement  []byte   // policy.Movement, encoded: what limits count
 }
 
-const eventVersion = 1
+const eventVersion = 2
 
 // Bounds of an event.
 const (
 	maxSlots    = 64
 	maxSlotText = 256
+	maxEvent    = 64 << 10
 )
 
 func (e *event) encode() []byte {
@@ -56,7 +61,8 @@ func (e *event) encode() []byte {
 	for _, s := range e.Slots {
 		w.String(s)
 	}
-	return w.Uint64(e.Expires).Bytes()
+	writeParties(w.Uint64(e.Expires), e.Witnesses)
+	return w.Uint16(e.Faults).Var(e.Movement).Bytes()
 }
 
 func decodeEvent(b []byte) (*event, error) {
@@ -75,6 +81,13 @@ func decodeEvent(b []byte) (*event, error) {
 			e.Slots = append(e.Slots, r.String("slot", maxSlotText))
 		}
 		e.Expires = r.Uint64("expires")
+		e.Witnesses = readParties(r, "witnesses")
+		e.Faults, e.Movement = r.Uint16("faults"), r.Var("movement", policy.MaxMovement)
+		if r.Err() == nil && len(e.Movement) > 0 {
+			if _, err := policy.DecodeMovement(e.Movement); err != nil {
+				r.Fail(err)
+			}
+		}
 	default:
 		r.Failf("kind: unknown event %d, want 1 to 3", e.Kind)
 	}
@@ -199,7 +212,7 @@ func decodeDelta(b []byte) (*delta, error) {
 	r := wire.NewReader(b, deltaVersion)
 	d := &delta{From: r.Uint64("from")}
 	for range r.Count("events", maxDelta, 4) {
-		d.Events = append(d.Events, r.Var("event", 32<<10))
+		d.Events = append(d.Events, r.Var("event", maxEvent))
 	}
 	hs := readHeads(r)
 	if r.Err() == nil && len(hs) != 1 {
@@ -314,121 +327,4 @@ func (v *Vault) heads() []ledgerHead {
 		hs = append(hs, v.ledgers[id].head())
 	}
 	return hs
-}
-
-// requestIndex is the union of all ledgers, by request. What each party wrote
-// stands on its own: nobody's ledger changes what another's says.
-type requestIndex struct {
-	self      mpc.ID
-	byRequest map[[32]byte][]*promise
-	byAttempt map[[16]byte]map[mpc.ID]*promise
-}
-
-// promise is one party's reservation and what became of it.
-type promise struct {
-	reserve event
-	status  status
-	// given: of this vault's own, from before this start: its final share may have
-	// left, though the disk does not say so.
-	given bool
-}
-
-type status uint8
-
-const (
-	statusReserved status = iota + 1
-	statusReleased
-	statusFinal
-)
-
-func newRequestIndex(self mpc.ID) *requestIndex {
-	return &requestIndex{self, map[[32]byte][]*promise{}, map[[16]byte]map[mpc.ID]*promise{}}
-}
-
-// of is what a party's ledger says of an attempt; nil: nothing.
-func (x *requestIndex) of(attempt [16]byte, party mpc.ID) *promise {
-	return x.byAttempt[attempt][party]
-}
-
-func (x *requestIndex) add(party mpc.ID, e *event) {
-	p := x.of(e.Attempt, party)
-	switch e.Kind {
-	case eventReserve:
-		if p != nil {
-			return // an attempt is reserved once; what came first stays
-		}
-		if x.byAttempt[e.Attempt] == nil {
-			x.byAttempt[e.Attempt] = map[mpc.ID]*promise{}
-		}
-		p = &promise{reserve: *e, status: statusReserved}
-		x.byAttempt[e.Attempt][party] = p
-		x.byRequest[e.Request] = append(x.byRequest[e.Request], p)
-	case eventRelease:
-		if p != nil && p.status == statusReserved {
-			p.status = statusReleased
-		}
-	case eventFinal:
-		// A release that comes with it is a lie, or from another copy of the ledger.
-		if p != nil {
-			p.status = statusFinal
-		}
-	}
-}
-
-// dead says that a promise never leads to a signature: all t shares are needed,
-// and one of the parties that it names has released the same reservation. Only
-// those count: another vault's word about an attempt of others means nothing. Nor
-// does a peer's word free this vault once its own final share has left: a liar
-// could complete that version, say that it never will, and ask for the next.
-func (x *requestIndex) dead(p *promise) bool {
-	if own := x.of(p.reserve.Attempt, x.self); own != nil && (own.status == statusFinal || own.given) && own.reserve.same(&p.reserve) {
-		return false
-	}
-	for _, id := range p.reserve.Parties {
-		if q := x.of(p.reserve.Attempt, id); q != nil && q.status == statusReleased && q.reserve.same(&p.reserve) {
-			return true
-		}
-	}
-	return false
-}
-
-// same says that two reservations are about one signature.
-func (e *event) same(o *event) bool {
-	return e.Attempt == o.Attempt && e.Request == o.Request && e.Key == o.Key && e.Digest == o.Digest && equalIDs(e.Parties, o.Parties)
-}
-
-// live are the promises of a request that may yet become, or became, a
-// signature, sorted by time.
-func (x *requestIndex) live(request [32]byte) []*promise {
-	var out []*promise
-	for _, p := range x.byRequest[request] {
-		if !x.dead(p) {
-			out = append(out, p)
-		}
-	}
-	sort.SliceStable(out, func(i, j int) bool { return out[i].reserve.Time < out[j].reserve.Time })
-	return out
-}
-
-// conflicting says whether a version with these slots excludes every live
-// version of the request: the chain can then take one of them only. It returns
-// the first that it does not exclude.
-func (x *requestIndex) conflicting(request, digest [32]byte, slots []string) *promise {
-	for _, p := range x.live(request) {
-		if p.reserve.Digest != digest && !shares(p.reserve.Slots, slots) {
-			return p
-		}
-	}
-	return nil
-}
-
-func shares(a, b []string) bool {
-	for _, x := range a {
-		for _, y := range b {
-			if x == y {
-				return true
-			}
-		}
-	}
-	return false
 }

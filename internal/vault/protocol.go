@@ -18,9 +18,6 @@ type protocol interface {
 	Round2(r1, private map[mpc.ID][]byte, attachment []byte) (broadcast []byte, out map[mpc.ID][]byte, err error)
 	Final(r2, private map[mpc.ID][]byte) (share []byte, err error)
 
-	// Attachment reads what a peer's vault has attached to its broadcast of a round;
-	// everything else is checked by the round that takes it.
-	Attachment(round int, broadcast []byte) ([]byte, error)
 	// Paired says that the run rests on the pair setups with its peers, and ends with
 	// them.
 	Paired() bool
@@ -34,6 +31,9 @@ func (v *Vault) begin(s *signSession) (protocol, error) {
 		if err := v.mayWorkWith(v.peers[id]); err != nil {
 			return nil, benign("sign", err)
 		}
+	}
+	if s.witness(v.cfg.ID) {
+		return witnessRun{}, nil
 	}
 	switch s.key.cert.Suite {
 	case mpc.DKLS23Secp256k1:
@@ -70,22 +70,12 @@ func (r ecdsaRun) Final(r2, private map[mpc.ID][]byte) ([]byte, error) {
 	return share.MarshalBinary()
 }
 
-func (ecdsaRun) Attachment(round int, broadcast []byte) ([]byte, error) {
-	switch round {
-	case 0:
-		return dkls23.Attachment0(broadcast)
-	case 1:
-		return dkls23.Attachment1(broadcast)
-	}
-	return dkls23.Attachment2(broadcast)
-}
-
 func (ecdsaRun) Paired() bool { return true }
 
 // setupsOf are the pair setups with the session's peers.
 func (v *Vault) setupsOf(s *signSession) (map[mpc.ID]*pair.Setup, error) {
 	setups := map[mpc.ID]*pair.Setup{}
-	for _, id := range s.peers {
+	for _, id := range s.cosigners() {
 		p := v.peers[id]
 		if p.setup == nil {
 			return nil, fmt.Errorf("the pair setup with vault %d is not done yet", id)

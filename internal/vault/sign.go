@@ -3,7 +3,6 @@ package vault
 import (
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/cofferhq/coffer/internal/audit"
 	"github.com/cofferhq/coffer/internal/chain"
@@ -33,7 +32,11 @@ type signSession struct {
 	key         *key
 	gov         *governance.State // policy and roster of this session; no session mixes versions
 	signers     []mpc.ID
-	peers       []mpc.ID
+	witnesses   []mpc.ID // of the ledger quorum, without the signers
+	peers       []mpc.ID // signers and witnesses without this vault
+	movement    []byte   // policy.Movement, encoded: what limits count
+	limits      []audit.LimitUse
+	breakGlass  bool
 	rule        string
 	detail      string
 	decidedAt   uint64
@@ -53,7 +56,8 @@ type signSession struct {
 	r0Hash    [32]byte
 	decided   audit.Decision
 	cert      []byte
-	proving   bool // waits for a peer's proof that its log only grew
+	proving   bool              // waits for a peer's proof that its log only grew
+	clocks    map[mpc.ID]uint64 // of the peers, when they reserved
 }
 
 func (s *signSession) has(id mpc.ID) bool { return containsID(s.peers, id) }
@@ -106,8 +110,14 @@ func (v *Vault) sign(id uint64, c *cluster.Command) {
 		v.reply(id, abortReply(benign("sign", err)))
 		return
 	}
+	s.clocks = map[mpc.ID]uint64{}
 	for i := range s.broadcast {
 		s.broadcast[i], s.private[i] = map[mpc.ID][]byte{}, map[mpc.ID][]byte{}
+	}
+	if s.witness(v.cfg.ID) { // no share, and no approval that would free one
+		v.reserve(s)
+		v.advanceSign(s)
+		return
 	}
 	if card := s.gov.Approves(uint16(v.cfg.ID), s.key.id, s.key.made.tier); card != nil {
 		v.approve(s, c, card)
@@ -190,6 +200,7 @@ func (v *Vault) reserve(s *signSession) {
 	v.record(&event{
 		Kind: eventReserve, Attempt: s.attempt, Request: s.request, Key: s.key.id, Parties: s.signers,
 		Policy: s.gov.Policy.Root(), Digest: s.prepared.Digests[0], Slots: s.prepared.Slots, Expires: s.bundle.Request.Expires,
+		Witnesses: s.witnesses, Faults: uint16(s.key.faults()), Movement: s.movement,
 	})
 	for _, id := range s.peers {
 		v.show(v.peers[id], false)
@@ -272,7 +283,7 @@ func (v *Vault) advanceSign(s *signSession) {
 func (v *Vault) signR1(s *signSession) error {
 	from := v.ledgers[v.cfg.ID].head().Seq
 	for _, id := range s.peers {
-		b, err := s.run.Attachment(0, s.broadcast[0][id])
+		b, err := s.attachment(0, id)
 		if err != nil {
 			return attributed(id, "sign R0", err)
 		}
@@ -288,9 +299,10 @@ func (v *Vault) signR1(s *signSession) error {
 			return benign("sign R0", err)
 		}
 		from = min(from, known)
+		s.clocks[id] = e.Clock
 	}
 	s.r0Hash = hashR0(s, v.cfg.ID)
-	b, private, err := s.run.Round1(s.broadcast[0], v.ledgers[v.cfg.ID].deltaFrom(from).encode())
+	b, private, err := s.run.Round1(s.cosigned(s.broadcast[0]), v.ledgers[v.cfg.ID].deltaFrom(from).encode())
 	if errors.Is(err, pair.ErrExhausted) {
 		for _, id := range s.peers { // which of them does not matter: it happens once in half a million signatures
 			v.startPairing(v.peers[id], v.peers[id].pairAttempt+1)
@@ -318,10 +330,10 @@ func (v *Vault) stated(e *envelope) (uint64, error) {
 	return 0, fmt.Errorf("a peer states no head of vault %d's ledger", v.cfg.ID)
 }
 
-// hashR0 is H(all R0), the same at every signer.
+// hashR0 is H(all R0), the same at every member.
 func hashR0(s *signSession, self mpc.ID) [32]byte {
-	items := make([][]byte, 0, len(s.signers))
-	for _, id := range s.signers {
+	items := make([][]byte, 0, 1+len(s.peers))
+	for _, id := range s.members() {
 		if id == self {
 			items = append(items, s.own[0])
 		} else {
@@ -336,7 +348,7 @@ func hashR0(s *signSession, self mpc.ID) [32]byte {
 // Decision goes into the log, and R2 waits until the HSM has signed for it.
 func (v *Vault) signDecide(s *signSession) error {
 	for _, id := range s.peers {
-		b, err := s.run.Attachment(1, s.broadcast[1][id])
+		b, err := s.attachment(1, id)
 		if err != nil {
 			return attributed(id, "sign R1", err)
 		}
@@ -346,6 +358,10 @@ func (v *Vault) signDecide(s *signSession) error {
 		}
 		if err := v.adoptOrReport(v.peers[id], d); err != nil {
 			return benign("sign R1", err)
+		}
+		if v.ledgers[id].head().Seq < d.Head.Seq {
+			v.askLedger(v.peers[id])
+			return benign("sign R1", fmt.Errorf("vault %d's ledger is not known up to its R1 yet: retry", id))
 		}
 		if err := v.checkReservation(s, id); err != nil {
 			return err
@@ -387,10 +403,10 @@ func (v *Vault) checkReservation(s *signSession, id mpc.ID) error {
 	case q == nil:
 		v.askLedger(v.peers[id])
 		return benign("sign R1", fmt.Errorf("vault %d's ledger is not known up to its reservation yet: retry", id))
-	case !q.reserve.same(&own.reserve) || !slices.Equal(q.reserve.Slots, own.reserve.Slots):
-		return attributed(id, "sign R1", fmt.Errorf("vault %d has reserved something else than it said in R0", id))
 	case q.status != statusReserved:
 		return benign("sign R1", fmt.Errorf("vault %d has ended this attempt already", id))
+	case !q.reserve.equal(&own.reserve, s.clocks[id]):
+		return attributed(id, "sign R1", fmt.Errorf("vault %d has reserved something else than it said in R0", id))
 	}
 	return nil
 }
@@ -420,13 +436,16 @@ func (v *Vault) signR2(s *signSession, index uint64, cp *audit.SignedCheckpoint)
 		return err
 	}
 	s.cert = cert.Encode()
-	b, private, err := s.run.Round2(s.broadcast[1], s.private[1], s.cert)
+	b, private, err := s.run.Round2(s.cosigned(s.broadcast[1]), s.cosigned(s.private[1]), s.cert)
 	if err != nil {
 		return err
 	}
 	s.own[2] = b
 	for _, id := range s.peers {
 		v.show(v.peers[id], false)
+	}
+	if s.witness(v.cfg.ID) {
+		return v.witnessed(s, b)
 	}
 	v.broadcast(innerSign, s.attempt, 2, s.peers, b, private)
 	return nil
@@ -437,7 +456,7 @@ func (v *Vault) signR2(s *signSession, index uint64, cp *audit.SignedCheckpoint)
 func (v *Vault) signFinal(s *signSession) error {
 	var witnessed []audit.SignedCheckpoint
 	for _, id := range s.peers {
-		b, err := s.run.Attachment(2, s.broadcast[2][id])
+		b, err := s.attachment(2, id)
 		if err != nil {
 			return attributed(id, "sign R2", err)
 		}
@@ -454,7 +473,7 @@ func (v *Vault) signFinal(s *signSession) error {
 	for _, id := range s.peers {
 		v.saveWitness(v.peers[id])
 	}
-	share, err := s.run.Final(s.broadcast[2], s.private[2])
+	share, err := s.run.Final(s.cosigned(s.broadcast[2]), s.cosigned(s.private[2]))
 	if err != nil {
 		return err
 	}

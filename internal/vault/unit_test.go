@@ -32,6 +32,8 @@ func TestAgree(t *testing.T) {
 		{"other signers", func(e *envelope) { e.Signers = []mpc.ID{1, 3} }},
 		{"other signers", func(e *envelope) { e.Signers = []mpc.ID{1, 2, 3} }},
 		{"other signers", func(e *envelope) { e.Signers = []mpc.ID{1} }},
+		{"other witnesses", func(e *envelope) { e.Witnesses = []mpc.ID{3} }},
+		{"other prices", func(e *envelope) { e.Movement[0]++ }},
 		{"governance change", func(e *envelope) { e.GovernanceSeq++ }},
 		{"governance change", func(e *envelope) { e.GovernanceHead[0]++ }},
 		{"another policy or roster", func(e *envelope) { e.PolicyRoot[0]++ }},

@@ -42,7 +42,7 @@ func (v *verifier) decisionOf(id uint16, attempt [16]byte) (*vaultLog, *decision
 // signers had to agree on.
 func sameSession(a, b *audit.Decision) bool {
 	return a.Request == b.Request && a.R0Hash == b.R0Hash && a.Key == b.Key && a.Epoch == b.Epoch &&
-		sameIDs(a.Parties, b.Parties) && string(a.Unsigned) == string(b.Unsigned) &&
+		sameIDs(a.Parties, b.Parties) && sameIDs(a.Witnesses, b.Witnesses) && string(a.Unsigned) == string(b.Unsigned) &&
 		a.GovernanceSeq == b.GovernanceSeq && a.GovernanceHead == b.GovernanceHead
 }
 
@@ -70,7 +70,7 @@ func (v *verifier) crossOutcomes(l *vaultLog) {
 		for i := range o.Witnessed {
 			witnessed = append(witnessed, o.Witnessed[i].Vault)
 		}
-		peers := slices.DeleteFunc(slices.Clone(d.Parties), func(id uint16) bool { return id == l.id })
+		peers := slices.DeleteFunc(members(d.Decision), func(id uint16) bool { return id == l.id })
 		if !sameIDs(peers, witnessed) {
 			v.entryFault(l, o.index, OutcomeWitness, "a share was released on checkpoints of vaults %v, want those of %v", witnessed, peers)
 		}
@@ -264,8 +264,8 @@ func (v *verifier) checkSignatures(x *receipt, d *decision) error {
 
 // decided finds the t decisions that a receipt rests on: allowed, found good,
 // covered by their vaults' checkpoints, of different vaults, about one session.
-// A good decision names t parties, its own vault among them: so t of one session
-// are those of exactly its parties.
+// A good decision names t parties and the witnesses of its ledger quorum, its own vault
+// among them: so that many of one session are those of exactly its members.
 func (v *verifier) decided(x *receipt, k *keyInfo) (*decision, string) {
 	var first *decision
 	var have []uint16
@@ -295,10 +295,8 @@ func (v *verifier) decided(x *receipt, k *keyInfo) (*decision, string) {
 	}
 	t := k.cert.Threshold
 	if first != nil {
-		t = k.epochs[uint64(first.Epoch)].cert.Threshold
-	}
-	if first != nil {
-		for _, id := range first.Parties {
+		t = k.epochs[uint64(first.Epoch)].cert.Threshold + len(first.Witnesses)
+		for _, id := range members(first.Decision) {
 			if _, d := v.decisionOf(id, x.Attempt); d == nil && v.excused(x.Attempt, id, "the decision") {
 				have = append(have, id)
 			}

@@ -53,8 +53,8 @@ func refuse(at step, r *refusal.Refusal) verdict {
 // judge decides again about d, with what was known at its time. The vault's code
 // is not asked: this is the same rule, written a second time.
 func (v *verifier) judge(self uint16, st *governance.State, k *keyInfo, cert *dkg.Certificate, b *request.Bundle, d *audit.Decision) verdict {
-	if !v.signersFit(self, cert, d.Parties) {
-		return refuse(stepSigners, refusal.New("sign.signers", "", fmt.Sprintf("signers %v", d.Parties), ""))
+	if code := v.membersFit(self, k, cert, d); code != "" {
+		return refuse(stepSigners, refusal.New(code, "", fmt.Sprintf("signers %v, witnesses %v", d.Parties, d.Witnesses), ""))
 	}
 	verified, err := st.Roster.CheckBundle(b, v.cluster, d.Time)
 	if err != nil {
@@ -78,17 +78,34 @@ func asRefusal(code string, err error) *refusal.Refusal {
 	return refusal.New(code, "", err.Error(), "")
 }
 
-// signersFit: exactly t parties of the key, the vault among them.
-func (v *verifier) signersFit(self uint16, cert *dkg.Certificate, signers []uint16) bool {
-	if len(signers) != cert.Threshold || !slices.Contains(signers, self) {
-		return false
+// membersFit: exactly t parties of the key sign, and as many others witness as its
+// ledger quorum takes, the vault among either; or the code of the refusal.
+func (v *verifier) membersFit(self uint16, k *keyInfo, cert *dkg.Certificate, d *audit.Decision) string {
+	all := members(d)
+	if len(d.Parties) != cert.Threshold || !slices.Contains(all, self) {
+		return "sign.signers"
 	}
-	for _, id := range signers {
+	var faults int
+	if o, err := governance.DecodeKeygenOrder(k.order); err == nil {
+		faults = min(int(o.Faults), cert.Threshold-1)
+	}
+	if len(d.Witnesses) != governance.Quorum(len(cert.Parties), cert.Threshold, faults)-cert.Threshold ||
+		slices.ContainsFunc(d.Witnesses, func(id uint16) bool { return slices.Contains(d.Parties, id) }) {
+		return "sign.witnesses"
+	}
+	for _, id := range all {
 		if !slices.ContainsFunc(cert.Parties, func(p mpc.ID) bool { return uint16(p) == id }) {
-			return false
+			return "sign.signers"
 		}
 	}
-	return true
+	return ""
+}
+
+// members are who sign and who witness.
+func members(d *audit.Decision) []uint16 {
+	all := slices.Concat(d.Parties, d.Witnesses)
+	slices.Sort(all)
+	return all
 }
 
 // prepare decodes a transaction against what people signed.
@@ -185,7 +202,7 @@ func (v *verifier) checkDecision(l *vaultLog, x *decision, b *request.Bundle) bo
 // checkApproved: what the device says that people approved.
 func (v *verifier) checkApproved(l *vaultLog, x *decision, st *governance.State, k *keyInfo) bool {
 	card, ok := st.Vault(l.id)
-	if !x.Allow || !ok {
+	if !x.Allow || !ok || slices.Contains(x.Witnesses, l.id) {
 		return true
 	}
 	var made governance.Tier
