@@ -365,6 +365,19 @@ func (v *Value) Int(min, max int) int {
 	return n
 }
 
+// Number returns a number as it is written, or a string, for numbers that Int
+// cannot hold; quoted says which of the two. It is "" when v is neither, or an
+// empty string.
+func (v *Value) Number(what string) (s string, quoted bool) {
+	if v.kind == number {
+		return v.scalar, false
+	}
+	if v.want(text, what) && v.scalar == "" {
+		v.Fail("it is empty, want %s", what)
+	}
+	return v.scalar, true
+}
+
 // Bool returns true or false.
 func (v *Value) Bool() bool {
 	v.want(boolean, "true or false")

@@ -106,7 +106,7 @@ func TestParseMethod(t *testing.T) {
 		"transfer(address,uint256)":                                    "transfer(address,uint256)",
 		"f(bytes1,bytes32,int8,uint248,bool[3])":                       "f(bytes1,bytes32,int8,uint248,bool[3])",
 		"f((address target,bool allowFailure,bytes callData)[] calls)": "f((address,bool,bytes)[])",
-		"f(string[2][] a,((uint8 x) y)[1023] z)":                       "f(string[2][],((uint8))[1023])",
+		"f(string[2][] a,((uint8 x) y)[1022] z)":                       "f(string[2][],((uint8))[1022])",
 		"$_f0($)":                                                      "",
 	} {
 		m, err := parseMethod(in)
@@ -162,8 +162,8 @@ func TestParseMethodRefuses(t *testing.T) {
 		"f(bool[1025])":           "want 1 to 1024",
 		"f(bool[-1])":             "want 1 to 1024",
 		"f(bool[)":                "want a closing bracket",
-		"f(bool[1024][2])":        "2048 words, at most 1024",
-		"f(bool[1024],bool[1])":   "1025 words, at most 1024",
+		"f(bool[1024][2])":        "2048 words and 2048 values, at most 1024",
+		"f(bool[1024],bool[1])":   "1025 words and 1025 values, at most 1024",
 		"f(bool a,uint8 a)":       "two parameters are called a",
 		deep:                      "nested deeper than 8",
 		"f(bool[][][][][][][][])": "nested deeper than 8",

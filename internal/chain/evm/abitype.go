@@ -30,8 +30,11 @@ type abiType struct {
 	size    int // bits of abiUint and abiInt, bytes of abiFixedBytes, items of abiArray
 	item    *abiType
 	fields  []abiField
-	dynamic bool // it lies behind an offset
-	words   int  // that its items' heads take; of a static type all that it has
+	name    string // of a struct of typed data
+	dynamic bool   // it lies behind an offset
+	words   int    // that its items' heads take; of a static type all that it has
+	values  int    // single ones in it, a list counting as one item
+	least   int    // bytes of its shortest encoding in typed data
 }
 
 // abiField is a parameter, or a component of a tuple; name may be empty.
@@ -94,13 +97,16 @@ func readMethod(signature string) (*method, error) {
 	return m, nil
 }
 
-// CheckMethod checks a method that a policy declares: the contract's spelling and
-// the signature's.
+// CheckMethod checks a method or message that a policy declares: the contract's
+// spelling and the signature's.
 func CheckMethod(m *chain.Method) error {
 	if m.Contract != "" {
 		if _, _, err := ParseAccount(m.Contract); err != nil {
 			return fmt.Errorf("method %.120q: %w", m.Signature, err)
 		}
+	}
+	if message, ok := strings.CutPrefix(m.Signature, messagePrefix); ok {
+		return checkMessage(message)
 	}
 	x, err := parseMethod(m.Signature)
 	if err == nil && m.Contract == "" && wrappers[x.name] != nil {
@@ -161,20 +167,15 @@ func (p *typeParser) tuple(depth int) (*abiType, error) {
 		if err != nil {
 			return nil, err
 		}
-		f := abiField{typ: typ}
+		name := ""
 		if p.skip(' ') {
-			if f.name = p.identifier(); f.name == "" {
+			if name = p.identifier(); name == "" {
 				return nil, fmt.Errorf("%.40q, want a name after the space", p.rest)
 			}
-			for _, o := range t.fields {
-				if o.name == f.name {
-					return nil, fmt.Errorf("two parameters are called %s", f.name)
-				}
-			}
 		}
-		t.fields = append(t.fields, f)
-		t.dynamic = t.dynamic || typ.dynamic
-		t.words += typ.head()
+		if err := t.add(name, typ); err != nil {
+			return nil, err
+		}
 		if p.skip(')') {
 			return t.sized()
 		}
@@ -184,10 +185,25 @@ func (p *typeParser) tuple(depth int) (*abiType, error) {
 	}
 }
 
+// add gives a tuple its next component.
+func (t *abiType) add(name string, typ *abiType) error {
+	for _, o := range t.fields {
+		if name != "" && o.name == name {
+			return fmt.Errorf("two parameters are called %s", name)
+		}
+	}
+	t.fields = append(t.fields, abiField{name, typ})
+	t.dynamic = t.dynamic || typ.dynamic
+	t.words += typ.head()
+	t.values += typ.values
+	t.least += typ.least
+	return nil
+}
+
 // sized bounds a type.
 func (t *abiType) sized() (*abiType, error) {
-	if t.words > maxTypeWords {
-		return nil, fmt.Errorf("type %.80s has %d words, at most %d", t, t.words, maxTypeWords)
+	if t.words > maxTypeWords || t.values > maxTypeWords {
+		return nil, fmt.Errorf("a type of %d words and %d values, at most %d", t.words, t.values, maxTypeWords)
 	}
 	return t, nil
 }
@@ -210,6 +226,14 @@ func (p *typeParser) typ(depth int) (t *abiType, err error) {
 			err = fmt.Errorf("type %.40q: want one of address, bool, uint8 to uint256, int8 to int256, bytes1 to bytes32, bytes, string or a tuple in parentheses", name)
 		}
 	}
+	if err != nil {
+		return nil, err
+	}
+	return p.suffixes(t, depth)
+}
+
+// suffixes reads what makes lists of a type.
+func (p *typeParser) suffixes(t *abiType, depth int) (_ *abiType, err error) {
 	for err == nil && p.skip('[') {
 		if depth++; depth > maxTypeDepth {
 			return nil, fmt.Errorf("types nested deeper than %d", maxTypeDepth)
@@ -227,13 +251,13 @@ func (p *typeParser) typ(depth int) (t *abiType, err error) {
 
 func listOf(item *abiType, number string) (*abiType, error) {
 	if number == "" {
-		return &abiType{kind: abiList, item: item, dynamic: true, words: 1}, nil
+		return &abiType{kind: abiList, item: item, dynamic: true, words: 1, values: item.values, least: 4}, nil
 	}
 	n, err := strconv.Atoi(number)
 	if err != nil || n < 1 || n > maxTypeWords || strconv.Itoa(n) != number {
 		return nil, fmt.Errorf("list of %.20q items, want 1 to %d", number, maxTypeWords)
 	}
-	t := &abiType{kind: abiArray, size: n, item: item, dynamic: item.dynamic, words: n * item.head()}
+	t := &abiType{kind: abiArray, size: n, item: item, dynamic: item.dynamic, words: n * item.head(), values: n * item.values, least: n * item.least}
 	return t.sized()
 }
 
@@ -243,13 +267,13 @@ func listOf(item *abiType, number string) (*abiType, error) {
 func elementary(name string) *abiType {
 	switch name {
 	case "address":
-		return &abiType{kind: abiAddress, words: 1}
+		return &abiType{kind: abiAddress, words: 1, values: 1, least: 20}
 	case "bool":
-		return &abiType{kind: abiBool, words: 1}
+		return &abiType{kind: abiBool, words: 1, values: 1, least: 1}
 	case "bytes":
-		return &abiType{kind: abiBytes, dynamic: true, words: 1}
+		return &abiType{kind: abiBytes, dynamic: true, words: 1, values: 1, least: 4}
 	case "string":
-		return &abiType{kind: abiString, dynamic: true, words: 1}
+		return &abiType{kind: abiString, dynamic: true, words: 1, values: 1, least: 4}
 	}
 	for _, k := range []struct {
 		prefix string
@@ -261,14 +285,21 @@ func elementary(name string) *abiType {
 			if err != nil || n < 1 || n > 32*k.unit || n%k.unit != 0 || strconv.Itoa(n) != number {
 				return nil
 			}
-			return &abiType{kind: k.kind, size: n, words: 1}
+			least := 32
+			if k.kind == abiFixedBytes {
+				least = n
+			}
+			return &abiType{kind: k.kind, size: n, words: 1, values: 1, least: least}
 		}
 	}
 	return nil
 }
 
 // String is the type without names.
-func (t *abiType) String() string {
+func (t *abiType) String() string { return t.text(false) }
+
+// text is the type, with the names of components or without.
+func (t *abiType) text(names bool) string {
 	switch t.kind {
 	case abiUint:
 		return "uint" + strconv.Itoa(t.size)
@@ -285,13 +316,16 @@ func (t *abiType) String() string {
 	case abiString:
 		return "string"
 	case abiList:
-		return t.item.String() + "[]"
+		return t.item.text(names) + "[]"
 	case abiArray:
-		return t.item.String() + "[" + strconv.Itoa(t.size) + "]"
+		return t.item.text(names) + "[" + strconv.Itoa(t.size) + "]"
 	}
 	s := make([]string, len(t.fields))
 	for i := range t.fields {
-		s[i] = t.fields[i].typ.String()
+		f := &t.fields[i]
+		if s[i] = f.typ.text(names); names && f.name != "" {
+			s[i] += " " + f.name
+		}
 	}
 	return "(" + strings.Join(s, ",") + ")"
 }

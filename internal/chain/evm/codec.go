@@ -42,6 +42,13 @@ func (Codec) Intent(chainName, sender string, intent []byte, maxFee chain.Amount
 	if err != nil {
 		return nil, err
 	}
+	if IsMessage(intent) {
+		m, err := DecodeTypedData(intent)
+		if err != nil {
+			return nil, err
+		}
+		return messageEffects(chainName, from, m, methods)
+	}
 	in, err := DecodeIntent(intent)
 	if err != nil {
 		return nil, err
@@ -70,6 +77,9 @@ func (Codec) Prepare(chainName, sender string, intent []byte, maxFee chain.Amoun
 	if err != nil {
 		return nil, err
 	}
+	if IsMessage(intent) {
+		return prepareMessage(chainName, sender, from, intent, unsigned, methods)
+	}
 	in, err := DecodeIntent(intent)
 	if err != nil {
 		return nil, err
@@ -96,6 +106,29 @@ func (Codec) Prepare(chainName, sender string, intent []byte, maxFee chain.Amoun
 	return &chain.Prepared{
 		Effects: e, Canonical: canonical, Digests: [][32]byte{keccak256(canonical)},
 		Slots: []string{sender + "/nonce/" + strconv.FormatUint(tx.Nonce, 10)},
+	}, nil
+}
+
+// prepareMessage: a message is what people signed, to the byte; what is to be
+// signed is computed here and only compared with what came. Its slot is its
+// digest, so that of one request there are never two versions.
+func prepareMessage(chainName, sender string, from Address, intent, unsigned []byte, methods []chain.Method) (*chain.Prepared, error) {
+	m, err := DecodeTypedData(intent)
+	if err != nil {
+		return nil, err
+	}
+	e, err := messageEffects(chainName, from, m, methods)
+	if err != nil {
+		return nil, err
+	}
+	canonical := m.Unsigned()
+	if !bytes.Equal(unsigned, canonical) {
+		return nil, fmt.Errorf("what is to be signed is %s, the approved message gives %s", dataText(unsigned), dataText(canonical))
+	}
+	digest := keccak256(canonical)
+	return &chain.Prepared{
+		Effects: e, Canonical: canonical, Digests: [][32]byte{digest},
+		Slots: []string{fmt.Sprintf("%s/message/%x", sender, digest)},
 	}, nil
 }
 
@@ -151,11 +184,20 @@ func (tx *Transaction) checkFees(max *chain.Amount) (chain.Amount, error) {
 	return fee, nil
 }
 
-// Assemble puts the signature to the transaction.
+// Assemble puts the signature to the transaction; of a message it is the signature
+// alone, and there is no transaction id.
 func (Codec) Assemble(sender string, unsigned []byte, signatures []chain.Signature) (raw []byte, txid string, err error) {
 	on, from, err := ParseAccount(sender)
 	if err != nil {
 		return nil, "", fmt.Errorf("sender: %w", err)
+	}
+	if len(signatures) != 1 {
+		return nil, "", fmt.Errorf("%d signatures, want 1", len(signatures))
+	}
+	sig := &signatures[0]
+	if len(unsigned) == messageSize && unsigned[0] == 0x19 && unsigned[1] == 0x01 {
+		raw, err = assembleMessage(from, unsigned, sig)
+		return raw, "", err
 	}
 	tx, err := DecodeUnsigned(unsigned)
 	if err != nil {
@@ -164,10 +206,6 @@ func (Codec) Assemble(sender string, unsigned []byte, signatures []chain.Signatu
 	if got := ChainName(tx.ChainID); got != on {
 		return nil, "", fmt.Errorf("the transaction is for %s, the sender is on %s", got, on)
 	}
-	if len(signatures) != 1 {
-		return nil, "", fmt.Errorf("%d signatures, want 1", len(signatures))
-	}
-	sig := &signatures[0]
 	digest, err := tx.Digest()
 	if err != nil {
 		return nil, "", err
@@ -180,6 +218,22 @@ func (Codec) Assemble(sender string, unsigned []byte, signatures []chain.Signatu
 	raw = tx.signed(sig)
 	id := keccak256(raw)
 	return raw, fmt.Sprintf("0x%x", id), nil
+}
+
+// messageSize is the length of what is signed of a message: a prefix of two bytes
+// and two hashes.
+const messageSize = 66
+
+// assembleMessage is the signature as contracts take it: r, s, and 27 or 28. A
+// message has no transaction id.
+func assembleMessage(from Address, unsigned []byte, sig *chain.Signature) ([]byte, error) {
+	if got, err := Recover(keccak256(unsigned), sig); err != nil {
+		return nil, fmt.Errorf("couldn't assemble signature: %w", err)
+	} else if got != from {
+		return nil, fmt.Errorf("couldn't assemble signature: it is of %s, want %s", got, from)
+	}
+	b := sig.Bytes()
+	return append(b[:], 27+sig.RecoveryID), nil
 }
 
 // Text is 0x and hex digits.

@@ -2,6 +2,7 @@ package evm
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/cofferhq/coffer/internal/chain"
 )
@@ -115,7 +116,7 @@ func (r *reader) declared(to Address, selector [4]byte) (exact, general *method,
 	account := r.account(to)
 	for i := range r.methods {
 		d := &r.methods[i]
-		if d.Contract != "" && d.Contract != account {
+		if d.Contract != "" && d.Contract != account || strings.HasPrefix(d.Signature, messagePrefix) {
 			continue
 		}
 		m, err := parseMethod(d.Signature)
