@@ -5,6 +5,3 @@ const (
 	undecodedGuard = "undecoded"
 	effectsGuard   = "effects-match-request"
 )
-
-// program is the compiled form of a Document (Compile).
-type program struct{ _ int }

@@ -49,7 +49,8 @@ type typing struct {
 	bound  []Type // outermost first
 	nodes  int
 	nested int
-	cost   int // nodes to visit, those under quantifiers counted maxItems times
+	cost   int            // nodes to visit, those under quantifiers counted maxItems times
+	types  map[*Expr]Type // filled when not nil
 }
 
 // wrong says what is wrong with an operator.
@@ -57,8 +58,19 @@ func wrong(e *Expr, format string, args ...any) error {
 	return fmt.Errorf("%s: %s", e.Op, fmt.Sprintf(format, args...))
 }
 
+// pathCost is how many steps finding an argument by its path counts for.
+const pathCost = 16
+
 // node returns the type of e, and of a Text what it names.
 func (c *typing) node(e *Expr, depth int) (Type, kind, error) {
+	t, k, err := c.check(e, depth)
+	if err == nil && c.types != nil {
+		c.types[e] = t
+	}
+	return t, k, err
+}
+
+func (c *typing) check(e *Expr, depth int) (Type, kind, error) {
 	c.nodes++
 	if depth > MaxDepth || c.nodes > MaxNodes {
 		return 0, 0, fmt.Errorf("the condition has more than %d levels or %d operators", MaxDepth, MaxNodes)
@@ -66,6 +78,9 @@ func (c *typing) node(e *Expr, depth int) (Type, kind, error) {
 	weight := 1
 	for range c.nested {
 		weight *= maxItems
+	}
+	if e.Op.hasPath() {
+		weight *= pathCost
 	}
 	c.cost += weight
 	info, ok := ops[e.Op]
@@ -233,7 +248,7 @@ func (c *typing) membership(e *Expr, depth int) (Type, kind, error) {
 	return TypeBool, 0, nil
 }
 
-func quantity(t Type) bool { return t == TypeAmount || t == TypeMoney }
+func isQuantity(t Type) bool { return t == TypeAmount || t == TypeMoney }
 
 func (c *typing) arithmetic(e *Expr, depth int) (Type, kind, error) {
 	a, _, err := c.node(&e.Args[0], depth+1)
@@ -244,7 +259,7 @@ func (c *typing) arithmetic(e *Expr, depth int) (Type, kind, error) {
 	if err != nil {
 		return 0, 0, err
 	}
-	number := func(t Type) bool { return t == TypeUint || quantity(t) }
+	number := func(t Type) bool { return t == TypeUint || isQuantity(t) }
 	if number(a) && number(b) {
 		switch e.Op {
 		case OpAdd, OpSub:

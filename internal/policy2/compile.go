@@ -1,0 +1,156 @@
+package policy
+
+import (
+	"slices"
+
+	"github.com/cofferhq/coffer/internal/chain"
+)
+
+// program is a Document made ready to evaluate: its trees with every name resolved
+// to a place in a table.
+type program struct {
+	doc     *Document // it is the program of exactly this one
+	guards  []node
+	rules   []node
+	labels  map[string]labelSet // by address
+	groups  []string            // that the initiator is asked about
+	roles   []string
+	engines []string
+}
+
+// labelSet says which labels of the address book hold an address.
+type labelSet [(MaxLabels + 63) / 64]uint64
+
+func (s *labelSet) has(i int) bool { return s[i/64]>>(i%64)&1 == 1 }
+
+// node is one operator of a tree.
+type node struct {
+	op    Op
+	typ   Type
+	list  Type      // of the variable that is read, or the list that is quantified over
+	field itemField // of the variable
+	depth uint8
+	index int // of the label, group, role, engine, asset, limit or zone
+	args  []node
+	num   chain.Amount
+	hours Hours
+	text  string
+	asset string
+	set   []string
+	expr  *Expr // what it was made from
+}
+
+// itemField is a field of an item of a list.
+type itemField uint8
+
+const (
+	fieldFrom itemField = iota + 1
+	fieldTo
+	fieldAsset
+	fieldAmount
+	fieldValue
+	fieldOwner
+	fieldSpender
+	fieldUnlimited
+	fieldMethod
+	fieldDepth
+)
+
+var fieldNumbers = map[string]itemField{
+	"from": fieldFrom, "to": fieldTo, "asset": fieldAsset, "amount": fieldAmount, "value": fieldValue,
+	"owner": fieldOwner, "spender": fieldSpender, "unlimited": fieldUnlimited, "method": fieldMethod, "depth": fieldDepth,
+}
+
+// Compile makes the document ready, so that evaluations need not do it each time.
+// After it the document must not be changed; a copy of it is not compiled.
+func (d *Document) Compile() { d.compiled = d.compile() }
+
+// program returns the compiled form.
+func (d *Document) program() *program {
+	if p := d.compiled; p != nil && p.doc == d {
+		return p
+	}
+	return d.compile()
+}
+
+func (d *Document) compile() *program {
+	p := &program{doc: d, labels: make(map[string]labelSet)}
+	for i := range d.AddressBook[:min(len(d.AddressBook), MaxLabels)] {
+		for _, a := range d.AddressBook[i].Addresses {
+			s := p.labels[a]
+			s[i/64] |= 1 << (i % 64)
+			p.labels[a] = s
+		}
+	}
+	p.guards, p.rules = make([]node, len(d.Guards)), make([]node, len(d.Rules))
+	for i := range d.Guards {
+		p.guards[i] = p.tree(&d.Guards[i].When)
+	}
+	for i := range d.Rules {
+		p.rules[i] = p.tree(&d.Rules[i].When)
+	}
+	return p
+}
+
+// tree resolves a condition. One that does not type-check, of a document that was
+// never checked, becomes a node that evaluates to an error.
+func (p *program) tree(e *Expr) node {
+	c := typing{doc: p.doc, bound: make([]Type, 0, MaxNesting), types: make(map[*Expr]Type)}
+	if t, _, err := c.node(e, 1); err != nil || t != TypeBool {
+		return node{expr: e}
+	}
+	return p.node(e, c.types, nil)
+}
+
+// node resolves one operator. bound are the lists of the quantifiers around it,
+// the outermost first.
+func (p *program) node(e *Expr, types map[*Expr]Type, bound []Type) node {
+	n := node{op: e.Op, typ: types[e], depth: e.Depth, num: e.Num, text: e.Text, asset: e.Asset, set: e.Set, expr: e, index: -1}
+	p.resolve(&n, bound)
+	for i := range e.Args {
+		if i == 0 && e.Op.isQuantifier() {
+			n.list = TypeTransfers + Type(e.Args[0].Op-OpTransfers)
+			n.args = append(n.args, node{op: e.Args[0].Op, expr: &e.Args[0]})
+			bound = append(slices.Clone(bound), n.list)
+			continue
+		}
+		n.args = append(n.args, p.node(&e.Args[i], types, bound))
+	}
+	return n
+}
+
+func (p *program) resolve(n *node, bound []Type) {
+	d := p.doc
+	switch n.op {
+	case OpField, OpItem, OpArgUint, OpArgAddress, OpArgText, OpArgFlag:
+		n.list = bound[len(bound)-1-int(n.depth)]
+		n.field = fieldNumbers[n.text]
+	case OpLabelled:
+		n.index = slices.IndexFunc(d.AddressBook, func(e Entry) bool { return e.Label == n.text })
+	case OpInGroup:
+		n.index = intern(&p.groups, n.text)
+	case OpHasRole:
+		n.index = intern(&p.roles, n.text)
+	case OpRiskOutcome, OpRiskScore:
+		n.index = intern(&p.engines, n.text)
+	case OpTotal, OpReceived:
+		n.index = d.assetIndex(n.asset)
+	case OpWithin, OpUsed:
+		n.index = slices.IndexFunc(d.Limits, func(l Limit) bool { return l.Name == n.text })
+	case OpDuring:
+		n.index = slices.IndexFunc(d.Zones, func(z Zone) bool { return z.Name == n.text })
+		n.hours, _ = HoursOf(&n.num)
+	}
+}
+
+func (d *Document) assetIndex(id string) int {
+	return slices.IndexFunc(d.Assets, func(a Asset) bool { return a.ID == id })
+}
+
+func intern(list *[]string, s string) int {
+	if i := slices.Index(*list, s); i >= 0 {
+		return i
+	}
+	*list = append(*list, s)
+	return len(*list) - 1
+}
