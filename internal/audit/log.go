@@ -85,6 +85,14 @@ func (l *Log) RootAt(size uint64) ([32]byte, error) {
 	return tlog.TreeHash(int64(size), l)
 }
 
+// Leaf is the leaf hash of an entry.
+func (l *Log) Leaf(index uint64) ([32]byte, error) {
+	if index >= l.Size() {
+		return [32]byte{}, fmt.Errorf("log has %d entries, no entry %d", l.size, index)
+	}
+	return l.hashes[tlog.StoredHashIndex(0, int64(index))], nil
+}
+
 // Inclusion proves that the entry at index is in the tree of size entries.
 func (l *Log) Inclusion(index, size uint64) ([][32]byte, error) {
 	if size > l.Size() || index >= size {

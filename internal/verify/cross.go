@@ -2,11 +2,13 @@ package verify
 
 import (
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/cofferhq/coffer/internal/audit"
+	"github.com/cofferhq/coffer/internal/chain"
 	"github.com/cofferhq/coffer/internal/signature"
 )
 
@@ -40,9 +42,9 @@ func (v *verifier) decisionOf(id uint16, attempt [16]byte) (*vaultLog, *decision
 
 // sameSession says whether two decisions on one attempt agree in all that its
 // signers had to agree on.
-func sameSession(a, b *audit.Decision) bool {
+func sameSession(a, b *decision) bool {
 	return a.Request == b.Request && a.R0Hash == b.R0Hash && a.Key == b.Key && a.Epoch == b.Epoch &&
-		sameIDs(a.Parties, b.Parties) && sameIDs(a.Witnesses, b.Witnesses) && string(a.Unsigned) == string(b.Unsigned) &&
+		sameIDs(a.Parties, b.Parties) && sameIDs(a.Witnesses, b.Witnesses) && a.unsigned == b.unsigned &&
 		a.GovernanceSeq == b.GovernanceSeq && a.GovernanceHead == b.GovernanceHead
 }
 
@@ -53,8 +55,8 @@ func (v *verifier) crossWitnesses(l *vaultLog) {
 		if o.Stage != audit.StageReleased || l.decisions[o.Attempt] == nil {
 			continue
 		}
-		for i := range o.Witnessed {
-			v.crossWitness(l, o, &o.Witnessed[i])
+		for _, cp := range o.witnessed {
+			v.crossWitness(l, o, cp)
 		}
 	}
 }
@@ -67,8 +69,8 @@ func (v *verifier) crossOutcomes(l *vaultLog) {
 			continue
 		}
 		var witnessed []uint16
-		for i := range o.Witnessed {
-			witnessed = append(witnessed, o.Witnessed[i].Vault)
+		for _, cp := range o.witnessed {
+			witnessed = append(witnessed, cp.Vault)
 		}
 		peers := slices.DeleteFunc(members(d.Decision), func(id uint16) bool { return id == l.id })
 		if !sameIDs(peers, witnessed) {
@@ -93,7 +95,7 @@ func (v *verifier) crossPeer(l *vaultLog, i uint64, d *decision, id uint16) {
 	_, x := v.decisionOf(id, d.Attempt)
 	switch {
 	case x != nil:
-		if !sameSession(x.Decision, d.Decision) {
+		if !sameSession(x, d) {
 			v.entryFault(l, i, OutcomePeer, "a share was released for attempt %x with vault %d, whose decision (entry %d) is about another session", d.Attempt, id, x.index)
 		}
 	case len(v.logsOf(id)) == 0:
@@ -104,14 +106,13 @@ func (v *verifier) crossPeer(l *vaultLog, i uint64, d *decision, id uint16) {
 }
 
 // crossWitness compares a vault's logs with what a peer saw of them.
-func (v *verifier) crossWitness(l *vaultLog, o *outcome, cp *audit.SignedCheckpoint) {
-	g, ok := o.state.Vault(cp.Vault)
-	if !ok {
+func (v *verifier) crossWitness(l *vaultLog, o *outcome, cp *witnessed) {
+	if cp.card.Algorithm == 0 {
 		v.entryFault(l, o.index, OutcomeWitness, "a checkpoint of vault %d, which does not exist", cp.Vault)
 		return
 	}
-	if err := cp.Verify(keysOf(v.cluster, g)); err != nil {
-		v.entryFault(l, o.index, OutcomeWitness, "%v", err)
+	if cp.err != nil {
+		v.entryFault(l, o.index, OutcomeWitness, "%v", cp.err)
 		return
 	}
 	if least := o.state.MinBoot(cp.Vault); cp.Boot < least {
@@ -120,12 +121,12 @@ func (v *verifier) crossWitness(l *vaultLog, o *outcome, cp *audit.SignedCheckpo
 	}
 	var known []*vaultLog // of this log key; the one in force, if there is one, last
 	for _, peer := range v.logsOf(cp.Vault) {
-		if peer.key == g.Log {
+		if peer.key == cp.card {
 			known = append(known, peer)
 		}
 	}
 	if len(known) == 0 {
-		if until := v.endOf(cp.Vault, g.Log); until > 0 {
+		if until := v.endOf(cp.Vault, cp.card); until > 0 {
 			v.excuse(o.Attempt, cp.Vault, word{change: until, lost: true})
 		}
 		return
@@ -136,13 +137,13 @@ func (v *verifier) crossWitness(l *vaultLog, o *outcome, cp *audit.SignedCheckpo
 			return
 		}
 	}
-	if c := v.givenUp(cp, g.Log); c != nil {
+	if c := v.givenUp(&cp.Checkpoint, cp.card); c != nil {
 		v.excuse(o.Attempt, cp.Vault, word{change: c.Seq})
 		return
 	}
 	if peer := known[len(known)-1]; cp.Size > peer.tree.Size() {
 		v.report.fault(cp.Vault, nil, WitnessTruncated, "its log has %s, but vault %d saw it with %d (its entry %d): it was cut off or set back",
-			count(len(peer.entries), "entry", "entries"), l.id, cp.Size, o.index)
+			count(peer.size(), "entry", "entries"), l.id, cp.Size, o.index)
 	} else {
 		v.report.fault(cp.Vault, nil, WitnessForked, "its first %d entries are not those that vault %d saw (its entry %d): the log was forked or changed", cp.Size, l.id, o.index)
 	}
@@ -183,20 +184,20 @@ func (v *verifier) crossReceipts() {
 	for _, l := range v.logs {
 		for _, x := range l.receipts {
 			d := v.checkReceipt(x)
-			if seen[x.Attempt] {
+			if seen[x.attempt] {
 				continue
 			}
-			seen[x.Attempt] = true
+			seen[x.attempt] = true
 			v.report.Counts.Receipts++
 			if d == nil {
 				continue
 			}
-			for _, other := range good[x.Request] {
+			for _, other := range good[x.request] {
 				if bothCouldHappen(other.d, d) {
-					v.report.fault(l.id, entry(x.index), ReceiptConflict, "request %x was signed twice, and the chain can take both: %s and %s", x.Request[:8], other.x.TxID, x.TxID)
+					v.report.fault(l.id, entry(x.index), ReceiptConflict, "request %x was signed twice, and the chain can take both: %s and %s", x.request[:8], other.x.txID, x.txID)
 				}
 			}
-			good[x.Request] = append(good[x.Request], version{x, d})
+			good[x.request] = append(good[x.request], version{x, d})
 			v.report.Signed = append(v.report.Signed, v.signed(x, d))
 		}
 	}
@@ -204,62 +205,92 @@ func (v *verifier) crossReceipts() {
 
 func (v *verifier) signed(x *receipt, d *decision) Signed {
 	return Signed{
-		TxID: x.TxID, Request: hex.EncodeToString(x.Request[:]), Wallet: v.keys[x.Key].name,
-		Chain: d.request.Chain, Rule: d.Rule, Vaults: d.Parties,
+		TxID: x.txID, Request: hex.EncodeToString(x.request[:]), Wallet: v.keys[x.key].name,
+		Chain: d.chain, Rule: d.Rule, Vaults: d.Parties,
 	}
 }
 
 // checkReceipt returns a decision that the receipt rests on, when all is well.
 func (v *verifier) checkReceipt(x *receipt) *decision {
 	fault := func(code Code, format string, args ...any) *decision {
-		v.report.fault(x.vault, entry(x.index), code, format, args...)
+		v.report.fault(x.log.id, entry(x.index), code, format, args...)
 		return nil
 	}
-	k := v.keys[x.Key]
+	k := v.keys[x.key]
 	if k == nil {
-		return fault(ReceiptKey, "%s: signed with key %x, which no log tells of", x.TxID, x.Key[:8])
+		return fault(ReceiptKey, "%s: signed with key %x, which no log tells of", x.txID, x.key[:8])
 	}
-	if string(x.PublicKey) != string(k.publicKey()) {
-		return fault(ReceiptKey, "%s: it names another public key than that of wallet %q", x.TxID, k.name)
+	if x.publicKey != string(k.publicKey()) {
+		return fault(ReceiptKey, "%s: it names another public key than that of wallet %q", x.txID, k.name)
 	}
 	d, why := v.decided(x, k)
 	if why != "" {
-		return fault(ReceiptDecisions, "%s: %s", x.TxID, why)
+		return fault(ReceiptDecisions, "%s: %s", x.txID, why)
 	}
 	for _, id := range d.Parties {
-		l, _ := v.decisionOf(id, x.Attempt)
+		l, _ := v.decisionOf(id, x.attempt)
 		if l == nil {
 			continue // decided has seen that it is excused
 		}
-		if o := l.outcomes[x.Attempt]; (o == nil || o.Stage != audit.StageReleased) && !v.excused(x.Attempt, id, "the release") {
-			return fault(ReceiptReleases, "%s: there is a signature, but the log of vault %d does not say that it released its share", x.TxID, id)
+		if o := l.outcomes[x.attempt]; (o == nil || o.Stage != audit.StageReleased) && !v.excused(x.attempt, id, "the release") {
+			return fault(ReceiptReleases, "%s: there is a signature, but the log of vault %d does not say that it released its share", x.txID, id)
 		}
 	}
-	if err := v.checkSignatures(x, d); err != nil {
-		return fault(ReceiptSignature, "%s: %v", x.TxID, err)
+	check := v.receipts[x.hash]
+	if check == nil {
+		check = v.checkReceiptAgain(x, d)
+		v.receipts[x.hash] = check
 	}
-	codec, _ := v.codec(d.request.Chain)
-	if _, txid, err := codec.Assemble(d.request.Sender, x.Unsigned, x.Signatures); err != nil {
-		return fault(ReceiptTx, "%s: %v", x.TxID, err)
-	} else if txid != x.TxID {
-		return fault(ReceiptTx, "%s: the transaction's id is %s", x.TxID, txid)
+	switch {
+	case check.signature != nil:
+		return fault(ReceiptSignature, "%s: %v", x.txID, check.signature)
+	case check.tx != nil:
+		return fault(ReceiptTx, "%s: %v", x.txID, check.tx)
 	}
 	return d
 }
 
-// checkSignatures verifies every signature over the digests that the codec
-// derives from the transaction, or the messages, by a verifier that is not ours.
-func (v *verifier) checkSignatures(x *receipt, d *decision) error {
-	codec, _ := v.codec(d.request.Chain)
-	if len(x.Signatures) != len(d.prepared.Digests) {
-		return fmt.Errorf("%d signatures, the transaction takes %d", len(x.Signatures), len(d.prepared.Digests))
+// checkReceiptTx verifies every signature over the digests that the codec derives from
+// the transaction, or the messages, by a verifier that is not ours; and what follows.
+func (v *verifier) checkReceiptTx(r *audit.Receipt, chainID, sender string, p *chain.Prepared) (c receiptCheck) {
+	codec, ok := v.codec(chainID)
+	if !ok || len(r.Signatures) != len(p.Digests) {
+		c.signature = fmt.Errorf("%d signatures, the transaction takes %d", len(r.Signatures), len(p.Digests))
+		return c
 	}
-	for i := range x.Signatures {
-		if err := codec.Scheme().Verify(x.PublicKey, d.prepared.Digests[i], d.prepared.Message(i), &x.Signatures[i]); err != nil {
-			return err
+	for i := range r.Signatures {
+		if c.signature = codec.Scheme().Verify(r.PublicKey, p.Digests[i], p.Message(i), &r.Signatures[i]); c.signature != nil {
+			return c
 		}
 	}
-	return nil
+	_, txid, err := codec.Assemble(sender, r.Unsigned, r.Signatures)
+	if c.tx = err; err == nil && txid != r.TxID {
+		c.tx = fmt.Errorf("the transaction's id is %s", txid)
+	}
+	return c
+}
+
+// checkReceiptAgain reads a receipt and its decision once more: the log that has the
+// receipt has no decision of its own, or has had another receipt since.
+func (v *verifier) checkReceiptAgain(x *receipt, d *decision) *receiptCheck {
+	var c receiptCheck
+	a, err := x.log.at(x.index)
+	b, err2 := d.log.at(d.index)
+	if c.signature = errors.Join(err, err2); c.signature != nil {
+		return &c
+	}
+	r, made := parse(a), parse(b)
+	if r.r == nil || r.receipt != x.hash || made.bundle == nil {
+		c.signature = errors.New("the copy changed while it was verified")
+		return &c
+	}
+	p, err := v.prepare(v.keys[x.key], made.bundle.Request, r.r.Unsigned)
+	if err != nil {
+		c.signature = err
+		return &c
+	}
+	c = v.checkReceiptTx(r.r, d.chain, d.sender, p)
+	return &c
 }
 
 // decided finds the t decisions that a receipt rests on: allowed, found good,
@@ -271,7 +302,7 @@ func (v *verifier) decided(x *receipt, k *keyInfo) (*decision, string) {
 	var have []uint16
 	var why []string
 	for _, id := range k.everybody() {
-		_, d := v.decisionOf(uint16(id), x.Attempt)
+		_, d := v.decisionOf(uint16(id), x.attempt)
 		switch {
 		case d == nil:
 			if len(v.logsOf(uint16(id))) == 0 {
@@ -282,9 +313,9 @@ func (v *verifier) decided(x *receipt, k *keyInfo) (*decision, string) {
 			why = append(why, fmt.Sprintf("the decision of vault %d (entry %d) does not stand", id, d.index))
 		case !d.covered:
 			why = append(why, fmt.Sprintf("the decision of vault %d (entry %d) is not covered by its signed checkpoint", id, d.index))
-		case d.Request != x.Request || d.Key != x.Key || string(d.Unsigned) != string(x.Unsigned):
+		case d.Request != x.request || d.Key != x.key || d.unsigned != x.unsigned:
 			why = append(why, fmt.Sprintf("the decision of vault %d (entry %d) is about another request, key or transaction", id, d.index))
-		case first != nil && !sameSession(first.Decision, d.Decision):
+		case first != nil && !sameSession(first, d):
 			why = append(why, fmt.Sprintf("vaults %d and %d decided about different sessions", have[0], id))
 		default:
 			if first == nil {
@@ -297,7 +328,7 @@ func (v *verifier) decided(x *receipt, k *keyInfo) (*decision, string) {
 	if first != nil {
 		t = k.epochs[uint64(first.Epoch)].cert.Threshold + len(first.Witnesses)
 		for _, id := range members(first.Decision) {
-			if _, d := v.decisionOf(id, x.Attempt); d == nil && v.excused(x.Attempt, id, "the decision") {
+			if _, d := v.decisionOf(id, x.attempt); d == nil && v.excused(x.attempt, id, "the decision") {
 				have = append(have, id)
 			}
 		}

@@ -16,12 +16,12 @@ import (
 
 // govern finds the newest governance that a copy tells of. The admins' signatures
 // make each change its own proof; whether every log has the same ones replay says.
-func (v *verifier) govern(copies []Copy) {
+func (v *verifier) govern(copies []copied) {
 	v.newest = v.start
 	for _, c := range copies {
 		st := v.start
-		for _, b := range c.Entries {
-			e, err := audit.DecodeEntry(b)
+		for _, x := range c.changes {
+			e, err := audit.DecodeEntry(x.bytes)
 			if err != nil || e.Kind != audit.KindChange {
 				continue
 			}
@@ -81,8 +81,8 @@ func (g *generation) sealed(cluster [32]byte, cp *audit.SignedCheckpoint) (retir
 
 // generationOf says which of a vault's logs a copy is: the one whose key its
 // checkpoint names; the one in force if it names none.
-func (v *verifier) generationOf(c Copy, all []*generation) *generation {
-	if cp, err := audit.DecodeSignedCheckpoint(c.Checkpoint); err == nil {
+func (v *verifier) generationOf(c copied, all []*generation) *generation {
+	if cp, err := audit.DecodeSignedCheckpoint(c.checkpoint); err == nil {
 		for _, g := range all {
 			if _, err := g.sealed(v.cluster, cp); err == nil {
 				return g
@@ -94,12 +94,12 @@ func (v *verifier) generationOf(c Copy, all []*generation) *generation {
 
 // collect checks every copy against its own checkpoint and makes one log of all
 // copies of each that a vault has had.
-func (v *verifier) collect(copies []Copy) {
+func (v *verifier) collect(copies []copied) {
 	for i := range v.start.Vaults {
 		all := v.generations(v.start.Vaults[i].ID)
-		of := map[*generation][]Copy{}
+		of := map[*generation][]copied{}
 		for _, c := range copies {
-			if c.Header.Vault == v.start.Vaults[i].ID {
+			if c.header.Vault == v.start.Vaults[i].ID {
 				g := v.generationOf(c, all)
 				of[g] = append(of[g], c)
 			}
@@ -110,7 +110,7 @@ func (v *verifier) collect(copies []Copy) {
 	}
 }
 
-func (v *verifier) collectLog(id uint16, g *generation, copies []Copy) {
+func (v *verifier) collectLog(id uint16, g *generation, copies []copied) {
 	if len(copies) == 0 {
 		if g.until > 0 {
 			v.report.note("no copy of the log that vault %d (%s) had until change %d", id, g.name(), g.until)
@@ -135,7 +135,7 @@ func (v *verifier) collectLog(id uint16, g *generation, copies []Copy) {
 		best := ls[0]
 		for _, l := range ls[1:] {
 			v.compare(best, l)
-			if l.covered > best.covered || l.covered == best.covered && len(l.entries) > len(best.entries) {
+			if l.covered > best.covered || l.covered == best.covered && l.size() > best.size() {
 				best = l
 			}
 		}
@@ -165,32 +165,32 @@ func (v *verifier) about(l *vaultLog, o *governance.VaultChange) bool {
 
 func (v *verifier) addLog(l *vaultLog, copies int) {
 	v.logs = append(v.logs, l)
-	row := VaultLog{Vault: l.id, Name: l.name, Entries: uint64(len(l.entries)), Covered: l.covered, Copies: copies, Since: l.begun, Until: l.until}
+	row := VaultLog{Vault: l.id, Name: l.name, Entries: uint64(l.size()), Covered: l.covered, Copies: copies, Since: l.begun, Until: l.until}
 	if o := l.abandoned; o != nil {
 		row.GivenUp = o.Seq
 		v.report.note("vault %d: %s is the history of which change %d gave up what came after the head that it names: %s", l.id, l.copy, o.Seq, o.Reason)
 	}
 	v.report.Vaults = append(v.report.Vaults, row)
-	if tail := uint64(len(l.entries)) - l.covered; tail > 0 {
+	if tail := uint64(l.size()) - l.covered; tail > 0 {
 		v.report.note("vault %d: the last %s not covered by its signed checkpoint: the vault's HSM does not vouch for them", l.id, count(int(tail), "entry is", "entries are"))
 	}
 }
 
 // check is entries ↔ root ↔ checkpoint ↔ the keys of the vault's cards.
-func (v *verifier) check(c Copy, id uint16, g *generation) *vaultLog {
+func (v *verifier) check(c copied, id uint16, g *generation) *vaultLog {
 	l := &vaultLog{
-		id: id, name: g.name(), copy: c.Name, key: g.key(), begun: g.cards[0].From, until: g.until,
-		entries: c.Entries, tree: audit.Load(c.Entries), applied: appliedBy(c.Entries), keys: map[[32]byte]*dkg.Certificate{},
+		id: id, name: g.name(), copy: c.name, key: g.key(), begun: g.cards[0].From, until: g.until,
+		scanned: c.scanned, applied: appliedBy(c.changes), released: map[[32]byte][]*decision{}, keys: map[[32]byte]*dkg.Certificate{},
 		decisions: map[[16]byte]*decision{}, outcomes: map[[16]byte]*outcome{},
 	}
 	fault := func(code Code, format string, args ...any) {
-		v.report.fault(id, nil, code, "%s: %s", c.Name, fmt.Sprintf(format, args...))
+		v.report.fault(id, nil, code, "%s: %s", c.name, fmt.Sprintf(format, args...))
 	}
-	if c.Checkpoint == nil {
+	if c.checkpoint == nil {
 		fault(CheckpointMissing, "the log has no signed checkpoint")
 		return l
 	}
-	cp, err := audit.DecodeSignedCheckpoint(c.Checkpoint)
+	cp, err := audit.DecodeSignedCheckpoint(c.checkpoint)
 	if err != nil {
 		fault(CheckpointForm, "%v", err)
 		return l
@@ -200,7 +200,7 @@ func (v *verifier) check(c Copy, id uint16, g *generation) *vaultLog {
 		return l
 	}
 	if cp.Size > l.tree.Size() {
-		fault(CheckpointSize, "the log has %s, its signed checkpoint covers %d: the rest was cut off", count(len(l.entries), "entry", "entries"), cp.Size)
+		fault(CheckpointSize, "the log has %s, its signed checkpoint covers %d: the rest was cut off", count(l.size(), "entry", "entries"), cp.Size)
 		return l
 	}
 	if root, err := l.tree.RootAt(cp.Size); err != nil || root != cp.Root {
@@ -212,9 +212,9 @@ func (v *verifier) check(c Copy, id uint16, g *generation) *vaultLog {
 }
 
 // appliedBy is the number of the newest change in a log, by its own word.
-func appliedBy(entries [][]byte) (seq uint64) {
-	for _, b := range entries {
-		if e, err := audit.DecodeEntry(b); err == nil && e.Kind == audit.KindChange {
+func appliedBy(changes []posEntry) (seq uint64) {
+	for _, x := range changes {
+		if e, err := audit.DecodeEntry(x.bytes); err == nil && e.Kind == audit.KindChange {
 			if s, err := governance.DecodeSignedChange(e.Body); err == nil {
 				seq = max(seq, s.Change.Seq)
 			}
@@ -248,7 +248,7 @@ func (v *verifier) twice(l *vaultLog, i uint64) bool {
 		return false
 	}
 	return slices.ContainsFunc(v.logsOf(l.id), func(o *vaultLog) bool {
-		return o != l && o.key == l.key && i < uint64(len(o.entries)) && string(o.entries[i]) == string(l.entries[i])
+		return o != l && o.key == l.key && i < uint64(o.size()) && o.sameEntry(l.scanned, i)
 	})
 }
 
@@ -280,7 +280,7 @@ func (v *verifier) checkSuspended(l *vaultLog, i uint64, parties []uint16) {
 // givenUp says by which change the admins gave up a head that a vault had signed: no
 // newer than the one that the change names, of an older start, in a log that has gone
 // on by it.
-func (v *verifier) givenUp(cp *audit.SignedCheckpoint, key signature.PublicKey) *governance.VaultChange {
+func (v *verifier) givenUp(cp *audit.Checkpoint, key signature.PublicKey) *governance.VaultChange {
 	for _, l := range v.logsOf(cp.Vault) {
 		if l.key != key {
 			continue
@@ -302,7 +302,7 @@ type word struct {
 	lost   bool
 }
 
-type part struct {
+type share struct {
 	attempt [16]byte
 	vault   uint16
 }
@@ -310,15 +310,15 @@ type part struct {
 // excuse notes that a vault's part in an attempt cannot be shown any more, by the
 // admins' change.
 func (v *verifier) excuse(attempt [16]byte, vault uint16, w word) {
-	if _, ok := v.words[part{attempt, vault}]; !ok {
-		v.words[part{attempt, vault}] = w
+	if _, ok := v.words[share{attempt, vault}]; !ok {
+		v.words[share{attempt, vault}] = w
 	}
 }
 
 // excused says whether an attempt's decision or share of a vault is missing because
 // of a change, and notes it.
 func (v *verifier) excused(attempt [16]byte, vault uint16, what string) bool {
-	w, ok := v.words[part{attempt, vault}]
+	w, ok := v.words[share{attempt, vault}]
 	if !ok {
 		return false
 	}

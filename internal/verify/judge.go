@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"slices"
@@ -134,29 +135,28 @@ func (v *verifier) prepare(k *keyInfo, q *request.Request, unsigned []byte) (*ch
 	return p, nil
 }
 
-func (v *verifier) replayDecision(l *vaultLog, i uint64, e *audit.Entry) error {
-	d, err := audit.DecodeDecision(e.Body)
-	if err != nil {
-		return err
+func (v *verifier) replayDecision(l *vaultLog, i uint64, p *parsed) error {
+	d, b := p.d, p.bundle
+	if d.Time != p.e.Time {
+		return fmt.Errorf("the decision is of time %d, its entry of %d", d.Time, p.e.Time)
 	}
-	if d.Time != e.Time {
-		return fmt.Errorf("the decision is of time %d, its entry of %d", d.Time, e.Time)
-	}
-	b, err := request.DecodeBundle(d.Bundle)
-	if err != nil {
-		return err
-	}
-	x := &decision{Decision: d, index: i, covered: i < l.covered, request: b.Request}
-	x.sound = v.checkDecision(l, x, b)
+	x := &decision{Decision: d, log: l, index: i, covered: i < l.covered, chain: b.Request.Chain, sender: b.Request.Sender, unsigned: sha256.Sum256(d.Unsigned)}
+	check := v.checkDecision(l, x, b)
+	l.jobs.first = append(l.jobs.first, func() {
+		x.sound = check != nil && check()
+		d.Bundle, d.Unsigned = nil, nil // the log has them
+	})
 	switch {
 	case !d.Allow:
 		if v.twice(l, i) {
 			break
 		}
 		v.report.Counts.Refused++
-		if x.sound {
-			v.report.Refused = append(v.report.Refused, Refused{l.id, i, hex.EncodeToString(d.Request[:]), d.Code, d.Rule, d.Detail})
-		}
+		l.jobs.after = append(l.jobs.after, func() {
+			if x.sound {
+				v.report.Refused = append(v.report.Refused, Refused{l.id, i, hex.EncodeToString(d.Request[:]), d.Code, d.Rule, d.Detail})
+			}
+		})
 	case l.decisions[d.Attempt] != nil:
 		v.entryFault(l, i, DecisionRepeated, "attempt %x was allowed already, by entry %d", d.Attempt, l.decisions[d.Attempt].index)
 	default:
@@ -165,16 +165,19 @@ func (v *verifier) replayDecision(l *vaultLog, i uint64, e *audit.Entry) error {
 			v.report.Counts.Allowed++
 		}
 		l.decisions[d.Attempt] = x
+		l.jobs.after = append(l.jobs.after, func() { d.Rule, d.Detail, d.Fix = v.one(d.Rule), "", "" })
 	}
 	return nil
 }
 
-// checkDecision reports what is wrong with a decision, and whether nothing is.
-func (v *verifier) checkDecision(l *vaultLog, x *decision, b *request.Bundle) bool {
+// checkDecision reports what is wrong with a decision. It looks up what the log has
+// said so far, and returns what is left to do, which takes time and says whether
+// nothing is wrong; nil when something is.
+func (v *verifier) checkDecision(l *vaultLog, x *decision, b *request.Bundle) func() bool {
 	d := x.Decision
-	fault := func(code Code, format string, args ...any) bool {
+	fault := func(code Code, format string, args ...any) func() bool {
 		v.entryFault(l, x.index, code, format, args...)
-		return false
+		return nil
 	}
 	if id := b.Request.ID(); d.Request != id {
 		return fault(DecisionRequest, "it is about request %x, its bundle holds request %x", d.Request[:8], id[:8])
@@ -194,9 +197,11 @@ func (v *verifier) checkDecision(l *vaultLog, x *decision, b *request.Bundle) bo
 	case d.Allow && d.R0Hash == [32]byte{}:
 		return fault(DecisionKey, "it allows without a session: no R0 hash")
 	}
-	got := v.judge(l.id, st, k, cert, b, d)
-	x.prepared = got.prepared
-	return v.compareVerdict(l, x, got) && v.checkApproved(l, x, st, k)
+	return func() bool {
+		got := v.judge(l.id, st, k, cert, b, d)
+		x.prepared = got.prepared
+		return v.compareVerdict(l, x, got) && v.checkApproved(l, x, st, k)
+	}
 }
 
 // checkApproved: what the device says that people approved.
@@ -226,7 +231,9 @@ func (v *verifier) checkApproved(l *vaultLog, x *decision, st *governance.State,
 func (v *verifier) compareVerdict(l *vaultLog, x *decision, got verdict) bool {
 	d := x.Decision
 	if at, ok := stateful[d.Code]; ok && d.Rule == "" && got.step >= at {
+		v.mu.Lock()
 		v.report.Counts.Stateful++
+		v.mu.Unlock()
 		return true
 	}
 	if d.Allow != got.allow || d.Code != got.code || d.Rule != got.rule {

@@ -1,13 +1,13 @@
 package verify
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"slices"
 
 	"github.com/cofferhq/coffer/internal/audit"
 	"github.com/cofferhq/coffer/internal/chain"
 	"github.com/cofferhq/coffer/internal/governance"
-	"github.com/cofferhq/coffer/internal/request"
 	"github.com/cofferhq/coffer/internal/signature"
 	"github.com/cofferhq/coffer/mpc"
 	"github.com/cofferhq/coffer/mpc/dkg"
@@ -45,52 +45,101 @@ func (k *keyInfo) publicKey() []byte { return k.cert.PublicKey().Encode() }
 
 // decision is a Decision that allows, found good when sound.
 type decision struct {
-	*audit.Decision
-	index    uint64
-	covered  bool // by the checkpoint
-	sound    bool
-	request  *request.Request // nil when the bundle does not decode
-	prepared *chain.Prepared  // nil unless sound
+	*audit.Decision // without bundle and transaction, once it is checked
+	log             *vaultLog
+	index           uint64
+	covered         bool // by the checkpoint
+	sound           bool
+	chain           string
+	sender          string
+	unsigned        [32]byte        // SHA-256 of the transaction
+	prepared        *chain.Prepared // nil unless sound; at last only its slots
 }
 
 type outcome struct {
-	*audit.Outcome
-	index uint64
-	state *governance.State // when it was written
+	Attempt   [16]byte
+	Request   [32]byte
+	Stage     string
+	witnessed []*witnessed
+	index     uint64
+	state     *governance.State // when it was written
 }
 
+// witnessed is a checkpoint that a vault saw of another.
+type witnessed struct {
+	audit.Checkpoint
+	card signature.PublicKey // the log key of the vault's card then; zero: no such vault
+	err  error               // what is wrong with its signatures
+}
+
+// receipt is a Receipt without the transaction.
 type receipt struct {
-	*audit.Receipt
-	vault uint16
-	index uint64
+	attempt   [16]byte
+	request   [32]byte
+	key       [32]byte
+	unsigned  [32]byte // SHA-256 of the transaction
+	publicKey string
+	txID      string
+	hash      [32]byte // of the receipt
+	log       *vaultLog
+	index     uint64
+}
+
+// receiptCheck is what one verification of a receipt's signatures and transaction said.
+type receiptCheck struct {
+	signature, tx error
+}
+
+// one keeps a text once that many entries repeat.
+func (v *verifier) one(s string) string {
+	if t, ok := v.texts[s]; ok {
+		return t
+	}
+	v.texts[s] = s
+	return s
 }
 
 // replay goes through one log from its genesis on.
 func (v *verifier) replay(l *vaultLog) {
-	for i, b := range l.entries {
-		v.report.Counts.Entries++
-		e, err := audit.DecodeEntry(b)
-		if err != nil {
-			v.entryFault(l, uint64(i), EntryForm, "%v", err)
-			continue
+	done := make(chan struct{})
+	defer close(done)
+	for p := range l.parts(done) {
+		if p.err != nil {
+			v.report.fault(l.id, nil, CopyUnreadable, "%s: %v", l.copy, p.err)
+			break
 		}
-		if i == 0 { // admit has checked it
-			l.history, l.since = []*governance.State{v.start}, []uint64{e.Time}
-			continue
+		for k := range p.parsed {
+			v.replayParsed(l, p.from+uint64(k), &p.parsed[k])
 		}
-		v.replayEntry(l, uint64(i), e)
+		l.jobs.run()
 	}
 	if l.covered > 0 && l.boot < l.lastBoot {
 		v.report.fault(l.id, nil, CheckpointBoot, "its checkpoint is from start %d, the log tells of start %d", l.boot, l.lastBoot)
 	}
 }
 
+func (v *verifier) replayParsed(l *vaultLog, i uint64, p *parsed) {
+	v.report.Counts.Entries++
+	switch {
+	case p.e == nil || p.err != nil:
+		v.entryFault(l, i, EntryForm, "%v", p.err)
+	case i == 0: // admit has checked it
+		l.history, l.since = []*governance.State{v.start}, []uint64{p.e.Time}
+	default:
+		v.replayEntry(l, i, p)
+	}
+}
+
+// entryFault may be called by several jobs at a time.
 func (v *verifier) entryFault(l *vaultLog, i uint64, code Code, format string, args ...any) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
 	v.report.fault(l.id, entry(i), code, format, args...)
 }
 
-func (v *verifier) replayEntry(l *vaultLog, i uint64, e *audit.Entry) {
+func (v *verifier) replayEntry(l *vaultLog, i uint64, p *parsed) {
 	var err error
+	e := p.e
 	switch e.Kind {
 	case audit.KindGenesis:
 		v.entryFault(l, i, GenesisAgain, "a second genesis: a cluster has one")
@@ -103,14 +152,11 @@ func (v *verifier) replayEntry(l *vaultLog, i uint64, e *audit.Entry) {
 	case audit.KindEpoch:
 		err = v.replayEpoch(l, i, e)
 	case audit.KindDecision:
-		err = v.replayDecision(l, i, e)
+		err = v.replayDecision(l, i, p)
 	case audit.KindOutcome:
-		err = v.replayOutcome(l, i, e)
+		v.replayOutcome(l, i, p.o)
 	case audit.KindReceipt:
-		var r *audit.Receipt
-		if r, err = audit.DecodeReceipt(e.Body); err == nil {
-			l.receipts = append(l.receipts, &receipt{r, l.id, i})
-		}
+		v.replayReceipt(l, i, p)
 	case audit.KindIncident:
 		err = v.replayIncident(l, i, e)
 	}
@@ -246,41 +292,87 @@ func (v *verifier) enterKey(l *vaultLog, i uint64, k *audit.KeyEntry, cert *dkg.
 	}
 }
 
-func (v *verifier) replayOutcome(l *vaultLog, i uint64, e *audit.Entry) error {
-	o, err := audit.DecodeOutcome(e.Body)
-	if err != nil {
-		return err
-	}
+func (v *verifier) replayOutcome(l *vaultLog, i uint64, o *audit.Outcome) {
 	if _, ok := l.outcomes[o.Attempt]; ok {
 		v.entryFault(l, i, OutcomeRepeated, "attempt %x ended twice", o.Attempt)
-		return nil
+		return
 	}
-	l.outcomes[o.Attempt] = &outcome{o, i, l.state()}
+	x := &outcome{Attempt: o.Attempt, Request: o.Request, Stage: o.Stage, index: i, state: l.state()}
+	l.outcomes[o.Attempt] = x
 	if o.Stage != audit.StageReleased {
-		return nil
+		return
+	}
+	for k := range o.Witnessed {
+		x.witnessed = append(x.witnessed, v.sawCheckpoint(l, x.state, &o.Witnessed[k]))
 	}
 	v.checkInForce(l, i, "releases a share")
 	d := l.decisions[o.Attempt]
 	if d == nil || d.Request != o.Request {
 		v.entryFault(l, i, OutcomeDecision, "the final share of attempt %x was released, but the log holds no earlier decision that allows it", o.Attempt)
-		return nil
+		return
 	}
 	v.checkSuspended(l, i, d.Parties)
-	v.checkConflict(l, i, d)
-	return nil
+	l.jobs.after = append(l.jobs.after, func() { v.checkConflict(l, i, d) })
 }
 
 // checkConflict is the rule of two versions, within one vault: it may help a
 // second version of a request only if the chain can take one of the two.
 func (v *verifier) checkConflict(l *vaultLog, i uint64, d *decision) {
-	for _, o := range l.outcomes {
-		other := l.decisions[o.Attempt]
-		if o.Stage != audit.StageReleased || other == nil || other.Request != d.Request || !bothCouldHappen(other, d) {
-			continue
+	for _, other := range l.released[d.Request] {
+		if bothCouldHappen(other, d) {
+			v.entryFault(l, i, OutcomeConflict, "request %x: a share was released for a second version (entry %d), although it does not exclude the first (entry %d)", d.Request[:8], d.index, other.index)
+			break
 		}
-		v.entryFault(l, i, OutcomeConflict, "request %x: a share was released for a second version (entry %d), although it does not exclude the first (entry %d)", d.Request[:8], d.index, other.index)
-		return
 	}
+	l.released[d.Request] = append(l.released[d.Request], d)
+}
+
+// sawCheckpoint verifies a checkpoint of another vault once, however many outcomes
+// rest on it.
+func (v *verifier) sawCheckpoint(l *vaultLog, st *governance.State, cp *audit.SignedCheckpoint) *witnessed {
+	g, ok := st.Vault(cp.Vault)
+	h := sha256.New()
+	h.Write(cp.Encode())
+	if ok {
+		fmt.Fprintf(h, "%v %x %v %x", g.Decision.Algorithm, g.Decision.Key, g.Log.Algorithm, g.Log.Key)
+	}
+	id := [32]byte(h.Sum(nil))
+	if x := v.seen[id]; x != nil {
+		return x
+	}
+	x := &witnessed{Checkpoint: cp.Checkpoint}
+	if v.seen[id] = x; !ok {
+		return x
+	}
+	x.card = g.Log
+	l.jobs.first = append(l.jobs.first, func() { x.err = cp.Verify(keysOf(v.cluster, g)) })
+	return x
+}
+
+func (v *verifier) replayReceipt(l *vaultLog, i uint64, p *parsed) {
+	r := p.r
+	x := &receipt{attempt: r.Attempt, request: r.Request, key: r.Key, unsigned: sha256.Sum256(r.Unsigned), publicKey: string(r.PublicKey), txID: r.TxID, hash: p.receipt, log: l, index: i}
+	l.receipts = append(l.receipts, x)
+	d := l.decisions[r.Attempt]
+	if d == nil || d.unsigned != x.unsigned || v.receipts[x.hash] != nil {
+		return // crossReceipts sees to it
+	}
+	// The decision's transaction is at hand only now.
+	check := new(receiptCheck)
+	v.receipts[x.hash] = check
+	checked := false
+	l.jobs.second = append(l.jobs.second, func() {
+		if d.prepared != nil && d.prepared.Digests != nil {
+			*check, checked = v.checkReceiptTx(r, d.chain, d.sender, d.prepared), true
+		}
+	})
+	l.jobs.after = append(l.jobs.after, func() {
+		if !checked {
+			delete(v.receipts, x.hash)
+		} else {
+			d.prepared = &chain.Prepared{Slots: d.prepared.Slots}
+		}
+	})
 }
 
 func bothCouldHappen(a, b *decision) bool {

@@ -4,8 +4,9 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"slices"
+	"sort"
 	"strings"
+	"sync"
 
 	"github.com/cofferhq/coffer/internal/audit"
 	"github.com/cofferhq/coffer/internal/audit/logfile"
@@ -21,29 +22,42 @@ type Copy struct {
 	*logfile.Copy
 }
 
+// copied is a copy after the first pass over it.
+type copied struct {
+	name       string
+	checkpoint []byte
+	*scanned
+}
+
 // Dirs verifies the copies in these folders. A folder that cannot be read is a
 // fault; that there is none at all, too.
 func Dirs(genesis [32]byte, dirs []string, codecs []chain.Codec) *Report {
-	var copies []Copy
-	var unreadable []string
+	v := newVerifier(genesis, codecs)
+	var copies []copied
 	for _, dir := range dirs {
-		c, err := logfile.Read(dir)
+		// The checkpoint first: a log only grows.
+		cp, err := logfile.ReadCheckpoint(dir)
+		var s *scanned
+		if err == nil {
+			s, err = scanDir(dir)
+		}
 		if err != nil {
-			unreadable = append(unreadable, fmt.Sprintf("%s: %v", dir, err))
+			v.report.fault(0, nil, CopyUnreadable, "%s: %v", dir, err)
 			continue
 		}
-		copies = append(copies, Copy{dir, c})
-	}
-	v := newVerifier(genesis, codecs)
-	for _, u := range unreadable {
-		v.report.fault(0, nil, CopyUnreadable, "%s", u)
+		defer s.close()
+		copies = append(copies, copied{dir, cp, s})
 	}
 	return v.run(copies)
 }
 
 // Copies verifies copies that the caller has read.
 func Copies(genesis [32]byte, copies []Copy, codecs []chain.Codec) *Report {
-	return newVerifier(genesis, codecs).run(copies)
+	var all []copied
+	for _, c := range copies {
+		all = append(all, copied{c.Name, c.Checkpoint, scanCopy(c.Copy)})
+	}
+	return newVerifier(genesis, codecs).run(all)
 }
 
 // verifier holds what is known so far.
@@ -58,7 +72,12 @@ type verifier struct {
 	keys    map[[32]byte]*keyInfo
 	names   map[string][32]byte // wallet → key
 	changes map[uint64]changeSeen
-	words   map[part]word // of peers, about what a log does not show any more
+	words   map[share]word // of peers, about what a log does not show any more
+
+	seen     map[[32]byte]*witnessed // checkpoints that vaults saw of each other
+	texts    map[string]string
+	receipts map[[32]byte]*receiptCheck // by SHA-256 of the receipt
+	mu       sync.Mutex                 // guards the report while jobs run
 }
 
 type changeSeen struct {
@@ -69,11 +88,12 @@ type changeSeen struct {
 func newVerifier(genesis [32]byte, codecs []chain.Codec) *verifier {
 	return &verifier{
 		cluster: genesis, codecs: codecs, report: &Report{Cluster: hex.EncodeToString(genesis[:])},
-		keys: map[[32]byte]*keyInfo{}, names: map[string][32]byte{}, changes: map[uint64]changeSeen{}, words: map[part]word{},
+		keys: map[[32]byte]*keyInfo{}, names: map[string][32]byte{}, changes: map[uint64]changeSeen{}, words: map[share]word{},
+		texts: map[string]string{}, seen: map[[32]byte]*witnessed{}, receipts: map[[32]byte]*receiptCheck{},
 	}
 }
 
-func (v *verifier) run(copies []Copy) *Report {
+func (v *verifier) run(copies []copied) *Report {
 	copies = v.admit(copies)
 	if v.start == nil {
 		v.report.fault(0, nil, CopyMissing, "none of the copies is a log of cluster %x with its genesis: nothing can be verified", v.cluster[:8])
@@ -98,41 +118,41 @@ func (v *verifier) run(copies []Copy) *Report {
 }
 
 // admit keeps the copies that are of this cluster and finds the genesis.
-func (v *verifier) admit(copies []Copy) []Copy {
-	var out []Copy
+func (v *verifier) admit(copies []copied) []copied {
+	var out []copied
 	for _, c := range copies {
-		vault := c.Header.Vault
-		if c.Damage != nil {
-			v.report.fault(vault, nil, CopyDamaged, "%s: %v", c.Name, c.Damage)
+		vault := c.header.Vault
+		if c.damage != nil {
+			v.report.fault(vault, nil, CopyDamaged, "%s: %v", c.name, c.damage)
 		}
-		if c.Header.Cluster != v.cluster {
-			v.report.fault(vault, nil, CopyForeign, "%s: it is a log of cluster %x, want %x", c.Name, c.Header.Cluster[:8], v.cluster[:8])
+		if c.header.Cluster != v.cluster {
+			v.report.fault(vault, nil, CopyForeign, "%s: it is a log of cluster %x, want %x", c.name, c.header.Cluster[:8], v.cluster[:8])
 			continue
 		}
 		state, err := v.genesisOf(c)
 		if err != nil {
-			v.report.fault(vault, entry(0), GenesisWrong, "%s: %v", c.Name, err)
+			v.report.fault(vault, entry(0), GenesisWrong, "%s: %v", c.name, err)
 			continue
 		}
 		if _, ok := state.Vault(vault); !ok {
-			v.report.fault(vault, nil, CopyForeign, "%s: the genesis names no vault %d", c.Name, vault)
+			v.report.fault(vault, nil, CopyForeign, "%s: the genesis names no vault %d", c.name, vault)
 			continue
 		}
-		v.start, v.first = state, string(c.Entries[0])
+		v.start, v.first = state, string(c.first)
 		out = append(out, c)
 	}
 	return out
 }
 
 // genesisOf reads entry 0. It is believed for its hash alone.
-func (v *verifier) genesisOf(c Copy) (*governance.State, error) {
-	if len(c.Entries) == 0 {
+func (v *verifier) genesisOf(c copied) (*governance.State, error) {
+	if c.size() == 0 {
 		return nil, errors.New("the log is empty, want the genesis as its first entry")
 	}
-	if v.start != nil && string(c.Entries[0]) == v.first {
+	if v.start != nil && string(c.first) == v.first {
 		return v.start, nil
 	}
-	e, err := audit.DecodeEntry(c.Entries[0])
+	e, err := audit.DecodeEntry(c.first)
 	if err != nil {
 		return nil, err
 	}
@@ -158,8 +178,7 @@ type vaultLog struct {
 	begun   uint64              // the change that began this log; 0: the genesis
 	until   uint64              // the change that began the vault's next log; 0: it is in force
 	retired uint64              // the change that took the device which signed the checkpoint out of service; 0: none
-	entries [][]byte
-	tree    *audit.Log
+	*scanned
 	covered uint64 // entries that the checkpoint vouches for
 	boot    uint64 // of the checkpoint
 	applied uint64 // newest change in it
@@ -174,6 +193,8 @@ type vaultLog struct {
 	decisions map[[16]byte]*decision // that allow, by attempt
 	outcomes  map[[16]byte]*outcome
 	receipts  []*receipt
+	released  map[[32]byte][]*decision // with a share of this vault, by request
+	jobs      jobs
 }
 
 func entry(i uint64) *uint64 { return &i }
@@ -184,12 +205,14 @@ func keysOf(cluster [32]byte, g *governance.Vault) audit.Keys {
 
 // compare finds the first entry in which two copies of one log differ.
 func (v *verifier) compare(a, b *vaultLog) {
-	n := min(len(a.entries), len(b.entries))
-	for i := range n {
-		if !slices.Equal(a.entries[i], b.entries[i]) {
-			v.report.fault(a.id, entry(uint64(i)), CopyForked, "%s and %s differ from here on: the log was forked", a.copy, b.copy)
-			return
-		}
+	n := min(a.size(), b.size())
+	i := sort.Search(n, func(i int) bool {
+		x, _ := a.tree.RootAt(uint64(i + 1)) // both have so many
+		y, _ := b.tree.RootAt(uint64(i + 1))
+		return x != y
+	})
+	if i < n {
+		v.report.fault(a.id, entry(uint64(i)), CopyForked, "%s and %s differ from here on: the log was forked", a.copy, b.copy)
 	}
 }
 
