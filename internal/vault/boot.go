@@ -181,6 +181,7 @@ func (v *Vault) open(rootKey []byte, loaded Loaded) error {
 		return err
 	}
 	v.findUndone(loaded.Entries)
+	v.findNeverAsked()
 	if v.cfg.Next != nil {
 		return v.rotate(root, m)
 	}

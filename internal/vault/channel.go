@@ -68,7 +68,8 @@ type peer struct {
 	forked      bool // two histories of its ledger are known: no more of it is taken
 	behind      bool // its ledger goes on beyond what is known
 	askedLedger uint64
-	ledgerPace  pace // of events that it makes this vault keep
+	told        uint64 // events of this vault's ledger that it has been sent
+	ledgerPace  pace   // of events that it makes this vault keep
 	notePace    pace
 	attest      attestation
 	repairPace  pace // of what it asks and offers about repairs
@@ -358,8 +359,10 @@ func (v *Vault) onSync(p *peer, in *inner) {
 			v.notePeer(p, "this peer knows another history of this vault's ledger: this vault's disk may have been rolled back", "event", hs[0].Seq)
 			return
 		}
-		if hs[0].Seq < own.head().Seq {
-			v.sendSealed(p, &inner{Kind: innerSync, Round: 1, Private: own.deltaFrom(hs[0].Seq).encode()})
+		p.told = hs[0].Seq
+		if d := own.deltaFrom(p.told); p.told < d.Head.Seq {
+			v.sendSealed(p, &inner{Kind: innerSync, Round: 1, Private: d.encode()})
+			p.told += uint64(len(d.Events))
 		}
 	case 1:
 		d, err := decodeDelta(in.Private)

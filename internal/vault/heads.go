@@ -490,7 +490,7 @@ func (v *Vault) releaseUndone() {
 		case v.mayReserve(k.cert.Parties, k.cert.Threshold) != nil || !v.heardOf(&p.reserve):
 			kept = append(kept, a)
 		default:
-			v.record(&event{Kind: eventRelease, Attempt: a})
+			v.release(a)
 		}
 	}
 	v.gate.undone = kept

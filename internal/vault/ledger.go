@@ -264,6 +264,7 @@ func (v *Vault) adopt(p *peer, d *delta) error {
 	case d.Head.Party != p.id:
 		return fmt.Errorf("delta of vault %d's ledger names vault %d", p.id, d.Head.Party)
 	case d.From > have.Seq:
+		p.behind = true
 		return fmt.Errorf("delta of vault %d's ledger starts after event %d, known are %d: a gap", p.id, d.From, have.Seq)
 	}
 	fresh, events, size, err := d.beyond(l)
@@ -277,6 +278,7 @@ func (v *Vault) adopt(p *peer, d *delta) error {
 	}
 	for i, enc := range fresh {
 		v.appendEvent(p.id, events[i], enc)
+		v.neverAsked(p.id, events[i])
 	}
 	if known, ok := l.hashAt(d.Head.Seq); ok && known != d.Head.Hash {
 		return &forkError{p.id, d.Head.Seq}

@@ -312,6 +312,9 @@ func (v *Vault) signR1(s *signSession) error {
 		return err
 	}
 	s.own[1], s.round = b, 1
+	for _, id := range s.peers {
+		v.peers[id].told = max(v.peers[id].told, v.ledgers[v.cfg.ID].head().Seq)
+	}
 	v.broadcast(innerSign, s.attempt, 1, s.peers, b, private)
 	return nil
 }
@@ -478,6 +481,7 @@ func (v *Vault) signFinal(s *signSession) error {
 		return err
 	}
 	v.record(&event{Kind: eventFinal, Attempt: s.attempt})
+	v.plantedRelease(s.attempt)
 	o := audit.Outcome{Attempt: s.attempt, Request: s.request, Stage: audit.StageReleased, Witnessed: witnessed}
 	v.appendLog(audit.KindOutcome, o.Encode())
 	v.endSign(s)
@@ -493,7 +497,7 @@ func (v *Vault) endSign(s *signSession) {
 	}
 	s.giveBack()
 	if p := v.index.of(s.attempt, v.cfg.ID); p != nil && p.status == statusReserved {
-		v.record(&event{Kind: eventRelease, Attempt: s.attempt})
+		v.release(s.attempt)
 	}
 }
 

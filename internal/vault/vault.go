@@ -111,6 +111,8 @@ type Vault struct {
 	pending map[[16]byte]*pendingKey
 	ledgers map[mpc.ID]*ledger
 	index   *requestIndex
+	given   map[[16]byte]mpc.ID // attempts of which this vault knows nothing, and the peer that has released them (never.go)
+	news    bool                // something was released, and nobody has heard of it
 	// receipts are the attempts whose signature is in the log.
 	receipts map[[16]byte]bool
 	gate     gate // what is known about this start (heads.go)
@@ -255,6 +257,8 @@ func (v *Vault) tick() {
 		v.tickWitness(v.peers[id])
 	}
 	v.tickGate()
+	v.tickNever()
+	v.tellReleases()
 	for _, a := range sortedAttempts(v.signs) {
 		if s := v.signs[a]; s != nil && v.now-s.started > patience(s.key.tier()) {
 			v.abortSign(s, benign("sign", errors.New("a peer stayed silent: "+s.waitingFor())))
