@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/cofferhq/coffer/internal/attest"
@@ -108,11 +109,33 @@ func (c *Cluster) effects(e *chain.Effects) Effects {
 	}
 	for i := range e.Approvals {
 		a := &e.Approvals[i]
-		out.Allowances = append(out.Allowances, Allowance{Owner: a.Owner, Spender: a.Spender, Amount: c.amount(a.Asset, a.Amount)})
+		out.Allowances = append(out.Allowances, Allowance{Owner: a.Owner, Spender: a.Spender, Amount: c.amount(a.Asset, a.Amount), Unlimited: a.Unlimited()})
 	}
 	for i := range e.Calls {
 		x := &e.Calls[i]
-		out.Calls = append(out.Calls, Call{To: x.To, Method: x.Method, Value: c.amount(native, x.Value)})
+		out.Calls = append(out.Calls, Call{From: x.From, To: x.To, Method: x.Method, Value: c.amount(native, x.Value), Depth: int(x.Depth), Arguments: arguments(x.Args)})
+	}
+	for i := range e.Creates {
+		x := &e.Creates[i]
+		out.Creations = append(out.Creations, Creation{Value: c.amount(native, x.Value), CodeHash: "0x" + hex.EncodeToString(x.CodeHash[:])})
+	}
+	if m := e.Message; m != nil {
+		out.Message = &Message{Type: m.Type, Name: m.Name, Version: m.Version, Contract: m.Contract, Fields: arguments(m.Fields)}
+	}
+	return out
+}
+
+func arguments(args []chain.Arg) (out []Argument) {
+	for i := range args {
+		a := &args[i]
+		x := Argument{Path: a.Path, Type: a.Type, Value: a.Text}
+		switch a.Kind {
+		case chain.ArgUint:
+			x.Value = a.Uint.Dec()
+		case chain.ArgFlag:
+			x.Value = strconv.FormatBool(!a.Uint.IsZero())
+		}
+		out = append(out, x)
 	}
 	return out
 }

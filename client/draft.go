@@ -128,6 +128,20 @@ func NewRaw(c *Cluster, w *Wallet, text string) (*Draft, error) {
 	return d, nil
 }
 
+// NewMessage drafts a request for the signature of typed data (EIP-712), in the
+// JSON form that wallets take (eth_signTypedData_v4).
+func NewMessage(c *Cluster, w *Wallet, typedData []byte) (*Draft, error) {
+	m, err := evm.ParseTypedData(typedData)
+	if err != nil {
+		return nil, fmt.Errorf("typed data: %w", err)
+	}
+	d, err := c.draft(w, evm.ChainName(m.ChainID), m.Encode())
+	if err == nil {
+		d.request.MaxFee = chain.Amount{}
+	}
+	return d, err
+}
+
 func parseAddress(field, chainID, s string) (evm.Address, error) {
 	// An account in full, with its chain, is welcome too.
 	if rest, ok := strings.CutPrefix(s, chainID+":"); ok {

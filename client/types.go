@@ -174,29 +174,57 @@ type Effects struct {
 	Transfers  []Transfer  `json:"transfers,omitempty"`
 	Allowances []Allowance `json:"allowances,omitempty"`
 	Calls      []Call      `json:"calls,omitempty"`
+	Creations  []Creation  `json:"creations,omitempty"`
+	Message    *Message    `json:"message,omitempty" doc:"What is signed is a message, and no transaction."`
 	Undecoded  string      `json:"undecoded,omitempty" doc:"Why not everything was understood. Policy denies it by default."`
 }
 
 // Transfer moves an asset.
 type Transfer struct {
 	From   string `json:"from" doc:"CAIP-10."`
-	To     string `json:"to" doc:"CAIP-10."`
+	To     string `json:"to" doc:"CAIP-10; empty when it goes to a contract that is created."`
 	Label  string `json:"label,omitempty" doc:"Of the recipient in the address book."`
 	Amount Amount `json:"amount"`
 }
 
 // Allowance lets a spender take up to an amount of a token.
 type Allowance struct {
-	Owner   string `json:"owner"`
-	Spender string `json:"spender"`
-	Amount  Amount `json:"amount"`
+	Owner     string `json:"owner"`
+	Spender   string `json:"spender"`
+	Amount    Amount `json:"amount"`
+	Unlimited bool   `json:"unlimited,omitempty" doc:"So much that tokens take it for all."`
 }
 
 // Call is a call of a contract.
 type Call struct {
-	To     string `json:"to" doc:"CAIP-10; empty when a contract is created."`
-	Method string `json:"method"`
-	Value  Amount `json:"value"`
+	From      string     `json:"from" doc:"CAIP-10: whom the contract sees as its caller."`
+	To        string     `json:"to" doc:"CAIP-10."`
+	Method    string     `json:"method"`
+	Value     Amount     `json:"value"`
+	Depth     int        `json:"depth" doc:"0: the transaction's own call; those that a call makes follow it, one deeper."`
+	Arguments []Argument `json:"arguments,omitempty"`
+}
+
+// Argument is one value of a call or a message.
+type Argument struct {
+	Path  string `json:"path" doc:"Such as params.amount or path[0]."`
+	Type  string `json:"type" doc:"As the contract's interface writes it."`
+	Value string `json:"value" doc:"Decimal, CAIP-10, true or false, text, or 0x and hex; long bytes as keccak256:0x…"`
+}
+
+// Creation creates a contract.
+type Creation struct {
+	Value    Amount `json:"value"`
+	CodeHash string `json:"code_hash" doc:"keccak256 of the code that runs."`
+}
+
+// Message is structured data that is signed and not sent (EIP-712).
+type Message struct {
+	Type     string     `json:"type"`
+	Name     string     `json:"name,omitempty" doc:"Of the domain."`
+	Version  string     `json:"version,omitempty"`
+	Contract string     `json:"contract" doc:"CAIP-10: the contract that checks the signature."`
+	Fields   []Argument `json:"fields"`
 }
 
 // Proposal is a signed request on its way to the coordinator.
@@ -353,7 +381,7 @@ type VaultDecision struct {
 type Transaction struct {
 	ID       string   `json:"txid,omitempty"`
 	Unsigned string   `json:"unsigned,omitempty" doc:"As the vaults were asked to sign it, 0x and hex."`
-	Raw      string   `json:"raw,omitempty" doc:"Signed, ready to be sent by anyone, as the chain's tools take it: 0x and hex, or base64."`
+	Raw      string   `json:"raw,omitempty" doc:"Signed, ready to be sent by anyone, as the chain's tools take it: 0x and hex, or base64. Of a message the signature: r, s and 27 or 28."`
 	Nonce    *uint64  `json:"nonce,omitempty"`
 	Receipt  *Receipt `json:"receipt,omitempty"`
 }

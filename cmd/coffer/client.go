@@ -23,7 +23,7 @@ import (
 func clientCommands() []*cobra.Command {
 	return []*cobra.Command{
 		userCommand(), walletCommand(), keyCommand(), addressCommand(),
-		proposeCommand(), answerCommand(true), deviceApproveCommand(), answerCommand(false), cancelCommand(), statusCommand(), showCommand(), transactCommand(), exportCommand(),
+		proposeCommand(), signTypedDataCommand(), answerCommand(true), deviceApproveCommand(), answerCommand(false), cancelCommand(), statusCommand(), showCommand(), transactCommand(), exportCommand(),
 		documentCommand("policy"), documentCommand("roster"), documentCommand("measurements"), logCommand(), doctorCommand(), versionCommand(),
 	}
 }

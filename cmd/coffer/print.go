@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"time"
 
@@ -19,32 +20,61 @@ func parseHex(field, text string) ([]byte, error) {
 	return b, nil
 }
 
-func printEffects(w io.Writer, e *client.Effects) {
+func printEffects(w io.Writer, sender string, e *client.Effects) {
 	for _, t := range e.Transfers {
 		label := ""
 		if t.Label != "" {
 			label = " (" + t.Label + ")"
 		}
-		fmt.Fprintf(w, "  pays       %s\n  to         %s%s\n", both(t.Amount), bare(t.To), label)
+		to := bare(t.To)
+		if to == "" {
+			to = "the contract that it creates"
+		}
+		fmt.Fprintf(w, "  pays       %s\n  to         %s%s\n", both(t.Amount), to, label)
+		if t.From != sender {
+			fmt.Fprintf(w, "  out of     %s\n", bare(t.From))
+		}
 	}
 	for _, a := range e.Allowances {
-		fmt.Fprintf(w, "  lets       %s\n  spend      %s\n", bare(a.Spender), both(a.Amount))
+		amount := both(a.Amount)
+		if a.Unlimited {
+			amount = "ALL, WITHOUT LIMIT, of " + a.Amount.Asset
+		}
+		fmt.Fprintf(w, "  lets       %s\n  spend      %s\n", bare(a.Spender), amount)
+		if a.Owner != sender {
+			fmt.Fprintf(w, "  out of     %s\n", bare(a.Owner))
+		}
 	}
 	for _, c := range e.Calls {
-		to := bare(c.To)
-		if to == "" {
-			to = "nobody: it creates a contract"
+		indent := strings.Repeat("  ", c.Depth)
+		by := ""
+		if c.Depth > 0 {
+			by = ", as " + bare(c.From)
 		}
-		fmt.Fprintf(w, "  calls      %s of %s, with %s\n", c.Method, to, both(c.Value))
+		fmt.Fprintf(w, "  %scalls      %s of %s, with %s%s\n", indent, c.Method, bare(c.To), both(c.Value), by)
+		printArguments(w, indent, c.Arguments)
+	}
+	for _, c := range e.Creations {
+		fmt.Fprintf(w, "  creates    a contract with code %s and %s\n", c.CodeHash, both(c.Value))
+	}
+	if m := e.Message; m != nil {
+		fmt.Fprintf(w, "  signs      %s for %s of %s\n", strings.TrimSpace("message "+m.Type), bare(m.Contract), strings.TrimSpace(strconv.Quote(m.Name)+" "+m.Version))
+		printArguments(w, "", m.Fields)
 	}
 	if e.Undecoded != "" {
 		fmt.Fprintf(w, "  NOT DECODED: %s\n", e.Undecoded)
 	}
 }
 
+func printArguments(w io.Writer, indent string, args []client.Argument) {
+	for _, a := range args {
+		fmt.Fprintf(w, "  %s           %s (%s) %s\n", indent, a.Path, a.Type, a.Value)
+	}
+}
+
 // printDecoded shows a request as its own bytes say.
 func printDecoded(w io.Writer, d *client.Decoded) {
-	printEffects(w, &d.Effects)
+	printEffects(w, d.Sender, &d.Effects)
 	fmt.Fprintf(w, "  from       %s on %s\n  fees       at most %s\n  asked by   %s, valid until %s\n", bare(d.Sender), d.Chain, both(d.MaxFee), d.Initiator, when(d.Expires))
 	if d.Memo != "" {
 		fmt.Fprintf(w, "  memo       %s\n", d.Memo)
@@ -156,6 +186,10 @@ func what(r *client.Request) string {
 		return e.Transfers[0].Amount.Text + " to " + to
 	case len(e.Allowances) > 0:
 		return "allowance of " + e.Allowances[0].Amount.Text + " for " + bare(e.Allowances[0].Spender)
+	case len(e.Creations) > 0:
+		return "a new contract"
+	case e.Message != nil:
+		return "message " + e.Message.Type + " for " + bare(e.Message.Contract)
 	case len(e.Calls) > 0:
 		return "call of " + bare(e.Calls[0].To)
 	}

@@ -64,6 +64,11 @@ func propose(ctx context.Context, s *session, p *proposal) error {
 	if err != nil {
 		return err
 	}
+	return s.hand(ctx, k, d, p.wait)
+}
+
+// hand proposes a draft and follows it.
+func (s *session) hand(ctx context.Context, k *client.Signer, d *client.Draft, wait time.Duration) error {
 	signed, err := k.Propose(d)
 	if err != nil {
 		return err
@@ -85,7 +90,7 @@ func propose(ctx context.Context, s *session, p *proposal) error {
 		s.say("request %s", r.ID)
 		printDecoded(s.out(), dec)
 	}
-	return s.follow(ctx, r, p.wait)
+	return s.follow(ctx, r, wait)
 }
 
 // check refuses what the command line alone shows to be wrong.
@@ -256,7 +261,7 @@ func (s *session) follow(ctx context.Context, r *client.Request, wait time.Durat
 
 // ended makes a request that came to nothing an error of its own kind.
 func ended(r *client.Request) error {
-	if r.Final && r.State != "confirmed" {
+	if r.Final && r.State != "confirmed" && r.State != "signed" {
 		return &exitError{exitDenied}
 	}
 	return nil
@@ -423,7 +428,7 @@ func showCommand() *cobra.Command {
 }
 
 func exportCommand() *cobra.Command {
-	return verb("export REQUEST", "Print the signed raw transaction, which anybody may send", cobra.ExactArgs(1), false, func(ctx context.Context, s *session, args []string) error {
+	return verb("export REQUEST", "Print the signed raw transaction, which anybody may send, or the signature of a message", cobra.ExactArgs(1), false, func(ctx context.Context, s *session, args []string) error {
 		if err := checkID("request", args[0]); err != nil {
 			return err
 		}

@@ -395,7 +395,7 @@ func (s *server) happened(ctx context.Context, in *waitIn, id [32]byte) (bool, e
 	switch {
 	case err != nil:
 		return false, err
-	case state.Final():
+	case coordinator.Ended(state, reason):
 		return true, nil
 	case in.Until == "change":
 		return steps > in.After, nil

@@ -158,7 +158,7 @@ func (s *server) summary(r *coordinator.Record, c *client.Cluster) (*client.Requ
 	}
 	s.label(&d.Effects)
 	out := &client.Request{
-		ID: d.ID, State: string(r.State), Reason: r.Reason, Final: r.State.Final(), WalletID: d.WalletID, Chain: d.Chain, Sender: d.Sender,
+		ID: d.ID, State: string(r.State), Reason: r.Reason, Final: coordinator.Ended(r.State, r.Reason), WalletID: d.WalletID, Chain: d.Chain, Sender: d.Sender,
 		Initiator: d.Initiator, Memo: d.Memo, MaxFee: d.MaxFee, Created: d.Created, Expires: d.Expires, Updated: millis(r.Updated),
 		Effects: d.Effects, Canonical: canonical, TxID: r.TxID, Receipt: s.receipt(r, c),
 	}
@@ -202,7 +202,7 @@ func (s *server) whole(r *coordinator.Record, ts []coordinator.Transition, as []
 	if err != nil {
 		return nil, err
 	}
-	if !r.State.Final() {
+	if !coordinator.Ended(r.State, r.Reason) {
 		out.Policy = s.decision(r)
 	}
 	for _, a := range r.Bundle.Approvals {

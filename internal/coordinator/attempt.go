@@ -287,7 +287,10 @@ func (c *Coordinator) assemble(r *Record, cert *dkg.Certificate, a *Attempt) err
 		Signatures: []chain.Signature{*sig}, PublicKey: cert.PublicKey().Encode(), TxID: txid,
 	}
 	reason := fmt.Sprintf("by vaults %v", a.Signers)
-	if c.offline(r) {
+	switch {
+	case isMessage(q):
+		reason += signedMessage
+	case c.offline(r):
 		reason += toExport
 	}
 	err = c.to(r, move{

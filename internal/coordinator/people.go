@@ -47,7 +47,7 @@ func (c *Coordinator) checkRequest(q *request.Request) error {
 	if err != nil {
 		return refusal.Newf("request.chain", "a chain that this cluster can read, such as eip155:1", "chain: %v", err)
 	}
-	if _, ok := c.chains[q.Chain]; !ok && !handed(q.Chain) {
+	if _, ok := c.chains[q.Chain]; !ok && !handed(q.Chain) && !isMessage(q) {
 		return refusal.Newf("request.chain", "one of "+c.chainList(), "chain: no node of %s is configured", q.Chain)
 	}
 	w, err := c.walletByID(q.Wallet)

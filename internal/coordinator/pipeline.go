@@ -29,7 +29,7 @@ func (c *Coordinator) drive(id [32]byte, wake <-chan struct{}) {
 				return
 			}
 		}
-		if r.State.Final() {
+		if Ended(r.State, r.Reason) {
 			c.forget(id)
 			return
 		}
@@ -194,7 +194,9 @@ func (c *Coordinator) screen(r *Record) error {
 	if c.opts.Screener == nil {
 		return c.evaluate(r, nil)
 	}
-	c.askAhead(r)
+	if !isMessage(r.Bundle.Request) {
+		c.askAhead(r)
+	}
 	ctx, cancel := context.WithTimeout(c.ctx, screenTimeout)
 	defer cancel()
 	history, err := c.past(ctx, r)

@@ -32,6 +32,9 @@ type version struct {
 // policy denies anyway takes no nonce: it is put together only so that the vaults
 // have something to refuse.
 func (c *Coordinator) version(r *Record, denied, again bool) (*version, error) {
+	if isMessage(r.Bundle.Request) {
+		return messageVersion(r.Bundle.Request)
+	}
 	if c.offline(r) {
 		return c.brought(r, denied)
 	}
