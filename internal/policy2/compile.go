@@ -16,6 +16,9 @@ type program struct {
 	groups  []string            // that the initiator is asked about
 	roles   []string
 	engines []string
+	// Conditions without free variables that occur more than once are evaluated
+	// once: each has a slot.
+	slots map[string]int
 }
 
 // labelSet says which labels of the address book hold an address.
@@ -30,8 +33,10 @@ type node struct {
 	list  Type      // of the variable that is read, or the list that is quantified over
 	field itemField // of the variable
 	depth uint8
+	slot  int // of program.slots, or -1
 	index int // of the label, group, role, engine, asset, limit or zone
 	args  []node
+	quick []int32 // the slots of args, of && and ||
 	num   chain.Amount
 	hours Hours
 	text  string
@@ -89,6 +94,18 @@ func (d *Document) compile() *program {
 	for i := range d.Rules {
 		p.rules[i] = p.tree(&d.Rules[i].When)
 	}
+	p.slots = make(map[string]int)
+	seen := make(map[string]*node)
+	for _, list := range [][]node{p.guards, p.rules} {
+		for i := range list {
+			p.share(&list[i], seen)
+		}
+	}
+	for _, list := range [][]node{p.guards, p.rules} {
+		for i := range list {
+			list[i].gather()
+		}
+	}
 	return p
 }
 
@@ -97,7 +114,7 @@ func (d *Document) compile() *program {
 func (p *program) tree(e *Expr) node {
 	c := typing{doc: p.doc, bound: make([]Type, 0, MaxNesting), types: make(map[*Expr]Type)}
 	if t, _, err := c.node(e, 1); err != nil || t != TypeBool {
-		return node{expr: e}
+		return node{expr: e, slot: -1}
 	}
 	return p.node(e, c.types, nil)
 }
@@ -105,18 +122,63 @@ func (p *program) tree(e *Expr) node {
 // node resolves one operator. bound are the lists of the quantifiers around it,
 // the outermost first.
 func (p *program) node(e *Expr, types map[*Expr]Type, bound []Type) node {
-	n := node{op: e.Op, typ: types[e], depth: e.Depth, num: e.Num, text: e.Text, asset: e.Asset, set: e.Set, expr: e, index: -1}
+	n := node{op: e.Op, typ: types[e], depth: e.Depth, num: e.Num, text: e.Text, asset: e.Asset, set: e.Set, expr: e, index: -1, slot: -1}
 	p.resolve(&n, bound)
 	for i := range e.Args {
 		if i == 0 && e.Op.isQuantifier() {
 			n.list = TypeTransfers + Type(e.Args[0].Op-OpTransfers)
-			n.args = append(n.args, node{op: e.Args[0].Op, expr: &e.Args[0]})
+			n.args = append(n.args, node{op: e.Args[0].Op, expr: &e.Args[0], slot: -1})
 			bound = append(slices.Clone(bound), n.list)
 			continue
 		}
 		n.args = append(n.args, p.node(&e.Args[i], types, bound))
 	}
 	return n
+}
+
+// share gives the same slot to equal conditions without free variables; it returns
+// how many quantifiers outside of n its variables reach.
+func (p *program) share(n *node, seen map[string]*node) int {
+	free := 0
+	switch n.op {
+	case OpField, OpItem, OpArgUint, OpArgAddress, OpArgText, OpArgFlag:
+		free = int(n.depth) + 1
+	}
+	for i := range n.args {
+		f := p.share(&n.args[i], seen)
+		if n.op.isQuantifier() && i == 1 {
+			f--
+		}
+		free = max(free, f)
+	}
+	if free > 0 || n.typ != TypeBool || n.op == OpBool {
+		return free
+	}
+	key := string(n.expr.Encode())
+	first, ok := seen[key]
+	if !ok {
+		seen[key] = n
+		return 0
+	}
+	if first.slot < 0 {
+		first.slot = len(p.slots)
+		p.slots[key] = first.slot
+	}
+	n.slot = first.slot
+	return 0
+}
+
+// gather puts the slots of the operands of && and || side by side.
+func (n *node) gather() {
+	if n.op == OpAnd || n.op == OpOr {
+		n.quick = make([]int32, len(n.args))
+		for i := range n.args {
+			n.quick[i] = int32(n.args[i].slot)
+		}
+	}
+	for i := range n.args {
+		n.args[i].gather()
+	}
 }
 
 func (p *program) resolve(n *node, bound []Type) {

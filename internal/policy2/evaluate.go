@@ -44,6 +44,7 @@ func (e *evaluation) verdictOf() Decision {
 	// Nothing matched. If a risk engine holds the request and would let it through
 	// once it says pass, it waits instead of being denied for good.
 	e.holdWaits = true
+	e.forget()
 	if waiting, decided := e.rules(); decided && waiting.Pending {
 		return waiting
 	}

@@ -102,6 +102,14 @@ func (m *Movement) size() int {
 	return n
 }
 
+// request is the id of the request.
+func (e *evaluation) request() [32]byte {
+	if !e.identified {
+		e.identified, e.id = true, e.in.Request.ID()
+	}
+	return e.id
+}
+
 // limit computes where a limit stands, once.
 func (e *evaluation) limit(i int) *limitState {
 	s := &e.limits[i]
@@ -130,7 +138,7 @@ func (e *evaluation) counters(l *Limit, s *limitState) (Truth, error) {
 			return e.unvalued(m), errValue
 		}
 	}
-	q := Query{Measure: l.Measure, Asset: l.Asset, Exclude: e.in.Request.ID()}
+	q := Query{Measure: l.Measure, Asset: l.Asset, Exclude: e.request()}
 	if l.Measure == MeasureMoney {
 		q.Currency, q.Value = e.doc.Currency, e.valuation
 	}

@@ -22,12 +22,16 @@ type evaluation struct {
 	in        Input
 	native    string // CAIP-19
 	walletHex string
+	// id is the request's, once identified.
+	id         [32]byte
+	identified bool
 	// holdWaits makes a risk verdict "hold" worth the same as none.
 	holdWaits bool
 
 	bound  [MaxNesting]int // item of each quantifier, outermost first
 	nested int
 
+	slots         []Truth // of conditions that occur more than once; unknown while pending
 	groups, roles []Truth // of the initiator; unknown while Waiting
 	engines       []engineState
 	labels        []labelState // of the fields of transfers, allowances and calls
@@ -66,12 +70,24 @@ func newEvaluation(d *Document, p *program, roster *identity.Roster, in Input) *
 			list[i] = Waiting
 		}
 	}
+	e.slots = make([]Truth, len(p.slots))
+	e.forget()
 	e.engines = make([]engineState, len(p.engines))
 	e.labels = make([]labelState, 2*(len(f.Transfers)+len(f.Approvals)+len(f.Calls)))
 	e.totals = make([]totalState, 2*len(d.Assets))
 	e.prices = make([]priceState, len(d.Assets))
 	e.limits = make([]limitState, len(d.Limits))
 	return e
+}
+
+// pending is the value of a slot that is not known yet.
+const pending Truth = 255
+
+// forget empties the slots.
+func (e *evaluation) forget() {
+	for i := range e.slots {
+		e.slots[i] = pending
+	}
 }
 
 func (e *evaluation) now() uint64 { return e.in.Now / 1000 }

@@ -61,6 +61,18 @@ func both(a, b Truth) Truth {
 
 // boolean evaluates a condition.
 func (e *evaluation) boolean(n *node) Truth {
+	if n.slot < 0 {
+		return e.fresh(n)
+	}
+	t := &e.slots[n.slot]
+	if *t == pending {
+		*t = e.fresh(n)
+	}
+	return *t
+}
+
+// fresh evaluates a condition that was not evaluated before.
+func (e *evaluation) fresh(n *node) Truth {
 	switch n.op {
 	case OpAnd:
 		return e.junction(n, False)
@@ -132,12 +144,20 @@ func not(t Truth) Truth {
 // else one that waits may still, else an error is one.
 func (e *evaluation) junction(n *node, strong Truth) Truth {
 	out := not(strong)
-	for i := range n.args {
-		t := e.boolean(&n.args[i])
+	for i, slot := range n.quick {
+		t := pending
+		if slot >= 0 {
+			t = e.slots[slot]
+		}
+		if t == pending {
+			t = e.boolean(&n.args[i])
+		}
 		if t == strong {
 			return strong
 		}
-		out = weaker(out, t)
+		if t > True { // Waiting or Failed
+			out = weaker(out, t)
+		}
 	}
 	return out
 }
@@ -179,6 +199,12 @@ func (e *evaluation) compare(n *node) Truth {
 		}
 		return truth((a == b) == (n.op == OpEq))
 	}
+	if a, b := e.peek(x), e.peek(y); a != nil && b != nil {
+		if x.asset != y.asset {
+			return Failed
+		}
+		return truth(holds(n.op, a.Cmp(b)))
+	}
 	var a, b quantity
 	if ok := both(e.number(x, &a), e.number(y, &b)); ok != True {
 		return ok
@@ -187,6 +213,24 @@ func (e *evaluation) compare(n *node) Truth {
 		return Failed
 	}
 	return truth(holds(n.op, a.num.Cmp(&b.num)))
+}
+
+// peek returns the number of a literal or a total that is known already, of the
+// node's own asset, without copying it; nil of everything else.
+func (e *evaluation) peek(n *node) *chain.Amount {
+	switch n.op {
+	case OpUint, OpMoney, OpAmount:
+		return &n.num
+	case OpTotal, OpReceived:
+		at := n.index
+		if n.op == OpReceived {
+			at += len(e.doc.Assets)
+		}
+		if s := &e.totals[at]; s.known && s.ok == True {
+			return &s.sum
+		}
+	}
+	return nil
 }
 
 // holds says whether a comparison holds, given the order of its operands.

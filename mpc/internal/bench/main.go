@@ -85,6 +85,9 @@ func run() error {
 	if err := schnorr(line); err != nil {
 		return err
 	}
+	if err := policies(line); err != nil {
+		return err
+	}
 	return epochs(line)
 }
 
