@@ -11,7 +11,7 @@ import (
 	"github.com/cofferhq/coffer/internal/wire"
 )
 
-// Kind is what a Change replaces.
+// Kind is what a Change is about.
 type Kind uint8
 
 // The kinds.
@@ -22,11 +22,16 @@ const (
 
 	KindVault        Kind = 4 // Body: VaultOrder
 	KindMeasurements Kind = 5 // Body: attest.Policy
+
+	KindBook     Kind = 6 // Body: Book
+	KindChains   Kind = 7 // Body: EncodeChains
+	KindFreeze   Kind = 8 // Body: Freeze
+	KindWithdraw Kind = 9 // Body: Withdrawal
 )
 
-const lastKind = KindMeasurements
+const lastKind = KindWithdraw
 
-const kindNames = "1 (roster), 2 (policy), 3 (key), 4 (vault) or 5 (measurements)"
+const kindNames = "1 (roster), 2 (policy), 3 (key), 4 (vault), 5 (measurements), 6 (book), 7 (chains), 8 (freeze) or 9 (withdraw)"
 
 func (k Kind) String() string {
 	switch k {
@@ -40,6 +45,14 @@ func (k Kind) String() string {
 		return "vault"
 	case KindMeasurements:
 		return "measurements"
+	case KindBook:
+		return "book"
+	case KindChains:
+		return "chains"
+	case KindFreeze:
+		return "freeze"
+	case KindWithdraw:
+		return "withdraw"
 	}
 	return fmt.Sprintf("kind-%d", uint8(k))
 }
@@ -65,7 +78,7 @@ type Change struct {
 }
 
 const (
-	changeVersion = 1
+	changeVersion = 2
 	signedVersion = 1
 	orderVersion  = 3
 )

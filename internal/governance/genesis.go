@@ -50,7 +50,7 @@ type Vault struct {
 const (
 	vaultVersion     = 2
 	enrolmentVersion = 1
-	genesisVersion   = 1
+	genesisVersion   = 2
 )
 
 // Encode is the canonical encoding.
@@ -243,6 +243,8 @@ type Genesis struct {
 	Enrolments []Enrolment // sorted by vault id
 	Roster     *identity.Roster
 	Policy     *policy.Document
+	Cooling    uint64   // milliseconds that a change which is not proven to tighten waits, at most MaxCooling; 0: none waits
+	Chains     []string // that vaults sign for (CAIP-2), sorted; none: every chain that they can read
 }
 
 // Encode is the canonical encoding.
@@ -251,7 +253,7 @@ func (g *Genesis) Encode() []byte {
 	for i := range g.Enrolments {
 		w.Var(g.Enrolments[i].Encode())
 	}
-	return w.Var(g.Roster.Encode()).Var(g.Policy.Encode()).Bytes()
+	return w.Var(g.Roster.Encode()).Var(g.Policy.Encode()).Uint64(g.Cooling).Var(EncodeChains(g.Chains)).Bytes()
 }
 
 // DecodeGenesis is the inverse of Encode. What it returns passes Check.
@@ -271,7 +273,12 @@ func DecodeGenesis(b []byte) (*Genesis, error) {
 		g.Enrolments = append(g.Enrolments, *e)
 	}
 	roster, document := r.Var("roster", identity.MaxRoster), r.Var("policy", policy.MaxDocument)
+	g.Cooling = r.Uint64("cooling")
+	chains := r.Var("chains", 64*MaxChains+64)
 	err := r.Done()
+	if err == nil {
+		g.Chains, err = DecodeChains(chains)
+	}
 	if err == nil {
 		g.Roster, err = identity.DecodeRoster(roster)
 	}
@@ -301,6 +308,12 @@ func (g *Genesis) Check() error {
 	}
 	if err := g.checkVaults(); err != nil {
 		return err
+	}
+	if g.Cooling > MaxCooling {
+		return refuseGenesis("cooling-off time of %d ms, at most %d (30 days)", g.Cooling, uint64(MaxCooling))
+	}
+	if err := checkChains(g.Chains); err != nil {
+		return refuseGenesis("%v", err)
 	}
 	if err := g.Roster.Check(); err != nil {
 		return err
@@ -342,3 +355,6 @@ func (g *Genesis) checkVaults() error {
 
 // Hash is the cluster's id.
 func (g *Genesis) Hash() [32]byte { return wire.Hash("coffer/genesis/v1", g.Encode()) }
+
+// MaxCooling is the longest cooling-off time, in milliseconds: 30 days.
+const MaxCooling = 30 * 24 * 3600 * 1000

@@ -1,6 +1,7 @@
 package governance
 
 import (
+	"cmp"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -182,6 +183,8 @@ func (st *State) FindOrder(hash [32]byte) (*Order, bool) {
 	return nil, false
 }
 
-func (st *State) withOrder(c *Change, o *KeyOrder) []Order {
-	return append(slices.Clone(st.Orders), Order{c.Hash(), c.Seq, *o})
+func (st *State) withOrder(x *content, o *KeyOrder) []Order {
+	out := append(slices.Clone(st.Orders), Order{x.hash, x.change.Seq, *o})
+	slices.SortFunc(out, func(a, b Order) int { return cmp.Compare(a.Seq, b.Seq) })
+	return out
 }

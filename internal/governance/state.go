@@ -12,22 +12,35 @@ import (
 	"github.com/cofferhq/coffer/internal/wire"
 )
 
-// State is the governance after some number of changes. It is never changed:
-// Apply returns a new one.
+// State is the governance after some number of changes, at a time. It is never
+// changed: Apply and At return a new one. It is a function of the genesis, of the
+// changes and of when each was adopted here.
 type State struct {
 	Genesis *Genesis
-	Cluster [32]byte // Genesis.Hash()
-	Seq     uint64   // changes so far
-	Head    [32]byte // Hash of the newest change; the cluster's id before the first
-	Roster  *identity.Roster
-	Policy  *policy.Document
-	Orders  []Order // of keys, by seq
+	Cluster [32]byte  // Genesis.Hash()
+	Seq     uint64    // changes adopted so far
+	Head    [32]byte  // Hash of the newest change; the cluster's id before the first
+	Clock   uint64    // when the newest change was adopted
+	Pending []Pending // adopted, not in force yet; by seq, and so by when they are due
+	Fates   []Fate    // of every change, by seq
 
-	Vaults       []Vault       // the cards in force, by id
+	// In force:
+	Roster       *identity.Roster
+	Policy       *policy.Document
+	Orders       []Order       // of keys, by seq
+	Vaults       []Vault       // the cards, by id
 	VaultOrders  []VaultChange // by seq
 	Measurements attest.Policy // what the vaults' machines may run
+	Chains       []string      // that vaults sign for, sorted; none: every chain
+	Frozen       []Frozen      // by seq
 
-	cards []Card // all there have been, by seq
+	cards      []Card           // all there have been, by seq
+	written    *policy.Document // the newest, as it was published
+	writtenSeq uint64
+	books      []bookInForce // since, by seq
+	inForce    [32]byte
+	base       *State // before the oldest pending change, with all changes since
+	records    []record
 }
 
 // Start is the state right after the genesis, which it checks.
@@ -36,90 +49,44 @@ func Start(g *Genesis) (*State, error) {
 		return nil, err
 	}
 	h := g.Hash()
-	st := &State{Genesis: g, Cluster: h, Head: h, Roster: g.Roster, Policy: g.Policy}
+	st := &State{Genesis: g, Cluster: h, Head: h, Roster: g.Roster, Policy: g.Policy, written: g.Policy, Chains: g.Chains}
 	for i := range g.Enrolments {
 		st.Vaults = append(st.Vaults, g.Enrolments[i].Vault)
 		st.cards = append(st.cards, Card{Vault: g.Enrolments[i].Vault})
 	}
-	return st, nil
+	return st.sealed(), nil
 }
 
-// Apply checks a change and returns the state after it. The error is a
+// Apply checks a change that is adopted at a time (unix milliseconds) and returns
+// the state after it: in force if it tightens or nothing has to wait, otherwise
+// waiting. A time before the last change's counts as that one's. The error is a
 // *refusal.Refusal that says what was found and what is wanted.
-func (st *State) Apply(s *SignedChange) (*State, error) {
-	c := &s.Change
-	if err := st.checkPlace(c); err != nil {
+func (st *State) Apply(s *SignedChange, at uint64) (*State, error) {
+	at = max(at, st.Clock)
+	now, c := st.At(at), &s.Change
+	if err := now.checkPlace(c); err != nil {
 		return nil, err
 	}
-	if err := st.checkSignatures(s); err != nil {
+	signed, err := now.checkSignatures(s)
+	if err != nil {
 		return nil, err
 	}
-	return st.after(c)
+	x, err := decodeContent(c)
+	if err != nil {
+		return nil, err
+	}
+	f := now.forecast(x, at)
+	if err := now.checkQuorum(c, f, signed); err != nil {
+		return nil, err
+	}
+	return now.adopt(x, f, at, s)
 }
 
 // CheckChange checks all of a change but its signatures: whether it is worth
-// signing. The error is a *refusal.Refusal.
-func (st *State) CheckChange(c *Change) error {
-	if err := st.checkPlace(c); err != nil {
-		return err
-	}
-	_, err := st.after(c)
+// signing at this time. The error is a *refusal.Refusal.
+func (st *State) CheckChange(c *Change, at uint64) error {
+	_, err := st.Forecast(c, at)
 	return err
-}
-
-// after is the state with the change in force. Place and signatures are checked
-// before.
-func (st *State) after(c *Change) (*State, error) {
-	next := *st
-	next.Seq, next.Head = c.Seq, c.Hash()
-	switch c.Kind {
-	case KindRoster:
-		roster, err := identity.DecodeRoster(c.Body)
-		if err != nil {
-			return nil, body(c, err)
-		}
-		if err := st.checkNoVaultKey(roster); err != nil {
-			return nil, err
-		}
-		next.Roster = roster
-	case KindPolicy:
-		document, err := policy.DecodeDocument(c.Body)
-		if err != nil {
-			return nil, body(c, err)
-		}
-		next.Policy = document
-	case KindKey:
-		order, err := DecodeKeyOrder(c.Body)
-		if err != nil {
-			return nil, body(c, err)
-		}
-		if err := st.checkKeyOrder(order); err != nil {
-			return nil, body(c, err)
-		}
-		next.Orders = st.withOrder(c, order)
-	case KindVault:
-		order, err := DecodeVaultOrder(c.Body)
-		if err != nil {
-			return nil, body(c, err)
-		}
-		if err := st.checkVaultOrder(order); err != nil {
-			return nil, body(c, err)
-		}
-		next.withVaultOrder(c, order)
-	case KindMeasurements:
-		accepted, err := attest.DecodePolicy(c.Body)
-		if err != nil {
-			return nil, body(c, err)
-		}
-		next.Measurements = accepted
-	default:
-		return nil, refusal.Newf("change.kind", "", "kind: unknown value %d, want %s", c.Kind, kindNames)
-	}
-	// A roster must leave the policy meaningful, and the other way round.
-	if err := next.Policy.Check(next.Roster); err != nil {
-		return nil, body(c, err)
-	}
-	return &next, nil
 }
 
 // body says that a change's body is not what its kind says.
@@ -170,55 +137,68 @@ func (st *State) checkAdmin(field, id string) error {
 	return nil
 }
 
-// checkSignatures counts the admins of the state before the change: nobody makes
-// themselves one.
-func (st *State) checkSignatures(s *SignedChange) error {
+// checkSignatures verifies every signature under the roster before the change:
+// nobody makes themselves an admin. It returns who has signed.
+func (st *State) checkSignatures(s *SignedChange) (signed []string, err error) {
 	if err := st.checkAdmin("author", s.Change.Author); err != nil {
-		return err
+		return nil, err
 	}
 	if err := s.checkOrder(); err != nil {
-		return err
+		return nil, err
 	}
 	statement := s.Change.Statement()
-	var signed []string
 	for i, sig := range s.Signatures {
 		if err := st.checkAdmin(fmt.Sprintf("signatures[%d]", i), sig.Principal); err != nil {
-			return err
+			return nil, err
 		}
 		if err := st.Roster.Verify(sig.Principal, sig.Key, statement, sig.Signature); err != nil {
 			r := refusal.As(err)
-			return refusal.New(r.Code, "", fmt.Sprintf("signatures[%d]: %s", i, r.Detail), r.Fix)
+			return nil, refusal.New(r.Code, "", fmt.Sprintf("signatures[%d]: %s", i, r.Detail), r.Fix)
 		}
 		signed = append(signed, sig.Principal)
 	}
-	if want := st.Quorum(&s.Change); len(signed) < want {
-		who := strings.Join(signed, ", ")
-		if who == "" {
-			who = "nobody"
-		}
-		var others []string
-		for _, m := range st.Roster.Members(identity.Admins) {
-			if !slices.Contains(signed, m) {
-				others = append(others, m)
-			}
-		}
-		return refusal.Newf("change.quorum", fmt.Sprintf("%d more of %s", want-len(signed), strings.Join(others, ", ")),
-			"change %d is signed by %d of the %d admins that it takes (%s)", s.Change.Seq, len(signed), want, who)
-	}
-	return nil
+	return signed, nil
 }
 
-// Quorum is how many admins must sign a change.
-func (st *State) Quorum(c *Change) int {
-	if c.Kind == KindVault {
-		if o, err := DecodeVaultOrder(c.Body); err == nil && !o.Action.Quorum() {
-			return 1
+func (st *State) checkQuorum(c *Change, f *Forecast, signed []string) error {
+	if len(signed) >= f.Quorum {
+		return nil
+	}
+	who := strings.Join(signed, ", ")
+	if who == "" {
+		who = "nobody"
+	}
+	var others []string
+	for _, m := range st.Roster.Members(identity.Admins) {
+		if !slices.Contains(signed, m) {
+			others = append(others, m)
 		}
 	}
-	if c.Kind == KindKey {
-		if o, err := DecodeKeyOrder(c.Body); err == nil && !o.Action.Quorum() {
-			return 1
-		}
+	why := ""
+	if f.Class == Unknown {
+		why = "; it takes all of them, since what it allows could not be decided: " + f.Reason
+	}
+	return refusal.Newf("change.quorum", fmt.Sprintf("%d more of %s", f.Quorum-len(signed), strings.Join(others, ", ")),
+		"change %d is signed by %d of the %d admins that it takes (%s)%s", c.Seq, len(signed), f.Quorum, who, why)
+}
+
+// Quorum is how many admins must sign a change, as things stand. A change whose body
+// does not decode takes the quorum.
+func (st *State) Quorum(c *Change) int {
+	x, err := decodeContent(c)
+	if err != nil {
+		return int(st.Roster.AdminQuorum)
+	}
+	return st.quorum(x, st.judge(x).Class)
+}
+
+func (st *State) quorum(x *content, class Class) int {
+	switch {
+	case x.vault != nil && !x.vault.Action.Quorum(), x.key != nil && !x.key.Action.Quorum(),
+		x.freeze != nil && !x.freeze.Thaw, x.withdraw != nil:
+		return 1
+	case class == Unknown:
+		return len(st.Roster.Members(identity.Admins))
 	}
 	return int(st.Roster.AdminQuorum)
 }

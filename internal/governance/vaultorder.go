@@ -1,6 +1,7 @@
 package governance
 
 import (
+	"cmp"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -313,8 +314,10 @@ func (st *State) keyServes(k signature.PublicKey) (*Card, string) {
 }
 
 // withVaultOrder puts an order that was checked in force.
-func (st *State) withVaultOrder(c *Change, o *VaultOrder) {
-	st.VaultOrders = append(slices.Clone(st.VaultOrders), VaultChange{c.Hash(), c.Seq, *o})
+func (st *State) withVaultOrder(x *content, o *VaultOrder) {
+	c := x.change
+	st.VaultOrders = append(slices.Clone(st.VaultOrders), VaultChange{x.hash, c.Seq, *o})
+	slices.SortFunc(st.VaultOrders, func(a, b VaultChange) int { return cmp.Compare(a.Seq, b.Seq) })
 	if o.Action != ReplaceVault {
 		return
 	}
