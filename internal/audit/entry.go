@@ -20,11 +20,13 @@ const (
 	KindReceipt  Kind = 7 // Receipt: a signature came about
 	KindIncident Kind = 8 // Incident: a peer misbehaved
 	KindEpoch    Kind = 9 // EpochEntry: a key went to its next epoch
+
+	KindGovernance Kind = 11 // Governance: what became of a change at this vault
 )
 
 var kindNames = [...]string{
 	KindBoot: "boot", KindGenesis: "genesis", KindChange: "change", KindKey: "key",
-	KindDecision: "decision", KindOutcome: "outcome", KindReceipt: "receipt", KindIncident: "incident", KindEpoch: "epoch",
+	KindDecision: "decision", KindOutcome: "outcome", KindReceipt: "receipt", KindIncident: "incident", KindEpoch: "epoch", KindGovernance: "governance",
 }
 
 func (k Kind) String() string {
@@ -34,7 +36,7 @@ func (k Kind) String() string {
 	return fmt.Sprintf("kind-%d", uint8(k))
 }
 
-func (k Kind) known() bool { return k >= KindBoot && k <= KindEpoch }
+func (k Kind) known() bool { return k >= KindBoot && int(k) < len(kindNames) && kindNames[k] != "" }
 
 // Bounds. A body always fits one wire message with its frame around it.
 const (
@@ -69,7 +71,7 @@ func DecodeEntry(b []byte) (*Entry, error) {
 	r := wire.NewReader(b, entryVersion)
 	e := &Entry{Time: r.Uint64("time"), Kind: Kind(r.Uint8("kind"))}
 	if !e.Kind.known() {
-		r.Failf("kind %d, want 1 to %d", uint8(e.Kind), uint8(KindEpoch))
+		r.Failf("kind %d, want 1 to %d, or %d", uint8(e.Kind), uint8(KindEpoch), uint8(KindGovernance))
 	}
 	e.Body = r.Var("body", MaxBody)
 	if err := r.Done(); err != nil {

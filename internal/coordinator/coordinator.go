@@ -128,7 +128,7 @@ func (c *Coordinator) resume() error {
 		if !ch.Applied {
 			continue
 		}
-		if c.gov, err = c.gov.Apply(ch.Signed); err != nil {
+		if c.gov, err = c.gov.Apply(ch.Signed, ch.Time); err != nil {
 			return fmt.Errorf("the database holds a change that does not apply: %w", err)
 		}
 	}

@@ -258,12 +258,12 @@ func (c *Coordinator) Change(ctx context.Context, s *governance.SignedChange) (*
 	if len(merged.Signatures) == 0 {
 		return nil, refusal.Newf("change.quorum", "the author's signature", "signatures: there is none")
 	}
-	next, err := gov.Apply(merged)
+	next, err := gov.Apply(merged, c.now())
 	if err != nil {
 		if r := refusal.As(err); r == nil || r.Code != "change.quorum" {
 			return nil, err
 		}
-		if err := gov.CheckChange(&merged.Change); err != nil {
+		if err := gov.CheckChange(&merged.Change, c.now()); err != nil {
 			return nil, err
 		}
 		return c.store.putChange(ctx, merged, false)

@@ -285,13 +285,13 @@ func (s *store) dropKeygen(ctx context.Context, order []byte) error {
 type StoredChange struct {
 	Signed  *governance.SignedChange
 	Applied bool
-	Time    uint64
+	Time    uint64 // of the newest signature; Applied: when it was adopted
 }
 
 func (s *store) putChange(ctx context.Context, c *governance.SignedChange, applied bool) (*StoredChange, error) {
 	h, t := c.Change.Hash(), s.now()
 	_, err := s.db.ExecContext(ctx, `INSERT INTO changes (hash, seq, change, applied, time) VALUES (?,?,?,?,?)
-		ON CONFLICT (hash) DO UPDATE SET change = excluded.change, applied = excluded.applied`, h[:], c.Change.Seq, c.Encode(), applied, t)
+		ON CONFLICT (hash) DO UPDATE SET change = excluded.change, applied = excluded.applied, time = excluded.time`, h[:], c.Change.Seq, c.Encode(), applied, t)
 	return &StoredChange{Signed: c, Applied: applied, Time: t}, err
 }
 

@@ -73,7 +73,7 @@ func (st *State) enact(x *content) (*State, error) {
 		}
 		next.Roster = x.roster
 	case KindPolicy:
-		next.written, next.writtenSeq = x.policy, c.Seq
+		next.written = x.policy
 		next.books = slices.DeleteFunc(slices.Clone(st.books), func(b bookInForce) bool { return b.seq < c.Seq })
 		if err := next.compose(); err != nil {
 			return nil, body(c, err)

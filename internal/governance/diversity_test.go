@@ -60,7 +60,7 @@ func TestDiversity(t *testing.T) {
 			o.Parties, o.Threshold, o.Insist = c.parties, c.threshold, insist
 			o.Signature = edSign("bob", o.Statement())
 			check("keygen", insist, st.CheckKeygen(o, o.Created))
-			_, err := st.Apply(keyChange(t, st, func(k *KeyOrder) { k.Parties, k.Threshold, k.Insist = c.parties, c.threshold, insist }, "alice", "bob"))
+			_, err := st.Apply(keyChange(t, st, func(k *KeyOrder) { k.Parties, k.Threshold, k.Insist = c.parties, c.threshold, insist }, "alice", "bob"), 0)
 			check("reshare", insist, err)
 		}
 	}

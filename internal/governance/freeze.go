@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/cofferhq/coffer/internal/chain"
 	"github.com/cofferhq/coffer/internal/refusal"
@@ -210,4 +211,16 @@ func checkChains(chains []string) error {
 // ChainAllowed says whether vaults sign for a chain.
 func (st *State) ChainAllowed(id string) bool {
 	return len(st.Chains) == 0 || slices.Contains(st.Chains, id)
+}
+
+// CheckSigning says whether the governance lets a wallet sign for a chain, before any
+// policy is asked. The error is a *refusal.Refusal.
+func (st *State) CheckSigning(key [32]byte, chain string) error {
+	if f, ok := st.FrozenWallet(key); ok {
+		return refusal.Newf("wallet.frozen", "a thaw by the admin quorum (coffer thaw)", "%s", f)
+	}
+	if !st.ChainAllowed(chain) {
+		return refusal.Newf("chain.closed", "one of "+strings.Join(st.Chains, ", "), "chain %s is not one that this cluster signs for", wire.CleanText(chain, 80))
+	}
+	return nil
 }

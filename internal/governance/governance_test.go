@@ -254,7 +254,7 @@ func TestGenesisRefuses(t *testing.T) {
 func TestApply(t *testing.T) {
 	st := start(t)
 	c := change(t, st, "alice", "carol")
-	next, err := st.Apply(c)
+	next, err := st.Apply(c, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -268,7 +268,7 @@ func TestApply(t *testing.T) {
 	ro := sampleRoster(t)
 	ro.Groups[0].Members = []string{"bob", "carol", "dave"}
 	second := signedBy(&SignedChange{Change: Change{Cluster: st.Cluster, Seq: 2, Prev: next.Head, Kind: KindRoster, Body: ro.Encode(), Author: "bob"}}, "alice", "bob")
-	third, err := next.Apply(second)
+	third, err := next.Apply(second, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -276,19 +276,19 @@ func TestApply(t *testing.T) {
 		t.Errorf("after the roster's change: %+v", third)
 	}
 	// From now on alice's signature is worth nothing, dave's is.
-	if _, err := third.Apply(change(t, third, "alice", "bob")); refusal.As(err) == nil || refusal.As(err).Code != "governance.admin" {
+	if _, err := third.Apply(change(t, third, "alice", "bob"), 0); refusal.As(err) == nil || refusal.As(err).Code != "governance.admin" {
 		t.Errorf("a former admin signs: %v", err)
 	}
 	last := change(t, third)
 	last.Change.Author = "dave"
-	if _, err := third.Apply(signedBy(last, "bob", "dave")); err != nil {
+	if _, err := third.Apply(signedBy(last, "bob", "dave"), 0); err != nil {
 		t.Error(err)
 	}
 }
 
 func TestApplyRefuses(t *testing.T) {
 	st := start(t)
-	moved, err := st.Apply(change(t, st, "alice", "bob"))
+	moved, err := st.Apply(change(t, st, "alice", "bob"), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -339,11 +339,11 @@ func TestApplyRefuses(t *testing.T) {
 			s.Change.Kind, s.Change.Body = KindRoster, ro.Encode()
 			resign(s)
 		}},
-		{"unknown kind", "change.kind", "kind: unknown value 6, want 1 (roster), 2 (policy), 3 (key), 4 (vault) or 5 (measurements)", st, func(s *SignedChange) { s.Change.Kind = 6; resign(s) }},
+		{"unknown kind", "change.kind", "kind: unknown value 10, want 1 (roster), 2 (policy), 3 (key), 4 (vault), 5 (measurements), 6 (book), 7 (chains), 8 (freeze) or 9 (withdraw)", st, func(s *SignedChange) { s.Change.Kind = 10; resign(s) }},
 	} {
 		s := change(t, c.state, "alice", "bob")
 		c.change(s)
-		got, err := c.state.Apply(s)
+		got, err := c.state.Apply(s, 0)
 		if r := refusal.As(err); r == nil || r.Code != c.code || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %s: %s", c.name, err, c.code, c.want)
 		}
@@ -357,17 +357,17 @@ func TestApplyRefuses(t *testing.T) {
 func TestCheckChange(t *testing.T) {
 	st := start(t)
 	c := change(t, st).Change
-	if err := st.CheckChange(&c); err != nil {
+	if err := st.CheckChange(&c, 0); err != nil {
 		t.Error(err)
 	}
 	late := c
 	late.Seq = 2
-	if err := st.CheckChange(&late); refusal.As(err) == nil || refusal.As(err).Code != "change.seq" {
+	if err := st.CheckChange(&late, 0); refusal.As(err) == nil || refusal.As(err).Code != "change.seq" {
 		t.Errorf("in another place: %v", err)
 	}
 	broken := c
 	broken.Body = []byte{1}
-	if err := st.CheckChange(&broken); refusal.As(err) == nil || refusal.As(err).Code != "change.body" {
+	if err := st.CheckChange(&broken, 0); refusal.As(err) == nil || refusal.As(err).Code != "change.body" {
 		t.Errorf("with a broken body: %v", err)
 	}
 }
@@ -383,7 +383,7 @@ func TestEveryBitOfAChangeCounts(t *testing.T) {
 		if err != nil {
 			return
 		}
-		if _, err := st.Apply(s); refusal.As(err) == nil {
+		if _, err := st.Apply(s, 0); refusal.As(err) == nil {
 			t.Fatalf("a changed change: %v", err)
 		}
 	})
@@ -488,13 +488,13 @@ func TestDecodeRefuses(t *testing.T) {
 	swapped := *s
 	swapped.Signatures = []AdminSignature{s.Signatures[1], s.Signatures[0]}
 	kind := *s
-	kind.Change.Kind = 9
+	kind.Change.Kind = 10
 	for _, c := range []struct {
 		name, want string
 		b          []byte
 	}{
 		{"signatures out of order", "signatures[1]: alice comes after bob", swapped.Encode()},
-		{"kind", "kind: unknown value 9, want 1 (roster), 2 (policy), 3 (key), 4 (vault) or 5 (measurements)", kind.Encode()},
+		{"kind", "kind: unknown value 10, want 1 (roster), 2 (policy), 3 (key), 4 (vault), 5 (measurements), 6 (book), 7 (chains), 8 (freeze) or 9 (withdraw)", kind.Encode()},
 		{"trailing", "after the end", append(s.Encode(), 0)},
 		{"nothing", "version", nil},
 	} {
@@ -542,7 +542,7 @@ func TestSortAndNames(t *testing.T) {
 	if s.Signatures[0].Principal != "alice" {
 		t.Error("not sorted")
 	}
-	for k, want := range map[Kind]string{KindRoster: "roster", KindPolicy: "policy", 7: "kind-7"} {
+	for k, want := range map[Kind]string{KindRoster: "roster", KindPolicy: "policy", KindWithdraw: "withdraw", 17: "kind-17"} {
 		if k.String() != want {
 			t.Errorf("%d is %s, want %s", k, k, want)
 		}
@@ -608,7 +608,7 @@ func TestKeyOrderQuorum(t *testing.T) {
 	plain := func(a Action) func(o *KeyOrder) {
 		return func(o *KeyOrder) { *o = KeyOrder{Action: a, Key: o.Key, Name: o.Name, Epoch: 1} }
 	}
-	next, err := st.Apply(keyChange(t, st, plain(Refresh), "alice"))
+	next, err := st.Apply(keyChange(t, st, plain(Refresh), "alice"), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -616,14 +616,14 @@ func TestKeyOrderQuorum(t *testing.T) {
 	if o, ok := next.FindOrder(c.Change.Hash()); !ok || o.Action != Refresh || o.Seq != 1 || len(st.Orders) != 0 {
 		t.Errorf("the order is not found, or the state before it was changed: %+v", o)
 	}
-	if _, err := st.Apply(keyChange(t, st, plain(Refresh))); err == nil {
+	if _, err := st.Apply(keyChange(t, st, plain(Refresh)), 0); err == nil {
 		t.Error("a refresh that nobody signed")
 	}
 	for name, edit := range map[string]func(o *KeyOrder){"reshare": nil, "abandon": plain(Abandon), "erase": plain(Erase)} {
-		if _, err := st.Apply(keyChange(t, st, edit, "alice")); err == nil || refusal.As(err).Code != "change.quorum" {
+		if _, err := st.Apply(keyChange(t, st, edit, "alice"), 0); err == nil || refusal.As(err).Code != "change.quorum" {
 			t.Errorf("%s by one admin: %v", name, err)
 		}
-		if _, err := st.Apply(keyChange(t, st, edit, "alice", "bob")); err != nil {
+		if _, err := st.Apply(keyChange(t, st, edit, "alice", "bob"), 0); err != nil {
 			t.Errorf("%s by two admins: %v", name, err)
 		}
 	}
@@ -647,7 +647,7 @@ func TestKeyOrderRefused(t *testing.T) {
 		"unknown action":     {"unknown value 9", func(o *KeyOrder) { o.Action = 9 }},
 		"no name":            {"name", func(o *KeyOrder) { o.Name = "" }},
 	} {
-		_, err := st.Apply(keyChange(t, st, c.edit, "alice", "bob"))
+		_, err := st.Apply(keyChange(t, st, c.edit, "alice", "bob"), 0)
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", name, err, c.want)
 		}

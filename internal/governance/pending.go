@@ -90,6 +90,12 @@ func (st *State) Fate(seq uint64) (*Fate, bool) {
 	return &st.Fates[seq-1], true
 }
 
+// Enacted says whether a change is in force, or was.
+func (st *State) Enacted(seq uint64) bool {
+	f, ok := st.Fate(seq)
+	return ok && f.Status == InForce
+}
+
 // At is the state at a time (unix milliseconds): what is due by then is in force. It
 // is st itself if nothing is due.
 func (st *State) At(now uint64) *State {

@@ -23,7 +23,7 @@ func vaultOrder(st *State, o *VaultOrder, who ...string) *SignedChange {
 
 func apply(t testing.TB, st *State, o *VaultOrder) *State {
 	t.Helper()
-	next, err := st.Apply(vaultOrder(st, o, "alice", "bob"))
+	next, err := st.Apply(vaultOrder(st, o, "alice", "bob"), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,12 +139,12 @@ func TestReplaceRefused(t *testing.T) {
 		"approval key its own":  {"serves", replace(resigned(t, func(v *Vault) { v.Approval, v.ApprovalArea = v.Identity, approvalArea(t, v.Identity) }), 9)},
 		"approval without area": {"an approval key comes with its area", replace(resigned(t, func(v *Vault) { v.Approval = p256Public(t, "a") }), 9)},
 	} {
-		_, err := st.Apply(vaultOrder(st, c.o, "alice", "bob"))
+		_, err := st.Apply(vaultOrder(st, c.o, "alice", "bob"), 0)
 		if r := refusal.As(err); r == nil || r.Code != "change.body" || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", name, err, c.want)
 		}
 	}
-	if _, err := st.Apply(vaultOrder(st, replace(card(t, "third", "third"), 9), "alice", "bob")); err != nil {
+	if _, err := st.Apply(vaultOrder(st, replace(card(t, "third", "third"), 9), "alice", "bob"), 0); err != nil {
 		t.Error(err)
 	}
 }
@@ -184,7 +184,7 @@ func TestRetiredKeyInAPersonsHand(t *testing.T) {
 	st := apply(t, start(t), replace(card(t, "spare", "spare"), 8))
 	ro := sampleRoster(t)
 	ro.Principals[3].Credentials[0] = edPublic("south-log")
-	_, err := st.Apply(signedBy(&SignedChange{Change: Change{Cluster: st.Cluster, Seq: 2, Prev: st.Head, Kind: KindRoster, Body: ro.Encode(), Author: "bob"}}, "alice", "bob"))
+	_, err := st.Apply(signedBy(&SignedChange{Change: Change{Cluster: st.Cluster, Seq: 2, Prev: st.Head, Kind: KindRoster, Body: ro.Encode(), Author: "bob"}}, "alice", "bob"), 0)
 	if err == nil || !strings.Contains(err.Error(), "is a key of vault 2") {
 		t.Error(err)
 	}
@@ -211,14 +211,14 @@ func TestVaultOrderRefused(t *testing.T) {
 		"reason of two lines":   {"reason: text", with(suspend(2), func(o *VaultOrder) { o.Reason = "a\nb" })},
 		"long reason":           {"reason", with(suspend(2), func(o *VaultOrder) { o.Reason = strings.Repeat("x", 257) })},
 	} {
-		_, err := st.Apply(vaultOrder(st, c.o, "alice", "bob"))
+		_, err := st.Apply(vaultOrder(st, c.o, "alice", "bob"), 0)
 		if r := refusal.As(err); r == nil || r.Code != "change.body" || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", name, err, c.want)
 		}
 	}
 	c := vaultOrder(st, lift(2, 0), "alice", "bob")
 	c.Change.Body = []byte{1, 3}
-	if _, err := st.Apply(signedBy(c, "alice", "bob")); err == nil || refusal.As(err).Code != "change.body" {
+	if _, err := st.Apply(signedBy(c, "alice", "bob"), 0); err == nil || refusal.As(err).Code != "change.body" {
 		t.Errorf("a broken order: %v", err)
 	}
 }
@@ -226,10 +226,10 @@ func TestVaultOrderRefused(t *testing.T) {
 // One admin suspends; whatever lets a vault take part again takes the quorum.
 func TestVaultOrderQuorum(t *testing.T) {
 	st := start(t)
-	if _, err := st.Apply(vaultOrder(st, suspend(2))); err == nil {
+	if _, err := st.Apply(vaultOrder(st, suspend(2)), 0); err == nil {
 		t.Error("a suspension that nobody signed")
 	}
-	next, err := st.Apply(vaultOrder(st, suspend(2), "alice"))
+	next, err := st.Apply(vaultOrder(st, suspend(2), "alice"), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -239,11 +239,11 @@ func TestVaultOrderQuorum(t *testing.T) {
 	if _, ok := next.Suspended(1); ok {
 		t.Error("vault 1 is suspended too")
 	}
-	if _, err := next.Apply(vaultOrder(next, suspend(2), "alice")); err == nil || !strings.Contains(err.Error(), "suspended already, since change 1") {
+	if _, err := next.Apply(vaultOrder(next, suspend(2), "alice"), 0); err == nil || !strings.Contains(err.Error(), "suspended already, since change 1") {
 		t.Error(err)
 	}
 	for name, o := range map[string]*VaultOrder{"resume": resume(3), "lift": lift(2, 0), "lift of a pair": lift(2, 1), "replace": replace(card(t, "spare", "spare"), 3)} {
-		if _, err := next.Apply(vaultOrder(next, o, "alice")); err == nil || refusal.As(err).Code != "change.quorum" {
+		if _, err := next.Apply(vaultOrder(next, o, "alice"), 0); err == nil || refusal.As(err).Code != "change.quorum" {
 			t.Errorf("%s by one admin: %v", name, err)
 		}
 		after := apply(t, next, o)
@@ -266,7 +266,7 @@ func TestResumeBootsGrow(t *testing.T) {
 	if st.MinBoot(2) != 5 {
 		t.Errorf("least boot %d", st.MinBoot(2))
 	}
-	if _, err := st.Apply(vaultOrder(st, resume(5), "alice", "bob")); err == nil || !strings.Contains(err.Error(), "at least 6") {
+	if _, err := st.Apply(vaultOrder(st, resume(5), "alice", "bob"), 0); err == nil || !strings.Contains(err.Error(), "at least 6") {
 		t.Error(err)
 	}
 	apply(t, st, resume(6))
@@ -295,13 +295,13 @@ func TestMeasurements(t *testing.T) {
 	m := func(body []byte, who ...string) *SignedChange {
 		return signedBy(&SignedChange{Change: Change{Cluster: st.Cluster, Seq: 1, Prev: st.Head, Kind: KindMeasurements, Body: body, Author: "alice"}}, who...)
 	}
-	if _, err := st.Apply(m(p.Encode(), "alice")); err == nil || refusal.As(err).Code != "change.quorum" {
+	if _, err := st.Apply(m(p.Encode(), "alice"), 0); err == nil || refusal.As(err).Code != "change.quorum" {
 		t.Errorf("by one admin: %v", err)
 	}
-	if _, err := st.Apply(m([]byte{1}, "alice", "bob")); err == nil || refusal.As(err).Code != "change.body" {
+	if _, err := st.Apply(m([]byte{1}, "alice", "bob"), 0); err == nil || refusal.As(err).Code != "change.body" {
 		t.Errorf("undecodable: %v", err)
 	}
-	next, err := st.Apply(m(p.Encode(), "alice", "bob"))
+	next, err := st.Apply(m(p.Encode(), "alice", "bob"), 0)
 	if err != nil || !next.Measurements.Demands() || st.Measurements.Demands() {
 		t.Errorf("%v, %+v", err, next.Measurements)
 	}
@@ -329,7 +329,7 @@ func TestTier(t *testing.T) {
 	set := func(tier Tier) func(*KeyOrder) {
 		return func(o *KeyOrder) { *o = KeyOrder{Action: SetTier, Key: o.Key, Name: o.Name, Epoch: 1, Tier: tier} }
 	}
-	if _, err := st.Apply(keyChange(t, st, set(TierCold), "alice")); err == nil || refusal.As(err).Code != "change.quorum" {
+	if _, err := st.Apply(keyChange(t, st, set(TierCold), "alice"), 0); err == nil || refusal.As(err).Code != "change.quorum" {
 		t.Errorf("by one admin: %v", err)
 	}
 	for name, c := range map[string]struct {
@@ -342,15 +342,15 @@ func TestTier(t *testing.T) {
 		"tier of reshare": {"it names a custody tier, which stays as it is", func(o *KeyOrder) { o.Tier = TierHot }},
 		"insist":          {"it insists on devices that are alike", func(o *KeyOrder) { set(TierWarm)(o); o.Insist = true }},
 	} {
-		if _, err := st.Apply(keyChange(t, st, c.edit, "alice", "bob")); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := st.Apply(keyChange(t, st, c.edit, "alice", "bob"), 0); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", name, err, c.want)
 		}
 	}
-	next, err := st.Apply(keyChange(t, st, set(TierCold), "alice", "bob"))
+	next, err := st.Apply(keyChange(t, st, set(TierCold), "alice", "bob"), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	last, err := next.Apply(keyChange(t, next, set(TierWarm), "alice", "bob"))
+	last, err := next.Apply(keyChange(t, next, set(TierWarm), "alice", "bob"), 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -48,7 +48,7 @@ func (w *World) Publish(kind governance.Kind, body []byte) (*governance.SignedCh
 		k := Person(w.Seed, a)
 		s.Signatures = append(s.Signatures, governance.AdminSignature{Principal: a, Key: PublicKey(k), Signature: SignStatement(k, s.Change.Statement())})
 	}
-	if w.gov, err = gov.Apply(s); err != nil {
+	if w.gov, err = gov.Apply(s, w.Now); err != nil {
 		return nil, err
 	}
 	w.changes = append(w.changes, s)

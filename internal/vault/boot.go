@@ -243,13 +243,20 @@ func (v *Vault) join(records map[string][]byte) error {
 	}
 	sort.Strings(names)
 	for _, n := range names {
-		c, err := governance.DecodeSignedChange(records[n])
+		c, err := decodeKeptChange(records[n])
 		if err != nil {
 			return fmt.Errorf("record %s: %w", n, err)
 		}
-		if state, err = state.Apply(c); err != nil {
+		if state, err = state.Apply(c.signed, c.adopted); err != nil {
 			return fmt.Errorf("record %s: %w", n, err)
 		}
+	}
+	if b, ok := records[recordGoverned]; ok {
+		until, err := decodeTime(b)
+		if err != nil {
+			return fmt.Errorf("record %s: %w", recordGoverned, err)
+		}
+		state = state.At(until)
 	}
 	if _, ok := state.Vault(uint16(v.cfg.ID)); !ok {
 		return v.inForce(state)

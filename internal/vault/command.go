@@ -9,7 +9,6 @@ import (
 
 	"github.com/cofferhq/coffer/internal/audit"
 	"github.com/cofferhq/coffer/internal/cluster"
-	"github.com/cofferhq/coffer/internal/governance"
 	"github.com/cofferhq/coffer/internal/hsm"
 	"github.com/cofferhq/coffer/internal/refusal"
 	"github.com/cofferhq/coffer/internal/wire"
@@ -143,55 +142,6 @@ func (v *Vault) status() *cluster.Status {
 		})
 	}
 	return s
-}
-
-// change applies a change of policy or roster that the admin quorum signed.
-func (v *Vault) change(id uint64, c *cluster.Command) {
-	signed, err := governance.DecodeSignedChange(c.Body)
-	if err != nil {
-		v.refuse(id, refusal.New("change.encoding", "", err.Error(), "a canonical signed change"))
-		return
-	}
-	if signed.Change.Seq == v.gov.Seq && signed.Change.Hash() == v.gov.Head {
-		v.reply(id, cluster.Reply{Outcome: cluster.OutcomeDone})
-		return
-	}
-	next, err := v.gov.Apply(signed)
-	if err != nil {
-		v.refuse(id, refusal.As(err))
-		return
-	}
-	if err := v.store.put(fmt.Sprintf("%s%016x", recordChange, next.Seq), c.Body); err != nil {
-		v.reply(id, failed(err))
-		return
-	}
-	before := v.gov
-	v.gov = next
-	v.appendLog(audit.KindChange, c.Body)
-	// It is in force at once: what was begun under the old rules ends.
-	v.endSessions(func([]mpc.ID) bool { return true }, fmt.Errorf("change %d of the governance came into force: retry", next.Seq))
-	if signed.Change.Kind == governance.KindMeasurements {
-		v.remeasure()
-	}
-	if n := len(next.VaultOrders); n > len(before.VaultOrders) {
-		v.onVaultOrder(before, &next.VaultOrders[n-1])
-	}
-	if !v.mayCheckpoint() {
-		// It is durable and in force. This vault may not sign for its log yet.
-		v.reply(id, cluster.Reply{Outcome: cluster.OutcomeDone})
-		return
-	}
-	if v.outside {
-		v.reply(id, cluster.Reply{Outcome: cluster.OutcomeDone})
-		return
-	}
-	v.covered(func(_ *audit.SignedCheckpoint, err error) {
-		if err != nil {
-			v.reply(id, failed(err))
-			return
-		}
-		v.reply(id, cluster.Reply{Outcome: cluster.OutcomeDone})
-	})
 }
 
 // receipt logs a signature that came about, once this vault has verified it

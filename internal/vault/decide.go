@@ -23,6 +23,11 @@ func (v *Vault) decide(s *signSession, c *cluster.Command) *refusal.Refusal {
 		return r
 	}
 
+	// Whether anything is signed now with this key, and for this chain.
+	if err := s.gov.CheckSigning(s.key.id, s.bundle.Request.Chain); err != nil {
+		return refusal.As(err)
+	}
+
 	// Who asked, who approved, what the risk engine said.
 	verified, err := s.gov.Roster.CheckBundle(s.bundle, v.clusterID(), v.now)
 	if err != nil {

@@ -26,6 +26,7 @@ type envelope struct {
 	GovernanceHead [32]byte
 	PolicyRoot     [32]byte
 	RosterRoot     [32]byte
+	InForce        [32]byte     // all of the governance that is in force (State.InForce)
 	Heads          []ledgerHead // of each party, own included
 	Checkpoint     []byte       // audit.SignedCheckpoint
 }
@@ -38,7 +39,7 @@ func (e *envelope) encode() []byte {
 	writeParties(w, e.Signers)
 	writeParties(w, e.Witnesses)
 	w.Fixed(e.Movement[:])
-	w.Uint64(e.GovernanceSeq).Fixed(e.GovernanceHead[:]).Fixed(e.PolicyRoot[:]).Fixed(e.RosterRoot[:])
+	w.Uint64(e.GovernanceSeq).Fixed(e.GovernanceHead[:]).Fixed(e.PolicyRoot[:]).Fixed(e.RosterRoot[:]).Fixed(e.InForce[:])
 	writeHeads(w, e.Heads)
 	return w.Var(e.Checkpoint).Bytes()
 }
@@ -58,6 +59,7 @@ func decodeEnvelope(b []byte) (*envelope, error) {
 	r.Into("governance head", e.GovernanceHead[:])
 	r.Into("policy root", e.PolicyRoot[:])
 	r.Into("roster root", e.RosterRoot[:])
+	r.Into("in force", e.InForce[:])
 	e.Heads = readHeads(r)
 	e.Checkpoint = r.Var("checkpoint", 4096)
 	if err := r.Done(); err != nil {
@@ -71,7 +73,7 @@ func (v *Vault) envelope(s *signSession) *envelope {
 		Attempt: s.attempt, Clock: v.now, Request: s.request, Digest: s.prepared.Digests[0],
 		Key: s.key.id, Epoch: s.key.epoch(), Signers: s.signers, Witnesses: s.witnesses, Movement: movementHash(s.movement),
 		GovernanceSeq: s.gov.Seq, GovernanceHead: s.gov.Head,
-		PolicyRoot: s.gov.Policy.Root(), RosterRoot: s.gov.Roster.Root(),
+		PolicyRoot: s.gov.Policy.Root(), RosterRoot: s.gov.Roster.Root(), InForce: s.gov.InForce(),
 		Heads: v.heads(), Checkpoint: v.checkpointBytes(),
 	}
 }
@@ -104,6 +106,8 @@ func (v *Vault) agree(s *signSession, p *peer, e *envelope) error {
 		return fmt.Errorf("vault %d is at governance change %d, this vault at %d: bring the one that lags up to date", p.id, e.GovernanceSeq, own.GovernanceSeq)
 	case e.PolicyRoot != own.PolicyRoot || e.RosterRoot != own.RosterRoot:
 		return fmt.Errorf("vault %d holds another policy or roster", p.id)
+	case e.InForce != own.InForce:
+		return fmt.Errorf("at vault %d another part of the same changes is in force: one of the two heard of a change later and waits for its time (coffer changes)", p.id)
 	}
 	if e.Movement != own.Movement {
 		return fmt.Errorf("vault %d counts this request otherwise: it was given other prices", p.id)

@@ -25,7 +25,8 @@ const (
 	recordManifest   = "manifest"
 	recordLogKey     = "log-key"
 	recordGenesis    = "genesis"
-	recordChange     = "change/"
+	recordChange     = "change/"  // keptChange
+	recordGoverned   = "governed" // the time up to which what was due has come in force
 	recordKey        = "key/"
 	recordPending    = "pending/"
 	recordLedger     = "ledger/"

@@ -136,6 +136,7 @@ type Vault struct {
 	early []earlyFrame
 
 	refusals pace // of the log
+	repeats  pace // of adopted changes
 
 	device     map[uint64]func(DeviceResult) error
 	nextDevice uint64
@@ -185,6 +186,7 @@ func (v *Vault) Step(in Input) (Ready, error) {
 	if in.Now > v.now {
 		v.now = in.Now
 	}
+	v.enactDue()
 	if err := v.handle(in); err != nil {
 		return Ready{}, err
 	}
@@ -284,6 +286,7 @@ func (v *Vault) tick() {
 	if v.checkpointDue() {
 		v.signCheckpoint()
 	}
+	v.wakeForChange()
 }
 
 func benign(step string, err error) *mpc.Abort {

@@ -33,7 +33,7 @@ func (w *world) orderKey(o *governance.KeyOrder) [32]byte {
 	for _, a := range []string{"alice", "bob"} {
 		s.Signatures = append(s.Signatures, governance.AdminSignature{Principal: a, Key: w.key(a), Signature: signEd(w.people[a], s.Change.Statement())})
 	}
-	w.gov = must[*governance.State](w.t)(w.gov.Apply(s))
+	w.gov = must[*governance.State](w.t)(w.gov.Apply(s, w.now))
 	for id := uint16(1); id <= 3; id++ {
 		w.append(id, audit.KindChange, s.Encode())
 	}

@@ -175,8 +175,11 @@ var forgeries = []forgery{
 	})},
 	{"change skipped", ChangeBad, "missing", then(func(w *world) {
 		s := w.signedChange(9, "alice", "bob")
-		w.gov = must[*governance.State](w.t)(w.gov.Apply(s))
+		w.gov = must[*governance.State](w.t)(w.gov.Apply(s, w.now))
 		w.append(1, audit.KindChange, w.signedChange(8, "alice", "bob").Encode())
+	})},
+	{"a change that never came", ChangeTime, "which the log does not hold", then(func(w *world) {
+		w.append(1, audit.KindGovernance, (&audit.Governance{Event: audit.ChangeInForce, Seq: 9, Time: w.now}).Encode())
 	})},
 	{"two changes with one number", ChangeForked, "another one than in the log of vault 1", then(func(w *world) {
 		w.append(1, audit.KindChange, w.signedChange(8, "alice", "bob").Encode())

@@ -19,20 +19,7 @@ import (
 func (v *verifier) govern(copies []copied) {
 	v.newest = v.start
 	for _, c := range copies {
-		st := v.start
-		for _, x := range c.changes {
-			e, err := audit.DecodeEntry(x.bytes)
-			if err != nil || e.Kind != audit.KindChange {
-				continue
-			}
-			s, err := governance.DecodeSignedChange(e.Body)
-			if err != nil {
-				continue
-			}
-			if next, err := st.Apply(s); err == nil {
-				st = next
-			}
-		}
+		st := v.governs(c)
 		if st.Seq > v.newest.Seq {
 			v.newest = st
 		}
@@ -261,7 +248,7 @@ func (v *verifier) checkInForce(l *vaultLog, i uint64, what string) {
 	case !ok: // admit has seen to it
 	case card.Log != l.key:
 		v.entryFault(l, i, CardRetired, "it %s, and the card in force of vault %d names another log", what, l.id)
-	case l.retired > 0 && st.Seq >= l.retired:
+	case l.retired > 0 && st.Enacted(l.retired):
 		v.entryFault(l, i, CardRetired, "it %s after change %d, and its checkpoint is signed by the device that this change took out of service", what, l.retired)
 	case l.lastBoot < st.MinBoot(l.id):
 		v.entryFault(l, i, BootEnded, "it %s in start %d, and by then only starts from %d on count", what, l.lastBoot, st.MinBoot(l.id))

@@ -21,7 +21,7 @@ func (w *world) orderVault(o *governance.VaultOrder, vaults ...uint16) {
 	for _, a := range []string{"alice", "bob"} {
 		s.Signatures = append(s.Signatures, governance.AdminSignature{Principal: a, Key: w.key(a), Signature: signEd(w.people[a], s.Change.Statement())})
 	}
-	w.gov = must[*governance.State](w.t)(w.gov.Apply(s))
+	w.gov = must[*governance.State](w.t)(w.gov.Apply(s, w.now))
 	if len(vaults) == 0 {
 		vaults = []uint16{1, 2, 3}
 	}

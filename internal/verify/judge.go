@@ -33,6 +33,7 @@ type step int
 const (
 	stepSigners step = iota
 	stepAttempt
+	stepGoverned
 	stepBundle
 	stepTransaction
 	stepPolicy
@@ -56,6 +57,9 @@ func refuse(at step, r *refusal.Refusal) verdict {
 func (v *verifier) judge(self uint16, st *governance.State, k *keyInfo, cert *dkg.Certificate, b *request.Bundle, d *audit.Decision) verdict {
 	if code := v.membersFit(self, k, cert, d); code != "" {
 		return refuse(stepSigners, refusal.New(code, "", fmt.Sprintf("signers %v, witnesses %v", d.Parties, d.Witnesses), ""))
+	}
+	if err := st.CheckSigning(k.id, b.Request.Chain); err != nil {
+		return refuse(stepGoverned, asRefusal("governance", err))
 	}
 	verified, err := st.Roster.CheckBundle(b, v.cluster, d.Time)
 	if err != nil {
@@ -255,26 +259,4 @@ func words(allow bool, code, rule, detail string) string {
 		return fmt.Sprintf("allow by rule %q", rule)
 	}
 	return fmt.Sprintf("refuse, %s, rule %q: %s", code, rule, detail)
-}
-
-// stateOf finds the governance under which d was made. A decision that was begun
-// before a change may stand after it in the log; one begun after may not name
-// the old state.
-func (l *vaultLog) stateOf(d *audit.Decision) (*governance.State, string) {
-	if d.GovernanceSeq >= uint64(len(l.history)) {
-		return nil, fmt.Sprintf("it is made under change %d, the log has reached change %d", d.GovernanceSeq, len(l.history)-1)
-	}
-	st := l.history[d.GovernanceSeq]
-	if next := d.GovernanceSeq + 1; next < uint64(len(l.since)) && d.Time > l.since[next] {
-		return nil, fmt.Sprintf("it is made under change %d, after change %d had come into force", d.GovernanceSeq, next)
-	}
-	switch {
-	case d.GovernanceHead != st.Head:
-		return nil, fmt.Sprintf("change %d is %x, the decision names %x", st.Seq, st.Head[:8], d.GovernanceHead[:8])
-	case d.PolicyRoot != st.Policy.Root():
-		return nil, fmt.Sprintf("it names a policy that was not in force at change %d", st.Seq)
-	case d.RosterRoot != st.Roster.Root():
-		return nil, fmt.Sprintf("it names a roster that was not in force at change %d", st.Seq)
-	}
-	return st, ""
 }

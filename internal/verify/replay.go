@@ -124,7 +124,7 @@ func (v *verifier) replayParsed(l *vaultLog, i uint64, p *parsed) {
 	case p.e == nil || p.err != nil:
 		v.entryFault(l, i, EntryForm, "%v", p.err)
 	case i == 0: // admit has checked it
-		l.history, l.since = []*governance.State{v.start}, []uint64{p.e.Time}
+		l.history, l.since, l.way = []*governance.State{v.start}, []uint64{p.e.Time}, governance.Course{State: v.start}
 	default:
 		v.replayEntry(l, i, p)
 	}
@@ -147,6 +147,8 @@ func (v *verifier) replayEntry(l *vaultLog, i uint64, p *parsed) {
 		err = v.replayBoot(l, i, e)
 	case audit.KindChange:
 		err = v.replayChange(l, i, e)
+	case audit.KindGovernance:
+		err = v.replayGovernance(l, i, e)
 	case audit.KindKey:
 		err = v.replayKey(l, i, e)
 	case audit.KindEpoch:
@@ -181,29 +183,6 @@ func (v *verifier) replayBoot(l *vaultLog, i uint64, e *audit.Entry) error {
 }
 
 func (l *vaultLog) state() *governance.State { return l.history[len(l.history)-1] }
-
-func (v *verifier) replayChange(l *vaultLog, i uint64, e *audit.Entry) error {
-	c, err := governance.DecodeSignedChange(e.Body)
-	if err != nil {
-		return err
-	}
-	next, err := l.state().Apply(c)
-	if err != nil {
-		v.entryFault(l, i, ChangeBad, "the vault applied a change that it had to refuse: %v", err)
-		return nil
-	}
-	if n := len(next.VaultOrders); n > len(l.state().VaultOrders) {
-		v.replayOrder(l, i, &next.VaultOrders[n-1])
-	}
-	l.history, l.since = append(l.history, next), append(l.since, e.Time)
-	if seen, ok := v.changes[next.Seq]; !ok {
-		v.changes[next.Seq] = changeSeen{next.Head, l.id}
-		v.report.Counts.Changes++
-	} else if seen.hash != next.Head {
-		v.entryFault(l, i, ChangeForked, "change %d is another one than in the log of vault %d: the admins signed two", next.Seq, seen.vault)
-	}
-	return nil
-}
 
 // certificateDomain is the domain of the HSM identities' signatures on a key's
 // certificate (docs/spec/dkg.md).

@@ -287,7 +287,7 @@ func (w *world) signedChange(limit uint64, admins ...string) *governance.SignedC
 func (w *world) change(limit uint64) {
 	w.tick()
 	s := w.signedChange(limit, "alice", "bob")
-	w.gov = must[*governance.State](w.t)(w.gov.Apply(s))
+	w.gov = must[*governance.State](w.t)(w.gov.Apply(s, w.now))
 	for id := uint16(1); id <= 3; id++ {
 		w.append(id, audit.KindChange, s.Encode())
 	}
