@@ -191,8 +191,14 @@ func (st *State) remember(before *State, signed *SignedChange, at uint64) *State
 // whenever each came. Vaults that work together compare it (R0).
 func (st *State) InForce() [32]byte { return st.inForce }
 
+// PolicyRoot and RosterRoot name what is in force, computed once.
+func (st *State) PolicyRoot() [32]byte { return st.policyRoot }
+
+// RosterRoot names the roster in force.
+func (st *State) RosterRoot() [32]byte { return st.rosterRoot }
+
 func (st *State) root() [32]byte {
-	roster, document := st.Roster.Root(), st.Policy.Root()
+	roster, document := st.rosterRoot, st.policyRoot
 	items := [][]byte{roster[:], document[:], st.Measurements.Normalize().Encode(), EncodeChains(st.Chains)}
 	w := wire.NewWriter(1).Count(len(st.Frozen))
 	for _, f := range slices.SortedFunc(slices.Values(st.Frozen), func(a, b Frozen) int { return cmp.Compare(a.Seq, b.Seq) }) {

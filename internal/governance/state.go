@@ -34,12 +34,14 @@ type State struct {
 	Chains       []string      // that vaults sign for, sorted; none: every chain
 	Frozen       []Frozen      // by seq
 
-	cards   []Card           // all there have been, by seq
-	written *policy.Document // the newest, as it was published
-	books   []bookInForce    // since, by seq
-	inForce [32]byte
-	base    *State // before the oldest pending change, with all changes since
-	records []record
+	cards      []Card           // all there have been, by seq
+	written    *policy.Document // the newest, as it was published
+	books      []bookInForce    // since, by seq
+	inForce    [32]byte
+	policyRoot [32]byte
+	rosterRoot [32]byte
+	base       *State // before the oldest pending change, with all changes since
+	records    []record
 }
 
 // Start is the state right after the genesis, which it checks.

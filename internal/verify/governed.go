@@ -1,7 +1,6 @@
 package verify
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 
@@ -9,112 +8,23 @@ import (
 	"github.com/cofferhq/coffer/internal/governance"
 )
 
-// course is how the governance went in one log: by its changes, in the order of their
-// numbers, each from the time at which the vault says that it adopted it; and by the
-// clock of its entries, when what waited came in force.
-type course struct {
-	state *governance.State
-	times map[uint64]uint64 // proven for a change that comes next (ChangeBackdated), by number
-}
-
-// errEarly and errOther say that a log's word about a change is not what the rules
-// make of it.
-var errOther = errors.New("the rules say otherwise")
-
-// change adopts a change that stands in the log at a time.
-func (c *course) change(s *governance.SignedChange, at uint64) error {
-	if t, ok := c.times[s.Change.Seq]; ok {
-		at = min(at, t)
-	}
-	next, err := c.state.Apply(s, at)
-	if err == nil {
-		c.state = next
-	}
-	return err
-}
-
-// entry goes on by what the log says became of a change, at the time of the entry.
-func (c *course) entry(g *audit.Governance, at uint64, proven func(*audit.Governance, *governance.State) error) error {
-	if g.Event == audit.ChangeRefused {
-		return nil
-	}
-	if g.Event == audit.ChangeBackdated {
-		return c.backdated(g, at, proven)
-	}
-	next := c.state.At(at)
-	f, ok := next.Fate(g.Seq)
-	if !ok || f.Hash != g.Change {
-		return fmt.Errorf("%w: it tells of change %d, %x, which the log does not hold", errOther, g.Seq, g.Change[:8])
-	}
-	switch {
-	case g.Event == audit.ChangeWaits && f.Due > f.Adopted && f.Adopted == g.Time,
-		g.Event == audit.ChangeInForce && f.Status == governance.InForce && f.Since == g.Time && f.Due > f.Adopted,
-		g.Event == audit.ChangeDropped && f.Status == governance.Dropped && f.Since == g.Time:
-		c.state = next
-		return nil
-	}
-	return fmt.Errorf("%w: it says that change %d %s from %d, and change %s", errOther, g.Seq, g.Event, g.Time, f.Text())
-}
-
-func (c *course) backdated(g *audit.Governance, at uint64, proven func(*audit.Governance, *governance.State) error) error {
-	if g.Time > at {
-		return fmt.Errorf("%w: change %d was adopted at %d, after this entry", errOther, g.Seq, g.Time)
-	}
-	if err := proven(g, c.state); err != nil {
-		return err
-	}
-	if g.Seq == c.state.Seq+1 {
-		if c.times == nil {
-			c.times = map[uint64]uint64{}
-		}
-		c.times[g.Seq] = g.Time
-		return nil
-	}
-	next, err := c.state.Backdate(g.Seq, g.Time)
-	if err == nil {
-		c.state = next.At(at)
-	}
-	return err
-}
-
-// adopted checks the proofs of an entry that says when others adopted a change.
-func (v *verifier) adopted(g *audit.Governance, st *governance.State) error {
-	at, err := governance.AdoptedAt(st, g.Seq, g.Change, g.Proofs)
-	if err == nil && at != g.Time {
-		err = fmt.Errorf("%w: its proofs are of time %d, it says %d", errOther, at, g.Time)
-	}
-	return err
-}
-
 // governs finds the governance that is in force when all of a copy's entries are told.
-func (v *verifier) governs(c Copy) *governance.State {
-	way, last := &course{state: v.start}, uint64(0)
-	for _, b := range c.Entries {
-		e, err := audit.DecodeEntry(b)
-		if err != nil {
-			continue
-		}
-		last = max(last, e.Time)
-		switch e.Kind {
-		case audit.KindChange:
-			if s, err := governance.DecodeSignedChange(e.Body); err == nil {
-				_ = way.change(s, e.Time) // replay reports what does not apply
-			}
-		case audit.KindGovernance:
-			if g, err := audit.DecodeGovernance(e.Body); err == nil {
-				_ = way.entry(g, e.Time, v.adopted)
-			}
+func (v *verifier) governs(c copied) *governance.State {
+	way, last := &governance.Course{State: v.start}, uint64(0)
+	for _, x := range c.changes {
+		if e, err := audit.DecodeEntry(x.bytes); err == nil {
+			_ = way.Entry(e) // replay reports what is wrong
+			last = max(last, e.Time)
 		}
 	}
-	return way.state.At(last)
+	return way.State.At(last)
 }
 
 func (v *verifier) replayChange(l *vaultLog, i uint64, e *audit.Entry) error {
-	c, err := governance.DecodeSignedChange(e.Body)
-	if err != nil {
+	if _, err := governance.DecodeSignedChange(e.Body); err != nil {
 		return err
 	}
-	if err := l.way.change(c, e.Time); err != nil {
+	if err := l.way.Entry(e); err != nil {
 		v.entryFault(l, i, ChangeBad, "the vault applied a change that it had to refuse: %v", err)
 		return nil
 	}
@@ -131,11 +41,10 @@ func (v *verifier) replayChange(l *vaultLog, i uint64, e *audit.Entry) error {
 
 // replayGovernance checks what a vault says became of a change that waited.
 func (v *verifier) replayGovernance(l *vaultLog, i uint64, e *audit.Entry) error {
-	g, err := audit.DecodeGovernance(e.Body)
-	if err != nil {
+	if _, err := audit.DecodeGovernance(e.Body); err != nil {
 		return err
 	}
-	if err := l.way.entry(g, e.Time, v.adopted); err != nil {
+	if err := l.way.Entry(e); err != nil {
 		v.entryFault(l, i, ChangeTime, "%v", err)
 		return nil
 	}
@@ -145,7 +54,7 @@ func (v *verifier) replayGovernance(l *vaultLog, i uint64, e *audit.Entry) error
 
 // goOn enters the state that an entry led to.
 func (v *verifier) goOn(l *vaultLog, i, at uint64) {
-	next, before := l.way.state, l.state()
+	next, before := l.way.State, l.state()
 	if next == before {
 		return
 	}
@@ -190,9 +99,9 @@ func (l *vaultLog) stateOf(d *audit.Decision) (*governance.State, string) {
 		return nil, fmt.Sprintf("it is made under change %d, which this log does not hold", d.GovernanceSeq)
 	case d.GovernanceHead != at.Head:
 		return nil, fmt.Sprintf("change %d is %x, the decision names %x", at.Seq, at.Head[:8], d.GovernanceHead[:8])
-	case d.PolicyRoot != at.Policy.Root():
+	case d.PolicyRoot != at.PolicyRoot():
 		return nil, fmt.Sprintf("it names a policy that was not in force at change %d", at.Seq)
-	case d.RosterRoot != at.Roster.Root():
+	case d.RosterRoot != at.RosterRoot():
 		return nil, fmt.Sprintf("it names a roster that was not in force at change %d", at.Seq)
 	}
 	if due := at.At(d.Time); due != at {
@@ -203,5 +112,5 @@ func (l *vaultLog) stateOf(d *audit.Decision) (*governance.State, string) {
 }
 
 func fits(st *governance.State, d *audit.Decision) bool {
-	return st.Head == d.GovernanceHead && st.Policy.Root() == d.PolicyRoot && st.Roster.Root() == d.RosterRoot
+	return st.Head == d.GovernanceHead && st.PolicyRoot() == d.PolicyRoot && st.RosterRoot() == d.RosterRoot
 }

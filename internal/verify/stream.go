@@ -25,7 +25,7 @@ type scanned struct {
 	offsets []int64
 	tree    *audit.Log
 	first   []byte     // entry 0
-	changes []posEntry // the entries that hold changes
+	changes []posEntry // the entries that hold changes, or say what became of them
 	damage  error
 }
 
@@ -76,7 +76,7 @@ func (s *scanned) note(i uint64, b []byte) {
 	if i == 0 {
 		s.first = b
 	}
-	if len(b) > kindAt && audit.Kind(b[kindAt]) == audit.KindChange {
+	if len(b) > kindAt && (audit.Kind(b[kindAt]) == audit.KindChange || audit.Kind(b[kindAt]) == audit.KindGovernance) {
 		s.changes = append(s.changes, posEntry{i, b})
 	}
 }

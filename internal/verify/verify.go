@@ -186,7 +186,7 @@ type vaultLog struct {
 	resumed   []resumption            // by which it went on
 	abandoned *governance.VaultChange // by which the admins gave it up
 
-	way       course                        // of the governance, up to the entry
+	way       governance.Course             // of the governance, up to the entry
 	history   []*governance.State           // in the order in which they came
 	since     []uint64                      // when each became valid, by the vault's clock
 	keys      map[[32]byte]*dkg.Certificate // that the log has told of, in the newest epoch

@@ -32,6 +32,7 @@ type View struct {
 	offsets []int64             // of the entries
 	long    map[[32]byte]uint64 // entries that have a stub, by SHA-256
 	state   *governance.State
+	way     governance.Course // that leads to state
 	raw     []byte
 	cp      *audit.SignedCheckpoint
 	keys    audit.Keys
@@ -114,11 +115,11 @@ func (v *View) take(at int64, b []byte) {
 		if g, err := governance.DecodeGenesis(e.Body); err == nil && i == 0 {
 			v.state, _ = governance.Start(g) // nil: no keys will be found
 		}
-	case audit.KindChange:
-		if c, err := governance.DecodeSignedChange(e.Body); err == nil && v.state != nil {
-			if next, err := v.state.Apply(c); err == nil {
-				v.state = next
-			}
+	default:
+		if v.state != nil {
+			v.way.State = v.state.At(e.Time)
+			_ = v.way.Entry(e) // internal/verify says what is wrong
+			v.state = v.way.State
 		}
 	}
 }
