@@ -1,9 +1,10 @@
 package analysis
 
 import (
-	"bytes"
+	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/cofferhq/coffer/internal/identity"
 	policy "github.com/cofferhq/coffer/internal/policy2"
@@ -34,25 +35,115 @@ func (c Class) String() string {
 
 // Result is a class and what it rests on.
 type Result struct {
-	Class  Class
-	Reason string
+	Class   Class
+	Reason  string
+	Example *Example // of Loosening by a policy: what passes now and did not
 }
 
 // Classify compares what passes under the new policy and roster with what passes
-// under the old ones.
+// under the old ones, whoever approves. A denial is not weighed: who hands over a
+// request's signatures could leave it out.
 func Classify(old, new *policy.Document, oldRoster, newRoster *identity.Roster) Result {
+	return classify(old, new, oldRoster, newRoster, defaultBudget)
+}
+
+func classify(old, new *policy.Document, oldRoster, newRoster *identity.Roster, budget int64) Result {
 	if old == nil || new == nil || oldRoster == nil || newRoster == nil {
 		return Result{Class: Unknown, Reason: "there is no policy or roster to compare"}
 	}
 	if r, done := classifyRosters(oldRoster, newRoster); done {
 		return r
 	}
-	if bytes.Equal(old.Encode(), new.Encode()) && slices.EqualFunc(oldRoster.Groups, newRoster.Groups, func(a, b identity.Group) bool {
-		return a.Name == b.Name && slices.Equal(a.Members, b.Members)
-	}) {
-		return Result{Class: Tightening, Reason: "the policy is the same, and nobody may do more"}
+	if err := cmp.Or(wellTyped(old), wellTyped(new)); err != nil {
+		return Result{Class: Unknown, Reason: err.Error()}
 	}
-	return Result{Class: Unknown, Reason: "the policies differ in a way that is not understood"}
+	if renamed(old, new) {
+		return Result{Class: Unknown, Reason: "the arguments of a declared method have other names now"}
+	}
+	c := compare(old, new, oldRoster, newRoster, budget)
+	if name, ok := c.forgotten(); ok {
+		return Result{Class: Loosening, Reason: fmt.Sprintf("the invariant %s is not promised any more", name)}
+	}
+	return c.class()
+}
+
+// class searches twice: first without looking into the lists, which is enough when
+// what differs only adds to what they have in common, then with everything.
+func (c *comparison) class() Result {
+	tightens := Result{Class: Tightening, Reason: "nothing passes that did not pass before"}
+	if c.solve(c.wider) == unsat {
+		return tightens
+	}
+	if !c.finish() {
+		return Result{Class: Unknown, Reason: "the policies are too large to compare"}
+	}
+	switch x, a := c.search(); a {
+	case unsat:
+		return tightens
+	case sat:
+		return Result{Class: Loosening, Reason: "newly allowed: " + x.Words, Example: x}
+	}
+	return Result{Class: Unknown, Reason: c.doubt()}
+}
+
+// doubt says why there is no answer: the conditions outside the fragment that the
+// models with no example rested on.
+func (c *comparison) doubt() string {
+	if c.steps <= 0 {
+		return "the comparison takes too many steps"
+	}
+	var words []string
+	for _, o := range c.opaques {
+		if !slices.Contains(words, o.words) && len(words) < 4 {
+			words = append(words, o.words)
+		}
+	}
+	if len(words) == 0 {
+		return "what might pass newly was not found to be possible, nor to be impossible"
+	}
+	return "not understood: " + strings.Join(words, "; ")
+}
+
+// forgotten finds an invariant of the old policy that the new one does not state.
+func (c *comparison) forgotten() (string, bool) {
+	now := *c.new
+	now.view = &view{model: c.model, doc: c.new.doc, roster: c.oldRoster, worth: c.new.worth, assets: c.new.assets}
+	for i := range c.old.doc.Invariants {
+		v := &c.old.doc.Invariants[i]
+		key := c.old.key(&v.When, nil)
+		if !slices.ContainsFunc(c.new.doc.Invariants, func(n policy.Invariant) bool {
+			return n.AtLeast == v.AtLeast && now.key(&n.When, nil) == key
+		}) {
+			return v.Name, true
+		}
+	}
+	return "", false
+}
+
+// wellTyped guards against documents that were never checked.
+func wellTyped(d *policy.Document) error {
+	check := func(name string, e *policy.Expr) error {
+		if t, err := d.Type(e); err != nil || t != policy.TypeBool {
+			return fmt.Errorf("%s is no condition", name)
+		}
+		return nil
+	}
+	for i := range d.Guards {
+		if err := check(d.Guards[i].Name, &d.Guards[i].When); err != nil {
+			return err
+		}
+	}
+	for i := range d.Rules {
+		if err := check(d.Rules[i].Name, &d.Rules[i].When); err != nil {
+			return err
+		}
+	}
+	for i := range d.Invariants {
+		if err := check(d.Invariants[i].Name, &d.Invariants[i].When); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // classifyRosters finds what lets somebody sign who could not, whatever the policy

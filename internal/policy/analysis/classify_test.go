@@ -41,9 +41,9 @@ func TestClassifyRosters(t *testing.T) {
 		want   Class
 		reason string
 	}{
-		{"nothing", func(r *identity.Roster) {}, Tightening, "same"},
+		{"nothing", func(r *identity.Roster) {}, Tightening, "nothing passes"},
 		{"a principal more", func(r *identity.Roster) { r.Principals[0].ID = "aaron" }, Loosening, "aaron is new"},
-		{"a principal less", func(r *identity.Roster) { r.Principals = r.Principals[:5] }, Tightening, "same"},
+		{"a principal less", func(r *identity.Roster) { r.Principals = r.Principals[:5] }, Tightening, "nothing passes"},
 		{"a key more", func(r *identity.Roster) {
 			p := &r.Principals[1]
 			p.Credentials = append(p.Credentials, signature.PublicKey{Algorithm: signature.Ed25519, Key: strings.Repeat("z", 32)})

@@ -28,7 +28,7 @@ const (
 
 // solver decides whether clauses can all hold: conflict-driven clause learning with
 // watched literals, in integers only, so that every machine takes the same steps.
-// A variable that nothing forces is false.
+// A variable that nothing forces is false, unless prefer says otherwise.
 type solver struct {
 	clauses [][]lit
 	watches [][]watch // by literal: the clauses to look at when it becomes false
@@ -36,6 +36,7 @@ type solver struct {
 	level   []int32   // by variable
 	reason  []int32   // by variable: the clause that forced it, or -1
 	phase   []bool    // by variable: its last value
+	liked   []bool    // by variable: its value at first
 	trail   []lit
 	limits  []int // where each level starts in the trail
 	head    int   // of the trail: what is not propagated yet
@@ -67,6 +68,7 @@ func (s *solver) fresh() lit {
 	s.level = append(s.level, 0)
 	s.reason = append(s.reason, -1)
 	s.phase = append(s.phase, false)
+	s.liked = append(s.liked, false)
 	s.seen = append(s.seen, false)
 	s.order.add(v)
 	return lit(v << 1)
@@ -314,9 +316,15 @@ func (s *solver) decide(assume []lit) (next lit, out answer, done bool) {
 // holds tells the value of a literal in the model.
 func (s *solver) holds(l lit) bool { return s.value[l] > 0 }
 
-// forget makes unforced variables false again, so that the next model is as small
-// as the first.
-func (s *solver) forget() { clear(s.phase) }
+// prefer makes a literal true where nothing forces it.
+func (s *solver) prefer(l lit) lit {
+	s.liked[l.variable()], s.phase[l.variable()] = !l.negated(), !l.negated()
+	return l
+}
+
+// forget returns to the preferences, so that the next model is as plain as the
+// first.
+func (s *solver) forget() { copy(s.phase, s.liked) }
 
 // luby is 1, 1, 2, 1, 1, 2, 4, …
 func luby(i int) int {
