@@ -81,3 +81,28 @@ func checkVector(t *testing.T, v *vector, tx *Transaction) {
 		t.Errorf("assembled %x %s, %v, want %s %s", raw, txid, err, v.Raw, v.TxID)
 	}
 }
+
+// TestTypedDataVectors: digests as viem and ethers have them; e2e/typeddata writes
+// the file.
+func TestTypedDataVectors(t *testing.T) {
+	b, err := os.ReadFile("testdata/typeddata.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var vectors []struct {
+		Typed  json.RawMessage `json:"typed_data"`
+		Digest string          `json:"digest"`
+	}
+	if err := json.Unmarshal(b, &vectors); err != nil {
+		t.Fatal(err)
+	}
+	if len(vectors) < 60 {
+		t.Errorf("%d vectors: the file has lost some", len(vectors))
+	}
+	for i, v := range vectors {
+		m := typedData(t, string(v.Typed))
+		if got := fmt.Sprintf("%#x", keccak256(m.Unsigned())); got != v.Digest {
+			t.Errorf("vector %d: digest %s, want %s", i, got, v.Digest)
+		}
+	}
+}
