@@ -8,5 +8,9 @@
 // What it knows of the past the coordinator tells it with every question; that
 // moves the score and nothing else, since nobody trusts the coordinator.
 //
-// It keeps no state, does not see the chain, and asks no service outside.
+// What it asks besides, the operator configures: lists of known bad accounts that a
+// publisher signed, services that sign their answers, and a chain's node that
+// tries the transaction. One of them that is silent, stale or forged means that
+// there is no verdict, so that the request is held. The engine itself keeps no
+// state.
 package risk

@@ -1,6 +1,7 @@
 package risk
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -23,6 +24,10 @@ type Engine struct {
 	checks            Checks
 	feeMost, feeLeast chain.Amount
 	valid             time.Duration
+
+	lists      *lists
+	providers  []*provider
+	simulators map[string]Simulator // by chain
 }
 
 // New makes an engine that signs with key.
@@ -44,7 +49,7 @@ func New(cluster [32]byte, key *keyfile.Key, checks *Checks, valid time.Duration
 }
 
 // Judge looks at a request and signs what it thinks of it.
-func (e *Engine) Judge(q *Question, now time.Time) (*request.RiskVerdict, error) {
+func (e *Engine) Judge(ctx context.Context, q *Question, now time.Time) (*request.RiskVerdict, error) {
 	r := q.Bundle.Request
 	if r.Cluster != e.cluster {
 		return nil, fmt.Errorf("the request is for cluster %x, this engine serves %x", r.Cluster[:8], e.cluster[:8])
@@ -62,12 +67,23 @@ func (e *Engine) Judge(q *Question, now time.Time) (*request.RiskVerdict, error)
 		return nil, errors.New("the request has expired")
 	}
 	f := &findings{}
-	e.known(f, effects)
-	past := e.past(codec, effects, q.History)
+	if err := e.known(f, effects, now); err != nil {
+		return nil, err
+	}
+	history, past := e.past(codec, effects, q.History)
 	e.recipients(f, effects, past)
+	e.lookalike(f, effects, past)
 	e.amounts(f, effects, past)
+	e.velocity(f, effects, history, past, ms)
 	e.fees(f, r)
 	e.shape(f, effects)
+	// Last, those that take time.
+	if err := e.simulate(ctx, f, effects, r.Intent); err != nil {
+		return nil, err
+	}
+	if err := e.ask(ctx, f, r.ID(), effects, now); err != nil {
+		return nil, err
+	}
 	v := &request.RiskVerdict{
 		Request: r.ID(), Engine: e.key.Principal, Outcome: e.outcome(f.score), Score: uint16(f.score), Reasons: f.reasons,
 		Time: ms, Expires: min(r.Expires, ms+uint64(e.valid.Milliseconds())), Key: e.key.Public(),
@@ -124,28 +140,35 @@ func parties(x *chain.Effects) []string {
 }
 
 // known looks for bad accounts, in whatever role.
-func (e *Engine) known(f *findings, x *chain.Effects) {
-	for _, p := range parties(x) {
-		if slices.Contains(e.checks.Bad, p) {
+func (e *Engine) known(f *findings, x *chain.Effects, now time.Time) error {
+	all := parties(x)
+	bad, err := e.lists.find(all, now)
+	if err != nil {
+		return err
+	}
+	for _, p := range all {
+		if why, ok := bad[p]; ok {
+			f.add(e.checks.BadWeight, "%s is on the list of known bad accounts of %s", p, why)
+		} else if slices.Contains(e.checks.Bad, p) {
 			f.add(e.checks.BadWeight, "%s is on the list of known bad accounts", p)
 		}
 	}
+	return nil
 }
 
 // past decodes what this wallet did on this chain. What does not decode taught
 // nothing.
-func (e *Engine) past(codec chain.Codec, x *chain.Effects, history []Past) []*chain.Effects {
-	var out []*chain.Effects
+func (e *Engine) past(codec chain.Codec, x *chain.Effects, history []Past) (own []Past, out []*chain.Effects) {
 	for i := range history {
 		r := history[i].Request
 		if r.Cluster != e.cluster || r.Sender != x.Sender {
 			continue
 		}
 		if p, err := codec.Intent(r.Chain, r.Sender, r.Intent, r.MaxFee, nil); err == nil {
-			out = append(out, p)
+			own, out = append(own, history[i]), append(out, p)
 		}
 	}
-	return out
+	return own, out
 }
 
 // recipients looks for somebody whom this wallet never paid before. A token's
@@ -158,7 +181,7 @@ func (e *Engine) recipients(f *findings, x *chain.Effects, past []*chain.Effects
 		}
 	}
 	for i := range x.Transfers {
-		if to := x.Transfers[i].To; to != x.Sender && !paid[to] {
+		if to := x.Transfers[i].To; to != "" && to != x.Sender && !paid[to] {
 			paid[to] = true
 			f.add(e.checks.NewRecipientWeight, "this wallet never paid %s before", to)
 		}
@@ -213,6 +236,10 @@ func (e *Engine) shape(f *findings, x *chain.Effects) {
 		f.add(e.checks.UndecodedWeight, "it could not be understood: %s", x.Undecoded)
 	}
 	for i := range x.Approvals {
-		f.add(e.checks.AllowanceWeight, "it lets %s spend %s of the wallet's %s", x.Approvals[i].Spender, x.Approvals[i].Amount.Dec(), x.Approvals[i].Asset)
+		if a := &x.Approvals[i]; a.Unlimited() {
+			f.add(e.checks.UnlimitedWeight, "it lets %s spend the wallet's %s without limit", a.Spender, a.Asset)
+		} else {
+			f.add(e.checks.AllowanceWeight, "it lets %s spend %s of the wallet's %s", a.Spender, a.Amount.Dec(), a.Asset)
+		}
 	}
 }

@@ -2,6 +2,7 @@ package risk
 
 import (
 	"bytes"
+	"context"
 	"slices"
 	"strings"
 	"testing"
@@ -106,7 +107,7 @@ func TestJudge(t *testing.T) {
 			c.NewRecipientWeight, c.UnusualWeight, c.FeeWeight = 0, 0, 0
 		}},
 	} {
-		v, err := newEngine(t, c.change).Judge(c.q, now)
+		v, err := newEngine(t, c.change).Judge(context.Background(), c.q, now)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -143,7 +144,7 @@ func TestHistoryOfOthers(t *testing.T) {
 	} {
 		q := ask(t, one, "0.01 ETH", one)
 		change(q.History[0].Request)
-		v, err := newEngine(t, nil).Judge(q, now)
+		v, err := newEngine(t, nil).Judge(context.Background(), q, now)
 		if err != nil || v.Score != 100 {
 			t.Errorf("%s: score %d, %v", name, v.Score, err)
 		}
@@ -160,7 +161,7 @@ func TestNoVerdict(t *testing.T) {
 	} {
 		q := ask(t, one, "0.01 ETH")
 		change(q.Bundle.Request)
-		if v, err := newEngine(t, nil).Judge(q, now); err == nil {
+		if v, err := newEngine(t, nil).Judge(context.Background(), q, now); err == nil {
 			t.Errorf("%s: %+v", name, v)
 		}
 	}
@@ -184,6 +185,10 @@ func TestConfig(t *testing.T) {
 		"checks.unusual_factor":       func(c *Config) { c.Checks.UnusualFactor = 0 },
 		"checks.bad[0]":               func(c *Config) { c.Checks.Bad = []string{"0x12"} },
 		"checks.fee_most":             func(c *Config) { c.Checks.FeeMost = "much" },
+		"checks.known[0]":             func(c *Config) { c.Checks.Known = []string{"0x12"} },
+		"checks.velocity_window":      func(c *Config) { c.Checks.VelocityLeast = 1 },
+		"checks.timeout":              func(c *Config) { c.Checks.Timeout = 0 },
+		"checks.simulation_weight":    func(c *Config) { c.Checks.SimulationWeight = 1001 },
 		"checks.new_recipient_weight": func(c *Config) { c.Checks.NewRecipientWeight = 1001 },
 	} {
 		c := *good
@@ -231,7 +236,7 @@ func FuzzDecodeQuestion(f *testing.F) {
 		if !bytes.Equal(q.Encode(), b) {
 			t.Fatal("Encode(Decode(b)) is not b")
 		}
-		v, err := e.Judge(q, now)
+		v, err := e.Judge(context.Background(), q, now)
 		if err != nil {
 			return
 		}

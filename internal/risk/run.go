@@ -7,6 +7,8 @@ import (
 	"os"
 	"time"
 
+	"github.com/cofferhq/coffer/internal/chain/evm"
+	"github.com/cofferhq/coffer/internal/chain/evm/rpc"
 	"github.com/cofferhq/coffer/internal/governance"
 	"github.com/cofferhq/coffer/internal/keyfile"
 	"github.com/cofferhq/coffer/internal/request"
@@ -29,11 +31,11 @@ func Run(ctx context.Context, cfg *Config, log *slog.Logger) error {
 		return err
 	}
 	defer key.Destroy()
-	engine, err := New(g.Hash(), key, &cfg.Checks, cfg.Risk.Valid)
+	engine, err := Load(g.Hash(), key, cfg)
 	if err != nil {
 		return err
 	}
-	client, err := transport.ConnectRisk(cfg.Broker, g.Hash(), func(b []byte) ([]byte, error) { return screen(engine, b, log) }, log)
+	client, err := transport.ConnectRisk(cfg.Broker, g.Hash(), func(b []byte) ([]byte, error) { return screen(ctx, engine, b, log) }, log)
 	if err != nil {
 		return err
 	}
@@ -43,12 +45,43 @@ func Run(ctx context.Context, cfg *Config, log *slog.Logger) error {
 	return nil
 }
 
-func screen(e *Engine, question []byte, log *slog.Logger) ([]byte, error) {
+// Load makes the engine that a configuration describes.
+func Load(cluster [32]byte, key *keyfile.Key, cfg *Config) (*Engine, error) {
+	e, err := New(cluster, key, &cfg.Checks, cfg.Risk.Valid)
+	if err != nil {
+		return nil, err
+	}
+	if e.lists, err = newLists(cfg.Lists); err != nil {
+		return nil, err
+	}
+	for i, c := range cfg.Providers {
+		p, err := newProvider(c, cfg.Checks.Timeout)
+		if err != nil {
+			return nil, fmt.Errorf("providers[%d].%w", i, err)
+		}
+		e.providers = append(e.providers, p)
+	}
+	e.simulators = map[string]Simulator{}
+	for name, node := range cfg.Simulate {
+		id, err := evm.ParseChain(name)
+		if err != nil {
+			return nil, fmt.Errorf("simulate: %w", err)
+		}
+		c, err := rpc.New(node, id)
+		if err != nil {
+			return nil, fmt.Errorf("simulate.%s: %w", name, err)
+		}
+		e.simulators[name] = c
+	}
+	return e, nil
+}
+
+func screen(ctx context.Context, e *Engine, question []byte, log *slog.Logger) ([]byte, error) {
 	q, err := DecodeQuestion(question)
 	if err != nil {
 		return nil, err
 	}
-	v, err := e.Judge(q, time.Now())
+	v, err := e.Judge(ctx, q, time.Now())
 	if err != nil {
 		return nil, err
 	}
