@@ -178,13 +178,8 @@ func checkSorted(at string, list []string) error {
 func (d *Document) checkMethods() error {
 	for i, m := range d.Methods {
 		at := fmt.Sprintf("methods[%d]", i)
-		if m.Contract != "" {
-			if err := family.CheckAccount(m.Contract); err != nil {
-				return invalid(at, "%v", err)
-			}
-		}
-		if m.Signature == "" || wire.CheckText(m.Signature, maxMethod) != nil {
-			return invalid(at, "signature %q: want 1 to %d bytes such as swap(address token,uint256 amount)", wire.CleanText(m.Signature, 80), maxMethod)
+		if err := family.CheckMethod(&m); err != nil {
+			return invalid(at, "%v", err)
 		}
 		if i > 0 && compareMethods(d.Methods[i-1], m) >= 0 {
 			return invalid(at, "%s %s is out of order or there twice: want them sorted by contract and signature", m.Contract, m.Signature)
