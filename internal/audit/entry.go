@@ -22,11 +22,13 @@ const (
 	KindEpoch    Kind = 9 // EpochEntry: a key went to its next epoch
 
 	KindGovernance Kind = 11 // Governance: what became of a change at this vault
+	KindClone      Kind = 12 // Clone: a passkey is in two devices
 )
 
 var kindNames = [...]string{
 	KindBoot: "boot", KindGenesis: "genesis", KindChange: "change", KindKey: "key",
 	KindDecision: "decision", KindOutcome: "outcome", KindReceipt: "receipt", KindIncident: "incident", KindEpoch: "epoch", KindGovernance: "governance",
+	KindClone: "clone",
 }
 
 func (k Kind) String() string {
@@ -71,7 +73,7 @@ func DecodeEntry(b []byte) (*Entry, error) {
 	r := wire.NewReader(b, entryVersion)
 	e := &Entry{Time: r.Uint64("time"), Kind: Kind(r.Uint8("kind"))}
 	if !e.Kind.known() {
-		r.Failf("kind %d, want 1 to %d, or %d", uint8(e.Kind), uint8(KindEpoch), uint8(KindGovernance))
+		r.Failf("kind %d, want one of 1 to %d that has a meaning", uint8(e.Kind), len(kindNames)-1)
 	}
 	e.Body = r.Var("body", MaxBody)
 	if err := r.Done(); err != nil {

@@ -167,6 +167,9 @@ func (v *Vault) open(rootKey []byte, loaded Loaded) error {
 	if err := v.loadKeys(records); err != nil {
 		return err
 	}
+	if err := v.loadPasskeys(records); err != nil {
+		return err
+	}
 	if err := v.loadRepairs(records); err != nil {
 		return err
 	}

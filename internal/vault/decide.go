@@ -14,7 +14,8 @@ import (
 
 // decide is everything that a vault checks by itself before it takes part in a
 // signature: from the bytes that get signed, and the signatures of the people
-// who want it, and nothing else. It changes nothing.
+// who want it, and nothing else. It changes nothing but what is remembered of their
+// passkeys' counters.
 func (v *Vault) decide(s *signSession, c *cluster.Command) *refusal.Refusal {
 	if r := v.decodeRequest(s, c); r != nil {
 		return r
@@ -32,6 +33,9 @@ func (v *Vault) decide(s *signSession, c *cluster.Command) *refusal.Refusal {
 	verified, err := s.gov.Roster.CheckBundle(s.bundle, v.clusterID(), v.now)
 	if err != nil {
 		return refusal.As(err)
+	}
+	if r := v.seeBundle(s.bundle); r != nil {
+		return r
 	}
 
 	// What the bytes do, decoded here.

@@ -5,6 +5,8 @@ import (
 	"crypto/ed25519"
 	"testing"
 
+	"github.com/cofferhq/coffer/internal/audit"
+	"github.com/cofferhq/coffer/internal/passkey/passkeytest"
 	policy "github.com/cofferhq/coffer/internal/policy2"
 	"github.com/cofferhq/coffer/internal/signature"
 	"github.com/cofferhq/coffer/internal/wire"
@@ -229,6 +231,24 @@ func FuzzDecodeWitness(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if x, err := decodeWitness(b); err == nil && !bytes.Equal(x.encode(), b) {
 			t.Errorf("%x decodes and encodes to %x", b, x.encode())
+		}
+	})
+}
+
+// FuzzDecodePasskeySeen: what opens and decodes encodes to the same bytes.
+func FuzzDecodePasskeySeen(f *testing.F) {
+	x := passkeytest.New(signature.WebAuthnP256, "bob", "coffer.example")
+	s := new(passkeySeen)
+	for i := range 3 {
+		st := signature.Statement{Domain: "coffer/test/v1", Body: []byte{byte(i)}}
+		s.uses = append(s.uses, signature.Use{Digest: st.Digest(), Time: 1, Signature: x.Sign(st)})
+	}
+	f.Add(s.encode(x.Public()))
+	s.cloned = &audit.Clone{Principal: "bob", Key: x.Public(), First: s.uses[0], Second: s.uses[1]}
+	f.Add(s.encode(x.Public()))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if k, s, err := decodePasskeySeen(b); err == nil && string(s.encode(k)) != string(b) {
+			t.Fatalf("encodes to %x", s.encode(k))
 		}
 	})
 }

@@ -115,6 +115,7 @@ type Vault struct {
 	news    bool                // something was released, and nobody has heard of it
 	// receipts are the attempts whose signature is in the log.
 	receipts map[[16]byte]bool
+	passkeys passkeys
 	gate     gate // what is known about this start (heads.go)
 	counter  counter
 
@@ -167,6 +168,7 @@ func New(cfg Config, rand io.Reader, now uint64, loaded Loaded) (*Vault, Ready, 
 		index:    newRequestIndex(cfg.ID),
 		log:      audit.Load(nil),
 		signs:    map[[16]byte]*signSession{},
+		passkeys: passkeys{seen: map[signature.PublicKey]*passkeySeen{}},
 		machines: map[[32]byte]*handover.Machine{}, candidates: map[[32]byte]*candidate{}, handovers: map[[16]byte]*handoverSession{},
 		repairs: map[[16]byte]*repairSession{}, helps: map[string]helpGiven{}, lost: newLostShares(),
 		keygens: map[[16]byte]*keygenSession{}, begun: map[[16]byte]bool{},
@@ -254,6 +256,7 @@ func (v *Vault) reply(id uint64, r cluster.Reply) {
 
 // tick ends what waited too long and repeats what got lost.
 func (v *Vault) tick() {
+	v.forgetPasskeys()
 	for _, id := range sortedIDs(v.peers) {
 		v.tickPeer(v.peers[id])
 		v.tickWitness(v.peers[id])

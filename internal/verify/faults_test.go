@@ -74,7 +74,7 @@ func TestEveryFaultIsTested(t *testing.T) {
 
 // TestBodiesThatDoNotDecode: each kind of entry.
 func TestBodiesThatDoNotDecode(t *testing.T) {
-	for kind := audit.KindBoot; kind <= audit.KindIncident; kind++ {
+	for _, kind := range []audit.Kind{audit.KindBoot, audit.KindGenesis, audit.KindChange, audit.KindKey, audit.KindDecision, audit.KindOutcome, audit.KindReceipt, audit.KindIncident, audit.KindClone} {
 		if kind == audit.KindGenesis {
 			continue
 		}

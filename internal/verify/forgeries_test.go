@@ -7,6 +7,7 @@ import (
 	"github.com/cofferhq/coffer/internal/audit/logfile"
 	"github.com/cofferhq/coffer/internal/chain"
 	"github.com/cofferhq/coffer/internal/governance"
+	"github.com/cofferhq/coffer/internal/passkey/passkeytest"
 	"github.com/cofferhq/coffer/internal/request"
 	"github.com/cofferhq/coffer/internal/signature"
 	"github.com/cofferhq/coffer/mpc"
@@ -524,6 +525,8 @@ var forgeries = []forgery{
 	})},
 
 	// Incidents.
+	{"clone of a passkey that nobody has", CloneBad, "is not bob's", then(func(w *world) { w.append(1, audit.KindClone, clonedPasskey(7).Encode()) })},
+	{"clone that one device can have made", CloneBad, "do not contradict", then(func(w *world) { w.append(1, audit.KindClone, clonedPasskey(8).Encode()) })},
 	{"incident with itself", IncidentPeer, "reports vault 1", then(func(w *world) { w.append(1, audit.KindIncident, (&audit.Incident{Peer: 1}).Encode()) })},
 	{"incident with nobody", IncidentPeer, "reports vault 9", then(func(w *world) { w.append(1, audit.KindIncident, (&audit.Incident{Peer: 9}).Encode()) })},
 }
@@ -533,4 +536,15 @@ func allow(rule string) func(*audit.Decision, uint16) {
 	return func(d *audit.Decision, _ uint16) {
 		d.Allow, d.Code, d.Rule, d.R0Hash = true, "", rule, [32]byte{1}
 	}
+}
+
+// clonedPasskey are two signatures of bob's passkey, with the counters 7 and other.
+func clonedPasskey(other uint32) *audit.Clone {
+	x := passkeytest.New(signature.WebAuthnP256, "bob", "coffer.example")
+	use := func(what byte, counter uint32) signature.Use {
+		st := signature.Statement{Domain: "coffer/test/v1", Body: []byte{what}}
+		x.Counter = counter - 1
+		return signature.Use{Digest: st.Digest(), Signature: x.Sign(st)}
+	}
+	return &audit.Clone{Principal: "bob", Key: x.Public(), First: use(1, 7), Second: use(2, other)}
 }

@@ -54,7 +54,7 @@ func refuse(at step, r *refusal.Refusal) verdict {
 
 // judge decides again about d, with what was known at its time. The vault's code
 // is not asked: this is the same rule, written a second time.
-func (v *verifier) judge(self uint16, st *governance.State, k *keyInfo, cert *dkg.Certificate, b *request.Bundle, d *audit.Decision) verdict {
+func (v *verifier) judge(self uint16, st *governance.State, k *keyInfo, cert *dkg.Certificate, b *request.Bundle, d *audit.Decision, cloned *refusal.Refusal) verdict {
 	if code := v.membersFit(self, k, cert, d); code != "" {
 		return refuse(stepSigners, refusal.New(code, "", fmt.Sprintf("signers %v, witnesses %v", d.Parties, d.Witnesses), ""))
 	}
@@ -64,6 +64,9 @@ func (v *verifier) judge(self uint16, st *governance.State, k *keyInfo, cert *dk
 	verified, err := st.Roster.CheckBundle(b, v.cluster, d.Time)
 	if err != nil {
 		return refuse(stepBundle, asRefusal("bundle", err))
+	}
+	if cloned != nil {
+		return refuse(stepBundle, cloned)
 	}
 	p, err := v.prepare(k, b.Request, d.Unsigned)
 	if err != nil {
@@ -201,8 +204,9 @@ func (v *verifier) checkDecision(l *vaultLog, x *decision, b *request.Bundle) fu
 	case d.Allow && d.R0Hash == [32]byte{}:
 		return fault(DecisionKey, "it allows without a session: no R0 hash")
 	}
+	cloned := l.clonedIn(b, st, d) // now: what the log tells later does not count
 	return func() bool {
-		got := v.judge(l.id, st, k, cert, b, d)
+		got := v.judge(l.id, st, k, cert, b, d, cloned)
 		x.prepared = got.prepared
 		return v.compareVerdict(l, x, got) && v.checkApproved(l, x, st, k)
 	}

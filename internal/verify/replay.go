@@ -161,6 +161,8 @@ func (v *verifier) replayEntry(l *vaultLog, i uint64, p *parsed) {
 		v.replayReceipt(l, i, p)
 	case audit.KindIncident:
 		err = v.replayIncident(l, i, e)
+	case audit.KindClone:
+		err = v.replayClone(l, i, e)
 	}
 	if err != nil {
 		v.entryFault(l, i, EntryForm, "%v", err)

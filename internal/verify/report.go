@@ -68,6 +68,8 @@ const (
 	ReceiptTx        Code = "receipt.tx"        // sender or transaction id do not follow from it
 	ReceiptConflict  Code = "receipt.conflict"  // two signed versions of one request that could both happen
 
+	CloneBad Code = "clone.bad" // a passkey is said to be in two devices, and its signatures do not show it
+
 	IncidentPeer Code = "incident.peer" // it blames a vault that does not exist, or itself
 )
 

@@ -196,6 +196,7 @@ type vaultLog struct {
 	receipts  []*receipt
 	released  map[[32]byte][]*decision // with a share of this vault, by request
 	jobs      jobs
+	clones    map[signature.PublicKey]clone // passkeys that are in two devices
 }
 
 func entry(i uint64) *uint64 { return &i }
