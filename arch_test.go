@@ -51,6 +51,8 @@ var layers = [][]string{
 	{"internal/audit/tiles"},
 	{"internal/hsm/device", "internal/hsm/devicetest", "internal/chain/evm/devnode", "internal/node", "internal/vaultshell", "internal/verify", "internal/sim"},
 	// the services around the vaults,
+	{"internal/verify/logmaker"},
+	{"internal/verify/bench"},
 	{"internal/risk", "internal/sim/cmd", "client"},
 	{"internal/coordinator", "internal/coordinator/coordinatortest"},
 	{"internal/api"},

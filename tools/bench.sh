@@ -20,3 +20,5 @@ go test ./internal/vaultshell -run '^$' -bench 'DecisionsPerOp/ecdsa' -benchtime
   END { exit bad }'
 # What isolation, the helper and SoftHSM cost against the same vaults with the software HSM in one process.
 COFFER_BIN=$PWD/.build/coffer go test -run '^$' -bench '^BenchmarkBoundary$' -benchtime 1x ./internal/vaultshell | grep '^bench: '
+# Logs: verification of a million entries, appends in groups of 64, the fsync under them.
+go run ./internal/verify/bench

@@ -22,16 +22,21 @@ import (
 func logCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "log", Short: "The vaults' signed logs: copy them, verify them", Args: cobra.ArbitraryArgs, RunE: help}
 	var genesis string
+	var alone bool
 	check := verb("verify [FOLDER…]", "Verify every signature and every decision, from log copies and the genesis hash", cobra.ArbitraryArgs, false, func(ctx context.Context, s *session, args []string) error {
-		return verifyLogs(ctx, s, genesis, args)
+		return verifyLogs(ctx, s, genesis, alone, args)
 	})
 	check.Long = "Verifies offline the copies in the folders given, or, without any, copies fetched now from the running cluster.\nThe genesis hash should come from elsewhere than the copies: --genesis HASH, or a genesis file."
+	check.Flags().BoolVar(&alone, "alone", false, "verify one log by itself, without what the other vaults' logs say of it")
 	check.Flags().StringVar(&genesis, "genesis", "", "the genesis hash (64 hex digits), or the genesis file")
 	cmd.AddCommand(check, exportLogsCommand(), logServeCommand())
 	return cmd
 }
 
-func verifyLogs(ctx context.Context, s *session, genesis string, dirs []string) error {
+func verifyLogs(ctx context.Context, s *session, genesis string, alone bool, dirs []string) error {
+	if alone && len(dirs) != 1 {
+		return &usageError{fmt.Errorf("--alone: %d folders, want the one of the log", len(dirs))}
+	}
 	if len(dirs) == 0 {
 		if err := s.connect(ctx); err != nil {
 			return err
@@ -53,7 +58,12 @@ func verifyLogs(ctx context.Context, s *session, genesis string, dirs []string) 
 	if err != nil {
 		return err
 	}
-	r := verify.Dirs(hash, dirs, family.Codecs())
+	var r *verify.Report
+	if alone {
+		r = verify.Alone(hash, dirs[0], family.Codecs())
+	} else {
+		r = verify.Dirs(hash, dirs, family.Codecs())
+	}
 	if s.json {
 		if err := printJSON(s.out(), r); err != nil {
 			return err

@@ -230,7 +230,7 @@ func (v *verifier) checkReceipt(x *receipt) *decision {
 	for _, id := range d.Parties {
 		l, _ := v.decisionOf(id, x.attempt)
 		if l == nil {
-			continue // decided has seen that it is excused
+			continue // decided has seen that it is excused, or not asked for
 		}
 		if o := l.outcomes[x.attempt]; (o == nil || o.Stage != audit.StageReleased) && !v.excused(x.attempt, id, "the release") {
 			return fault(ReceiptReleases, "%s: there is a signature, but the log of vault %d does not say that it released its share", x.txID, id)
@@ -258,6 +258,9 @@ func (v *verifier) checkReceiptTx(r *audit.Receipt, chainID, sender string, p *c
 		c.signature = fmt.Errorf("%d signatures, the transaction takes %d", len(r.Signatures), len(p.Digests))
 		return c
 	}
+	if id, ok := v.confirmed(codec, r, sender, p); ok && id == r.TxID {
+		return c
+	}
 	for i := range r.Signatures {
 		if c.signature = codec.Scheme().Verify(r.PublicKey, p.Digests[i], p.Message(i), &r.Signatures[i]); c.signature != nil {
 			return c
@@ -269,6 +272,26 @@ func (v *verifier) checkReceiptTx(r *audit.Receipt, chainID, sender string, p *c
 	}
 	return c
 }
+
+// confirmed verifies one ECDSA signature by the table of its key, if it has one, and
+// derives the transaction's id.
+func (v *verifier) confirmed(codec chain.Codec, r *audit.Receipt, sender string, p *chain.Prepared) (txid string, ok bool) {
+	c, can := codec.(interface {
+		TransactionID(sender string, unsigned []byte, sig *chain.Signature) (string, error)
+	})
+	k := v.fixed[string(r.PublicKey)].key
+	if !can || k == nil || codec.Scheme() != chain.ECDSASecp256k1 || len(p.Digests) != 1 || !k.confirms(p.Digests[0], &r.Signatures[0]) {
+		return "", false
+	}
+	if a, err := codec.Address(chainOf(sender), r.PublicKey); err != nil || a != sender {
+		return "", false
+	}
+	id, err := c.TransactionID(sender, r.Unsigned, &r.Signatures[0])
+	return id, err == nil
+}
+
+// chainOf is the chain of an account.
+func chainOf(account string) string { return account[:max(0, strings.LastIndexByte(account, ':'))] }
 
 // checkReceiptAgain reads a receipt and its decision once more: the log that has the
 // receipt has no decision of its own, or has had another receipt since.
@@ -299,13 +322,15 @@ func (v *verifier) checkReceiptAgain(x *receipt, d *decision) *receiptCheck {
 // among them: so that many of one session are those of exactly its members.
 func (v *verifier) decided(x *receipt, k *keyInfo) (*decision, string) {
 	var first *decision
-	var have []uint16
+	var have, absent []uint16
 	var why []string
 	for _, id := range k.everybody() {
 		_, d := v.decisionOf(uint16(id), x.attempt)
 		switch {
 		case d == nil:
-			if len(v.logsOf(uint16(id))) == 0 {
+			if len(v.logsOf(uint16(id))) == 0 && v.alone {
+				absent = append(absent, uint16(id))
+			} else if len(v.logsOf(uint16(id))) == 0 {
 				why = append(why, fmt.Sprintf("there is no copy of the log of vault %d", id))
 			}
 			continue
@@ -329,6 +354,8 @@ func (v *verifier) decided(x *receipt, k *keyInfo) (*decision, string) {
 		t = k.epochs[uint64(first.Epoch)].cert.Threshold + len(first.Witnesses)
 		for _, id := range members(first.Decision) {
 			if _, d := v.decisionOf(id, x.attempt); d == nil && v.excused(x.attempt, id, "the decision") {
+				have = append(have, id)
+			} else if d == nil && slices.Contains(absent, id) {
 				have = append(have, id)
 			}
 		}

@@ -218,13 +218,9 @@ func (v *verifier) checkApproved(l *vaultLog, x *decision, st *governance.State,
 	if !x.Allow || !ok || slices.Contains(x.Witnesses, l.id) {
 		return true
 	}
-	var made governance.Tier
-	if o, err := governance.DecodeKeygenOrder(k.order); err == nil {
-		made = o.Tier
-	}
 	var err error
 	switch {
-	case st.Approves(l.id, x.Key, made) != nil, x.Approval.Algorithm != 0 && card.HasApproval():
+	case st.Approves(l.id, x.Key, k.tier) != nil, x.Approval.Algorithm != 0 && card.HasApproval():
 		err = x.CheckApproval(v.cluster, l.id, card.Approval)
 	case x.Approval.Algorithm != 0:
 		err = fmt.Errorf("an approval key's signature, and vault %d has no approval key", l.id)

@@ -18,6 +18,7 @@ type keyInfo struct {
 	id    [32]byte
 	name  string
 	order []byte           // nil: no log tells how it was made
+	tier  governance.Tier  // in which the order made it
 	cert  *dkg.Certificate // of any epoch: the public key is the same
 	vault uint16
 
@@ -268,6 +269,9 @@ func (v *verifier) enterKey(l *vaultLog, i uint64, k *audit.KeyEntry, cert *dkg.
 	}
 	if known.order == nil {
 		known.order = k.Order
+		if o, err := governance.DecodeKeygenOrder(k.Order); err == nil {
+			known.tier = o.Tier
+		}
 	} else if string(known.order) != string(k.Order) {
 		v.entryFault(l, i, KeyDiffers, "key %x is wallet %q here and wallet %q, by another order, in the log of vault %d", k.Key[:8], k.Name, known.name, known.vault)
 	}
@@ -338,6 +342,11 @@ func (v *verifier) replayReceipt(l *vaultLog, i uint64, p *parsed) {
 	if d == nil || d.unsigned != x.unsigned || v.receipts[x.hash] != nil {
 		return // crossReceipts sees to it
 	}
+	use := v.fixed[x.publicKey]
+	if use.signatures++; use.signatures == worthTable && len(r.PublicKey) == 33 {
+		use.key = newFixedKey(r.PublicKey)
+	}
+	v.fixed[x.publicKey] = use
 	// The decision's transaction is at hand only now.
 	check := new(receiptCheck)
 	v.receipts[x.hash] = check

@@ -32,7 +32,10 @@ type copied struct {
 // Dirs verifies the copies in these folders. A folder that cannot be read is a
 // fault; that there is none at all, too.
 func Dirs(genesis [32]byte, dirs []string, codecs []chain.Codec) *Report {
-	v := newVerifier(genesis, codecs)
+	return newVerifier(genesis, codecs).dirs(dirs)
+}
+
+func (v *verifier) dirs(dirs []string) *Report {
 	var copies []copied
 	for _, dir := range dirs {
 		// The checkpoint first: a log only grows.
@@ -51,6 +54,15 @@ func Dirs(genesis [32]byte, dirs []string, codecs []chain.Codec) *Report {
 	return v.run(copies)
 }
 
+// Alone verifies one log by itself: all that Dirs would, except what other vaults'
+// logs have to say of it. A signature rests then on this vault's decision, and on the
+// signed checkpoints of its peers that the release names; the report says so.
+func Alone(genesis [32]byte, dir string, codecs []chain.Codec) *Report {
+	v := newVerifier(genesis, codecs)
+	v.alone = true
+	return v.dirs([]string{dir})
+}
+
 // Copies verifies copies that the caller has read.
 func Copies(genesis [32]byte, copies []Copy, codecs []chain.Codec) *Report {
 	var all []copied
@@ -65,6 +77,7 @@ type verifier struct {
 	cluster [32]byte
 	codecs  []chain.Codec
 	report  *Report
+	alone   bool              // one log is asked about, not the cluster
 	start   *governance.State // right after genesis
 	first   string            // the entry that start is from
 	newest  *governance.State // that any copy tells of
@@ -77,6 +90,7 @@ type verifier struct {
 	seen     map[[32]byte]*witnessed // checkpoints that vaults saw of each other
 	texts    map[string]string
 	receipts map[[32]byte]*receiptCheck // by SHA-256 of the receipt
+	fixed    map[string]keyUse          // by public key
 	mu       sync.Mutex                 // guards the report while jobs run
 }
 
@@ -85,11 +99,17 @@ type changeSeen struct {
 	vault uint16
 }
 
+// keyUse counts a key's signatures until a table is worth its making.
+type keyUse struct {
+	signatures int
+	key        *fixedKey
+}
+
 func newVerifier(genesis [32]byte, codecs []chain.Codec) *verifier {
 	return &verifier{
 		cluster: genesis, codecs: codecs, report: &Report{Cluster: hex.EncodeToString(genesis[:])},
 		keys: map[[32]byte]*keyInfo{}, names: map[string][32]byte{}, changes: map[uint64]changeSeen{}, words: map[share]word{},
-		texts: map[string]string{}, seen: map[[32]byte]*witnessed{}, receipts: map[[32]byte]*receiptCheck{},
+		texts: map[string]string{}, fixed: map[string]keyUse{}, seen: map[[32]byte]*witnessed{}, receipts: map[[32]byte]*receiptCheck{},
 	}
 }
 
@@ -113,6 +133,9 @@ func (v *verifier) run(copies []copied) *Report {
 		v.crossOutcomes(l)
 	}
 	v.crossReceipts()
+	if v.alone {
+		v.report.note("one log by itself: what the other vaults' logs say of it was not asked")
+	}
 	v.summarise()
 	return v.report.finish()
 }

@@ -195,16 +195,13 @@ func (Codec) Assemble(sender string, unsigned []byte, signatures []chain.Signatu
 		return nil, "", fmt.Errorf("%d signatures, want 1", len(signatures))
 	}
 	sig := &signatures[0]
-	if len(unsigned) == messageSize && unsigned[0] == 0x19 && unsigned[1] == 0x01 {
+	if isMessage(unsigned) {
 		raw, err = assembleMessage(from, unsigned, sig)
 		return raw, "", err
 	}
-	tx, err := DecodeUnsigned(unsigned)
+	tx, err := decodeOn(on, unsigned)
 	if err != nil {
 		return nil, "", err
-	}
-	if got := ChainName(tx.ChainID); got != on {
-		return nil, "", fmt.Errorf("the transaction is for %s, the sender is on %s", got, on)
 	}
 	digest, err := tx.Digest()
 	if err != nil {
@@ -218,6 +215,38 @@ func (Codec) Assemble(sender string, unsigned []byte, signatures []chain.Signatu
 	raw = tx.signed(sig)
 	id := keccak256(raw)
 	return raw, fmt.Sprintf("0x%x", id), nil
+}
+
+func decodeOn(chainID string, unsigned []byte) (*Transaction, error) {
+	tx, err := DecodeUnsigned(unsigned)
+	if err != nil {
+		return nil, err
+	}
+	if got := ChainName(tx.ChainID); got != chainID {
+		return nil, fmt.Errorf("the transaction is for %s, the sender is on %s", got, chainID)
+	}
+	return tx, nil
+}
+
+// TransactionID is what Assemble says, of a signature that the caller has found to be
+// the sender's, with its s low and its recovery id right. Messages have none.
+func (Codec) TransactionID(sender string, unsigned []byte, sig *chain.Signature) (string, error) {
+	on, _, err := ParseAccount(sender)
+	if err != nil {
+		return "", fmt.Errorf("sender: %w", err)
+	}
+	if isMessage(unsigned) {
+		return "", nil
+	}
+	tx, err := decodeOn(on, unsigned)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("0x%x", keccak256(tx.signed(sig))), nil
+}
+
+func isMessage(unsigned []byte) bool {
+	return len(unsigned) == messageSize && unsigned[0] == 0x19 && unsigned[1] == 0x01
 }
 
 // messageSize is the length of what is signed of a message: a prefix of two bytes
