@@ -101,8 +101,12 @@ func (c *comparison) methods() {
 // under assumptions.
 func (c *comparison) search(assume ...lit) (*Example, answer) {
 	const attempts = 40
+	here := c.fresh() // what is forbidden below is forbidden in this search only
+	assume = append(slices.Clone(assume), here, c.wider)
+	c.unverified = 0
 	for range attempts {
-		switch a := c.solve(append(assume, c.wider)...); a {
+		c.forget()
+		switch a := c.solve(assume...); a {
 		case unsat, exhausted:
 			if a == unsat && c.unverified > 0 {
 				a = exhausted
@@ -113,7 +117,7 @@ func (c *comparison) search(assume ...lit) (*Example, answer) {
 			return x, sat
 		}
 		c.unverified++
-		c.block()
+		c.block(here)
 	}
 	return nil, exhausted
 }
@@ -207,8 +211,8 @@ func (c *comparison) approve() ([]string, bool) {
 }
 
 // block forbids the combination of rules that gave no example.
-func (c *comparison) block() {
-	var out []lit
+func (c *comparison) block(here lit) {
+	out := []lit{here.not()}
 	for _, r := range c.new.rules {
 		if c.holds(r.allows) {
 			out = append(out, r.allows.not())
@@ -230,5 +234,4 @@ func (c *comparison) block() {
 		}
 	}
 	c.clause(out...)
-	c.forget()
 }

@@ -67,6 +67,13 @@ func (m *model) want(d demand, stated bool) lit {
 		}
 	}
 	w := &wanted{d, m.fresh(), stated}
+	for _, o := range m.demands {
+		if same(&o.demand, &d) && stated {
+			m.clause(w.met.not(), o.met) // what meets a demand meets the same one
+		} else if same(&o.demand, &d) {
+			m.clause(o.met.not(), w.met)
+		}
+	}
 	m.demands = append(m.demands, w)
 	return w.met
 }

@@ -100,16 +100,16 @@ func (m *model) settleText(t *text) {
 				if _, member := slices.BinarySearch(s.list, c.named[0]); member {
 					in[k] = append(in[k], c.is)
 					m.clause(c.is.not(), s.in)
-					continue
 				}
 			}
-			m.clause(c.is.not(), s.in.not())
 		}
 		if c.chain != "" && t.domain != chains {
 			m.clause(c.is.not(), m.onChain(c.chain))
 		}
 	}
 	m.oneOf(is)
+	// In the set is a text of one of the set's classes; so that one of another class
+	// is not in it.
 	for k, s := range t.sets {
 		m.clause(append(in[k], s.in.not())...)
 	}
