@@ -134,7 +134,7 @@ type Counts struct {
 
 // Signed is one transaction whose signature and decisions were found good.
 type Signed struct {
-	TxID    string   `json:"txid"`
+	TxID    string   `json:"txid"` // empty: a message was signed
 	Request string   `json:"request"`
 	Wallet  string   `json:"wallet"`
 	Chain   string   `json:"chain"`
@@ -225,7 +225,11 @@ func (r *Report) WriteText(w io.Writer) error {
 		count(c.Changes, "change", "changes"), count(c.Keys, "key", "keys"),
 		count(c.Allowed, "decision", "decisions"), c.Refused, count(c.Receipts, "signed transaction", "signed transactions"))
 	for _, s := range r.Signed {
-		fmt.Fprintf(&b, "signed   %s: request %s, rule %q, decided by vaults %v\n", s.TxID, short(s.Request), s.Rule, s.Vaults)
+		what := s.TxID
+		if what == "" {
+			what = "a message"
+		}
+		fmt.Fprintf(&b, "signed   %s: request %s, rule %q, decided by vaults %v\n", what, short(s.Request), s.Rule, s.Vaults)
 	}
 	for _, x := range r.Refused {
 		fmt.Fprintf(&b, "refused  request %s by vault %d (entry %d): %s: %s\n", short(x.Request), x.Vault, x.Entry, x.Code, x.Detail)
