@@ -142,18 +142,21 @@ func (v *value) percent() uint16 {
 
 // duration reads "90s", "24h", "7d" into ms.
 func (v *value) duration(most time.Duration) uint64 {
-	what := "a time such as 90s, 24h or 7d"
-	s := v.text(what)
+	s := v.text("a time such as 90s, 24h or 7d")
 	if !v.isText() {
 		return 0
 	}
+	return v.durationOf(s, most)
+}
+
+func (v *value) durationOf(s string, most time.Duration) uint64 {
 	units := map[string]time.Duration{"ms": time.Millisecond, "s": time.Second, "m": time.Minute, "h": time.Hour, "d": 24 * time.Hour}
 	i := strings.LastIndexAny(s, "0123456789") + 1
 	n, err := strconv.ParseUint(s[:i], 10, 40)
 	unit, ok := units[s[i:]]
 	switch {
 	case err != nil || !ok || n == 0:
-		v.fail("%q, want %s", s, what)
+		v.fail("%q, want a time such as 90s, 24h or 7d", s)
 	case n > uint64(most/unit):
 		v.fail("%s, at most %d days", s, most/(24*time.Hour))
 	default:

@@ -246,7 +246,9 @@ func (c *compiler) parseAmount(s string) (asset string, n chain.Amount, err erro
 }
 
 // parseMoney reads "10,000 USD" into 10^-6 of the currency.
-func (c *compiler) parseMoney(s string) (n chain.Amount, err error) {
+func (c *compiler) parseMoney(s string) (n chain.Amount, err error) { return c.parseCurrency(s, 6) }
+
+func (c *compiler) parseCurrency(s string, decimals uint8) (n chain.Amount, err error) {
 	if c.doc.Currency == "" {
 		return n, fmt.Errorf("%q: the policy has no currency; name one, and which prices count", s)
 	}
@@ -254,7 +256,7 @@ func (c *compiler) parseMoney(s string) (n chain.Amount, err error) {
 	if err != nil {
 		return n, err
 	}
-	return amount.Parse(plain, amount.Unit{Symbol: c.doc.Currency, Decimals: 6})
+	return amount.Parse(plain, amount.Unit{Symbol: c.doc.Currency, Decimals: decimals})
 }
 
 // ungroup takes the commas out of a number that is grouped by thousands.
