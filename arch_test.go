@@ -37,7 +37,7 @@ var layers = [][]string{
 	// what is asked, by whom, and what it does,
 	{"internal/chain/amount", "internal/chain/evm", "internal/chain/solana", "internal/request", "internal/audit", "internal/cluster", "internal/attest"},
 	{"internal/identity", "internal/chain/family"},
-	{"internal/policy", "internal/policy2"},
+	{"internal/policy"},
 	{"internal/policy/analysis"},
 	{"internal/governance"},
 	// the port to the HSM (it takes contexts; the vault only names its roles), and the vault.
@@ -69,7 +69,7 @@ var layers = [][]string{
 // read no clock and start no goroutine.
 var boundary = []string{
 	"internal/wire", "internal/secret", "internal/form", "internal/signature", "internal/refusal", "internal/chain", "internal/chain/amount", "internal/chain/evm", "internal/chain/solana", "internal/chain/family",
-	"internal/request", "internal/identity", "internal/policy", "internal/policy/analysis", "internal/policy2", "internal/governance", "internal/audit", "internal/cluster", "internal/attest",
+	"internal/request", "internal/identity", "internal/policy", "internal/policy/analysis", "internal/policy", "internal/governance", "internal/audit", "internal/cluster", "internal/attest",
 	"internal/vault", "internal/vault/planted",
 	"mpc", "mpc/transcript", "mpc/group", "mpc/group/secp256k1", "mpc/group/ed25519", "mpc/sharing", "mpc/ecdsa", "mpc/internal/session",
 	"mpc/baseot", "mpc/pprf", "mpc/otext", "mpc/vole", "mpc/pair", "mpc/dkg", "mpc/derive", "mpc/dkls23", "mpc/schnorr", "mpc/frost", "mpc/roast", "mpc/handover", "mpc/lifecycle", "mpc/backup",

@@ -129,7 +129,7 @@ func TestBadDrafts(t *testing.T) {
 		"couldn't decode request":                func() error { _, err := client.Decode("AAAA", cluster); return err }(),
 		"change: want base64url":                 func() error { _, err := client.DecodeChange("=="); return err }(),
 		"couldn't decode change":                 func() error { _, err := client.DecodeChange("AAAA"); return err }(),
-		"line 1":                                 func() error { _, err := client.NewPolicyChange(cluster, "ada", "", []byte("{")); return err }(),
+		"line 2, column 1":                       func() error { _, err := client.NewPolicyChange(cluster, "ada", "", []byte("{\n")); return err }(),
 		"name \"Ada\"":                           func() error { _, err := client.NewPolicyChange(cluster, "Ada", "", []byte(emptyPolicy)); return err }(),
 		"http://HOST:PORT":                       func() error { _, err := client.New("127.0.0.1:1", ""); return err }(),
 	} {
@@ -139,7 +139,7 @@ func TestBadDrafts(t *testing.T) {
 	}
 }
 
-const emptyPolicy = `{"assets": [{"symbol": "ETH", "id": "eip155:1/slip44:60", "decimals": 18}], "rules": [{"name": "none", "when": {"onlyTransfers": true}, "then": "deny"}]}`
+const emptyPolicy = `{"assets": {"ETH": {"id": "eip155:1/slip44:60", "decimals": 18}}, "rules": [{"name": "none", "when": "onlyTransfers", "then": "deny"}]}`
 
 // TestWhatIsSigned: a proposal carries exactly the draft, under its initiator's
 // name; what is decoded from it is what was drafted.

@@ -16,6 +16,7 @@ import (
 	"github.com/cofferhq/coffer/internal/governance"
 	"github.com/cofferhq/coffer/internal/identity"
 	"github.com/cofferhq/coffer/internal/policy"
+	"github.com/cofferhq/coffer/internal/policy/source"
 	"github.com/cofferhq/coffer/internal/request"
 	"github.com/cofferhq/coffer/mpc/dkg"
 )
@@ -182,7 +183,7 @@ func decodedChange(c *governance.Change) (*DecodedChange, error) {
 		if err != nil {
 			return nil, err
 		}
-		out.Document = d.JSON()
+		out.Document = source.JSON(d)
 	case governance.KindRoster:
 		r, err := identity.DecodeRoster(c.Body)
 		if err != nil {
@@ -211,10 +212,11 @@ func decodedChange(c *governance.Change) (*DecodedChange, error) {
 	return out, nil
 }
 
-// NewPolicyChange drafts a new policy, in the form that people write. The author
+// NewPolicyChange drafts a new policy, in the form that people write, YAML or JSON
+// (docs/policy.md); an error is of type source.Errors, with lines and columns. The author
 // is the admin who proposes it.
 func NewPolicyChange(c *Cluster, author, note string, document []byte) (*DecodedChange, error) {
-	d, err := policy.ParseJSON(document)
+	d, err := source.Compile(document, nil)
 	if err != nil {
 		return nil, err
 	}

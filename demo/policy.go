@@ -122,19 +122,19 @@ func checkRefusal(a *client.VaultAnswer, wanted string) error {
 // raiseLimit edits the policy's file, as its owner would, and has two admins sign
 // it.
 func (d *demo) raiseLimit(ctx context.Context) error {
-	path := filepath.Join(d.dir, "policy.json")
+	path := filepath.Join(d.dir, "policy.yaml")
 	old, err := os.ReadFile(path)
 	if err != nil {
 		return err
 	}
-	changed := bytes.Replace(old, []byte(`"10 ETH"`), []byte(`"25 ETH"`), 1)
+	changed := bytes.Replace(old, []byte(`amount("10 ETH")`), []byte(`amount("25 ETH")`), 1)
 	if bytes.Equal(old, changed) {
-		return errors.New("policy.json does not name 10 ETH")
+		return errors.New("policy.yaml does not name 10 ETH")
 	}
 	if err := os.WriteFile(path, changed, 0o644); err != nil {
 		return err
 	}
-	d.say("policy.json is edited: payments up to 25 ETH; alice and bob are two of three admins")
+	d.say("policy.yaml is edited: payments up to 25 ETH; alice and bob are two of three admins")
 	if d.info, err = d.client.Cluster(ctx); err != nil {
 		return err
 	}

@@ -236,7 +236,7 @@ In another terminal:
   coffer approve REQUEST --as carol
   coffer show REQUEST
   coffer propose --as bot --to 0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC --amount "20 ETH"    # refused by the vaults
-  coffer policy show > policy.json     # edit it, then: coffer policy propose policy.json --as alice
+  coffer policy show > policy.yaml     # edit it, then: coffer policy check policy.yaml; coffer policy propose policy.yaml --as alice
   coffer log verify
   coffer doctor; coffer node list      # this machine; the vaults' devices and what isolates them
 %s

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/cofferhq/coffer/client"
+	"github.com/cofferhq/coffer/internal/policy/source"
 )
 
 // documentCommand is policy, roster or measurements: all change the same way.
@@ -23,9 +25,13 @@ func documentCommand(kind string) *cobra.Command {
 		short = "What the vaults' machines may run, as their devices attest it: show it, propose a change, sign it"
 	}
 	cmd := &cobra.Command{Use: kind, Short: short, Args: cobra.ArbitraryArgs, RunE: help}
+	form := "JSON"
+	if kind == "policy" {
+		form = "YAML or JSON"
+	}
 	var note string
 	var sure bool
-	propose := verb("propose FILE", "Propose a new "+kind+" (JSON) and sign it as the first admin", cobra.ExactArgs(1), true, func(ctx context.Context, s *session, args []string) error {
+	propose := verb("propose FILE", "Propose a new "+kind+" ("+form+") and sign it as the first admin", cobra.ExactArgs(1), true, func(ctx context.Context, s *session, args []string) error {
 		return proposeChange(ctx, s, kind, args[0], note)
 	})
 	propose.Flags().StringVar(&note, "note", "", "why, for the other admins")
@@ -38,6 +44,9 @@ func documentCommand(kind string) *cobra.Command {
 		propose, approve,
 		verb("changes", "List the changes so far, and those that wait for signatures", cobra.NoArgs, false, func(ctx context.Context, s *session, _ []string) error { return listChanges(ctx, s, kind) }),
 	)
+	if kind == "policy" {
+		cmd.AddCommand(policyTools()...)
+	}
 	return cmd
 }
 
@@ -64,6 +73,13 @@ func showDocument(ctx context.Context, s *session, kind string) error {
 		fmt.Fprintf(s.cmd.ErrOrStderr(), "version %d, root %s\n", d.Version.Seq, d.Root)
 	}
 	// The document alone, so that it can be edited and proposed.
+	if kind == "policy" && !s.json {
+		text, err := policyText(d.Document)
+		if err == nil {
+			_, err = s.out().Write(text)
+		}
+		return err
+	}
 	return printJSON(s.out(), d.Document)
 }
 
@@ -88,6 +104,9 @@ func proposeChange(ctx context.Context, s *session, kind, path, note string) err
 		draft = client.NewMeasurementsChange
 	}
 	d, err := draft(s.info, k.Principal(), note, b)
+	if list := (source.Errors)(nil); errors.As(err, &list) {
+		return inFile(path, err)
+	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
@@ -169,6 +188,9 @@ func (s *session) showDifference(ctx context.Context, kind string, document json
 	old, err := s.document(ctx, kind)
 	if err != nil {
 		return err
+	}
+	if kind == "policy" {
+		return s.sayPolicyDifference(old, document)
 	}
 	was, err := json.Marshal(old.Document)
 	if err != nil {

@@ -25,7 +25,7 @@ import (
 	"github.com/cofferhq/coffer/internal/hsm/remote"
 	"github.com/cofferhq/coffer/internal/identity"
 	"github.com/cofferhq/coffer/internal/node"
-	"github.com/cofferhq/coffer/internal/policy"
+	"github.com/cofferhq/coffer/internal/policy/source"
 	"github.com/cofferhq/coffer/internal/risk"
 	"github.com/cofferhq/coffer/internal/signature"
 	"github.com/cofferhq/coffer/internal/transport"
@@ -279,7 +279,7 @@ func genesisCommand() *cobra.Command {
 	f.StringVar(&name, "name", "coffer", "name of the cluster")
 	f.StringArrayVar(&cards, "card", nil, "a vault's card (coffer vault --enrol); once for each vault")
 	f.StringVar(&roster, "roster", "", "people, groups and admin quorum, JSON")
-	f.StringVar(&pol, "policy", "", "the first policy, JSON")
+	f.StringVar(&pol, "policy", "", "the first policy, YAML or JSON")
 	f.StringVar(&out, "out", "genesis", "the file to write")
 	for _, n := range []string{"card", "roster", "policy"} {
 		_ = create.MarkFlagRequired(n)
@@ -348,7 +348,7 @@ func makeGenesis(name string, cards []string, rosterFile, policyFile string) (*g
 	if b, err = readFile(policyFile); err != nil {
 		return nil, fmt.Errorf("couldn't read policy: %w", err)
 	}
-	if g.Policy, err = policy.ParseJSON(b); err != nil {
+	if g.Policy, err = source.Compile(b, g.Roster); err != nil {
 		return nil, fmt.Errorf("policy %s: %w", policyFile, err)
 	}
 	return g, g.Check()
@@ -398,5 +398,5 @@ func genesisJSON(g *governance.Genesis) any {
 		Vaults  []vault         `json:"vaults"`
 		Roster  json.RawMessage `json:"roster"`
 		Policy  json.RawMessage `json:"policy"`
-	}{hex.EncodeToString(h[:]), g.Name, time.UnixMilli(int64(g.Created)).UTC(), vaults, json.RawMessage(g.Roster.JSON()), json.RawMessage(g.Policy.JSON())}
+	}{hex.EncodeToString(h[:]), g.Name, time.UnixMilli(int64(g.Created)).UTC(), vaults, json.RawMessage(g.Roster.JSON()), json.RawMessage(source.JSON(g.Policy))}
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/cofferhq/coffer/internal/governance"
 	"github.com/cofferhq/coffer/internal/identity"
 	"github.com/cofferhq/coffer/internal/policy"
+	"github.com/cofferhq/coffer/internal/policy/source"
 	"github.com/cofferhq/coffer/internal/transport"
 	"github.com/cofferhq/coffer/internal/wire"
 )
@@ -51,7 +52,7 @@ func (s *server) policy(context.Context, *struct{}) (*documentOut, error) {
 	root := gov.Policy.Root()
 	return &documentOut{&client.Document{
 		Kind: "policy", Version: s.governance(gov), Root: hex.EncodeToString(root[:]),
-		Document: json.RawMessage(gov.Policy.JSON()), Canonical: b64(gov.Policy.Encode()),
+		Document: json.RawMessage(source.JSON(gov.Policy)), Canonical: b64(gov.Policy.Encode()),
 	}}, nil
 }
 
@@ -113,7 +114,7 @@ func (s *server) change(x *coordinator.StoredChange) (*client.Change, error) {
 		if err != nil {
 			return nil, err
 		}
-		out.Document = json.RawMessage(d.JSON())
+		out.Document = json.RawMessage(source.JSON(d))
 	case governance.KindRoster:
 		r, err := identity.DecodeRoster(c.Body)
 		if err != nil {

@@ -568,7 +568,9 @@ func (f *fixture) governed() *fixture {
 	d := sim.Policy()
 	asset := evm.TokenAsset(sim.Chain, g.token)
 	d.Assets = append(d.Assets, policy.Asset{Symbol: "TEST", ID: asset, Decimals: 6})
-	d.Rules = append(d.Rules, policy.Rule{Name: "tokens", Then: policy.Verdict{Effect: policy.Allow}, When: policy.Condition{Op: policy.EveryAsset, Set: []string{asset}}})
+	d.Rules = append(d.Rules, policy.Rule{Name: "tokens", Then: policy.Verdict{Effect: policy.Allow}, When: policy.Expr{Op: policy.OpAll, Args: []policy.Expr{
+		{Op: policy.OpTransfers}, {Op: policy.OpIn, Args: []policy.Expr{{Op: policy.OpField, Text: "asset"}}, Set: []string{asset}},
+	}}})
 	d.Sort()
 	if _, err := g.co.Change(f.t.Context(), g.change(d, "ada", "ben")); err != nil {
 		f.t.Fatal(err)

@@ -52,7 +52,7 @@ func TestChange(t *testing.T) {
 	// Before: 50 ETH is too much.
 	f.state(f.handIn(f.transfer(sim.Known, sim.ETH(50))).ID, Denied)
 	d := sim.Policy()
-	d.Rules = append(d.Rules, policy.Rule{Name: "everything", When: policy.Condition{Op: policy.OnlyTransfers}, Then: policy.Verdict{Effect: policy.Allow}})
+	d.Rules = append(d.Rules, policy.Rule{Name: "everything", When: policy.Expr{Op: policy.OpOnlyTransfers}, Then: policy.Verdict{Effect: policy.Allow}})
 	d.Sort()
 	both := f.change(d, "ada", "ben")
 	one := &governance.SignedChange{Change: both.Change, Signatures: both.Signatures[:1]}
@@ -98,7 +98,7 @@ func TestCatchUpBeforeSigning(t *testing.T) {
 	// Nobody brings the change to vaults 2 and 3 for now.
 	f.v.Deafen(2, 3)
 	d := sim.Policy()
-	d.Rules = append(d.Rules, policy.Rule{Name: "everything", When: policy.Condition{Op: policy.OnlyTransfers}, Then: policy.Verdict{Effect: policy.Allow}})
+	d.Rules = append(d.Rules, policy.Rule{Name: "everything", When: policy.Expr{Op: policy.OpOnlyTransfers}, Then: policy.Verdict{Effect: policy.Allow}})
 	if _, err := f.co.Change(t.Context(), f.change(d, "ada", "cleo")); err != nil {
 		t.Fatal(err)
 	}
@@ -245,7 +245,7 @@ func TestKeygenInterrupted(t *testing.T) {
 func TestVerdictThatPolicyIgnores(t *testing.T) {
 	f := own(t, seed+6)
 	d := sim.Policy()
-	d.Rules = []policy.Rule{{Name: "everything", When: policy.Condition{Op: policy.OnlyTransfers}, Then: policy.Verdict{Effect: policy.Allow}}}
+	d.Rules = []policy.Rule{{Name: "everything", When: policy.Expr{Op: policy.OpOnlyTransfers}, Then: policy.Verdict{Effect: policy.Allow}}}
 	if _, err := f.co.Change(t.Context(), f.change(d, "ada", "ben")); err != nil {
 		t.Fatal(err)
 	}

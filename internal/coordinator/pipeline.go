@@ -331,11 +331,18 @@ func (c *Coordinator) reads(v *request.RiskVerdict) bool {
 	return false
 }
 
-func readsVerdict(x *policy.Condition, v *request.RiskVerdict) bool {
-	if x.Op == policy.RiskIs && slices.Contains(x.Set, v.Engine) && (v.Outcome == request.Deny || slices.Contains(x.Outcomes, v.Outcome)) {
+func readsVerdict(x *policy.Expr, v *request.RiskVerdict) bool {
+	isEngine := func(e *policy.Expr) bool { return e.Op == policy.OpRiskOutcome && e.Text == v.Engine }
+	asks := slices.ContainsFunc(x.Args, func(e policy.Expr) bool { return isEngine(&e) })
+	switch {
+	case x.Op == policy.OpRiskScore && x.Text == v.Engine, isEngine(x) && v.Outcome == request.Deny:
+		return true
+	case asks && x.Op == policy.OpIn && slices.Contains(x.Set, v.Outcome.String()):
+		return true
+	case asks && slices.ContainsFunc(x.Args, func(e policy.Expr) bool { return e.Op == policy.OpText && e.Text == v.Outcome.String() }):
 		return true
 	}
-	return slices.ContainsFunc(x.Sub, func(s policy.Condition) bool { return readsVerdict(&s, v) })
+	return slices.ContainsFunc(x.Args, func(s policy.Expr) bool { return readsVerdict(&s, v) })
 }
 
 // next says where the policy sends an unsigned request. What it denies goes to

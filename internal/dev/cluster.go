@@ -18,6 +18,7 @@ import (
 	"github.com/cofferhq/coffer/internal/chain/evm/rpc"
 	"github.com/cofferhq/coffer/internal/governance"
 	"github.com/cofferhq/coffer/internal/policy/example"
+	"github.com/cofferhq/coffer/internal/policy/source"
 	"github.com/cofferhq/coffer/internal/signature"
 )
 
@@ -257,7 +258,7 @@ func (c *Cluster) found(ctx context.Context) error {
 	c.Genesis = g
 	return errors.Join(
 		os.WriteFile(c.path("roster.json"), append(roster.JSON(), '\n'), 0o644),
-		os.WriteFile(c.path("policy.json"), append(doc.JSON(), '\n'), 0o644),
+		os.WriteFile(c.path("policy.yaml"), source.YAML(doc), 0o644),
 		os.WriteFile(c.path("genesis.hash"), []byte(hex.EncodeToString(h[:])+"\n"), 0o644),
 		os.WriteFile(c.path("genesis"), g.Encode(), 0o644))
 }

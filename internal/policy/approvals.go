@@ -15,11 +15,11 @@ type tally struct {
 	never   bool // not even everyone who is left could meet the requirements
 }
 
-// count assigns approvers to requirements. Everyone counts once, for one of the
+// tally assigns approvers to requirements. Everyone counts once, for one of the
 // groups that they are in, however many keys they hold. As many as possible count;
 // and they are placed so that those who have not approved yet can fill what is
 // missing, if they can at all.
-func (e *evaluation) count(v *Verdict) tally {
+func (e *evaluation) tally(v *Verdict) tally {
 	var pool []string
 	for _, who := range e.in.Verified.Approvers {
 		if !e.excluded(v, who) && !slices.Contains(pool, who) {
@@ -124,7 +124,7 @@ func (e *evaluation) assign(require []Requirement, people []string, first int) [
 }
 
 // require decides a matching rule that asks for approvals.
-func (e *evaluation) require(r *Rule, t *Trace) Decision {
+func (e *evaluation) require(r *Rule) Decision {
 	for _, q := range r.Then.Require {
 		for _, who := range e.in.Verified.Denials {
 			if e.roster.InGroup(who, q.Group) {
@@ -138,10 +138,10 @@ func (e *evaluation) require(r *Rule, t *Trace) Decision {
 	if len(r.Then.Require) == 0 { // never of a checked document; nobody to ask is not nobody needed
 		return Decision{Code: CodeRule, Detail: fmt.Sprintf("rule %s requires approvals of no group", r.Name)}
 	}
-	n := e.count(&r.Then)
+	n := e.tally(&r.Then)
 	detail := fmt.Sprintf("rule %s needs %s", r.Name, e.standing(r, n.given))
 	if len(n.missing) == 0 {
-		return Decision{Allow: true, Code: CodeAllow, Detail: detail + ": " + t.When.Detail}
+		return Decision{Allow: true, Code: CodeAllow, Detail: detail}
 	}
 	if n.never {
 		return Decision{Code: CodeUnmeetable, Detail: detail + ", and there are not enough others whose approval counts", Fix: "a request by another initiator, or larger groups"}

@@ -1,18 +1,12 @@
 package policy
 
 import (
-	"cmp"
-	"encoding/hex"
 	"fmt"
 	"slices"
 	"strings"
 
-	"github.com/cofferhq/coffer/internal/chain"
 	"github.com/cofferhq/coffer/internal/chain/family"
-	"github.com/cofferhq/coffer/internal/form"
-	"github.com/cofferhq/coffer/internal/identity"
 	"github.com/cofferhq/coffer/internal/refusal"
-	"github.com/cofferhq/coffer/internal/request"
 	"github.com/cofferhq/coffer/internal/wire"
 )
 
@@ -21,139 +15,73 @@ func invalid(at, format string, args ...any) error {
 	return refusal.Newf("policy.invalid", "", "%s: %s", at, fmt.Sprintf(format, args...))
 }
 
-// Check says whether the document is well formed and fits the roster: every group,
-// person and risk engine that it names exists, and every requirement can be met.
-// The error is a *refusal.Refusal that names the place.
-func (d *Document) Check(roster *identity.Roster) error {
-	if err := d.checkForm(); err != nil {
-		return err
-	}
-	if n := len(d.Encode()); n > MaxDocument {
-		return invalid("policy", "%d bytes, at most %d", n, MaxDocument)
-	}
-	for i := range d.Guards {
-		if err := checkNames("guard "+d.Guards[i].Name, &d.Guards[i].When, roster); err != nil {
-			return err
-		}
-	}
-	for i := range d.Rules {
-		r := &d.Rules[i]
-		if err := checkNames("rule "+r.Name, &r.When, roster); err != nil {
-			return err
-		}
-		for _, q := range r.Then.Require {
-			at := fmt.Sprintf("rule %s: require %d of %s", r.Name, q.Count, q.Group)
-			if !roster.HasGroup(q.Group) {
-				return invalid(at, "there is no such group in the roster%s", form.Suggest(q.Group, groupNames(roster)))
-			}
-			if have := persons(roster, q.Group); have < int(q.Count) {
-				return invalid(at, "the group has %d persons: it could never be met", have)
-			}
-		}
-	}
-	return nil
-}
-
-func persons(roster *identity.Roster, group string) int {
-	n := 0
-	for _, m := range roster.Members(group) {
-		if p, ok := roster.Principal(m); ok && p.Kind == identity.Person {
-			n++
-		}
-	}
-	return n
-}
-
-func groupNames(roster *identity.Roster) []string {
-	var names []string
-	for _, g := range roster.Groups {
-		names = append(names, g.Name)
-	}
-	return names
-}
-
-func principalIDs(roster *identity.Roster) []string {
-	var ids []string
-	for i := range roster.Principals {
-		ids = append(ids, roster.Principals[i].ID)
-	}
-	return ids
-}
-
-// checkNames checks the names that a condition takes from the roster.
-func checkNames(at string, c *Condition, roster *identity.Roster) error {
-	for i := range c.Sub {
-		if err := checkNames(at, &c.Sub[i], roster); err != nil {
-			return err
-		}
-	}
-	switch c.Op {
-	case Initiator:
-		for _, s := range c.Set {
-			if g, ok := strings.CutPrefix(s, "group:"); ok {
-				if !roster.HasGroup(g) {
-					return invalid(at, "initiator: there is no group %q in the roster%s", g, form.Suggest(g, groupNames(roster)))
-				}
-			} else if _, ok := roster.Principal(s); !ok {
-				return invalid(at, "initiator: %q is not in the roster%s", s, form.Suggest(s, principalIDs(roster)))
-			}
-		}
-	case RiskIs:
-		p, ok := roster.Principal(c.Set[0])
-		if !ok {
-			return invalid(at, "risk: the engine %q is not in the roster%s", c.Set[0], form.Suggest(c.Set[0], principalIDs(roster)))
-		}
-		if p.Kind != identity.Risk {
-			return invalid(at, "risk: %s is a %s principal, want a risk engine", p.ID, p.Kind)
-		}
-	}
-	return nil
-}
+// maxMethod bounds a declared method's signature, in bytes.
+const maxMethod = 1024
 
 // checkForm says whether the document means something by itself.
 func (d *Document) checkForm() error {
-	if len(d.Assets) > MaxAssets || len(d.AddressBook) > MaxLabels || len(d.Guards) > MaxGuards || len(d.Rules) > MaxRules {
-		return invalid("policy", "%d assets, %d labels, %d guards and %d rules, at most %d, %d, %d and %d",
-			len(d.Assets), len(d.AddressBook), len(d.Guards), len(d.Rules), MaxAssets, MaxLabels, MaxGuards, MaxRules)
-	}
-	if err := d.checkAssets(); err != nil {
-		return err
-	}
-	if err := d.checkAddressBook(); err != nil {
-		return err
-	}
-	seen := map[string]bool{undecodedGuard: true, effectsGuard: true}
-	name := func(at, name string) error {
-		if err := wire.CheckName(name); err != nil {
-			return invalid(at, "%v", err)
-		}
-		if seen[name] {
-			return invalid(at, "the name %s is taken by another guard or rule, or built in", name)
-		}
-		seen[name] = true
-		return nil
-	}
-	for i := range d.Guards {
-		if err := name(fmt.Sprintf("guards[%d]", i), d.Guards[i].Name); err != nil {
-			return err
-		}
-		if err := d.checkCondition("guard "+d.Guards[i].Name, &d.Guards[i].When); err != nil {
-			return err
+	for _, n := range []struct {
+		what      string
+		have, max int
+	}{
+		{"assets", len(d.Assets), MaxAssets}, {"wallets", len(d.Wallets), MaxWallets}, {"labels", len(d.AddressBook), MaxLabels},
+		{"methods", len(d.Methods), MaxMethods}, {"zones", len(d.Zones), MaxZones}, {"limits", len(d.Limits), MaxLimits},
+		{"guards", len(d.Guards), MaxGuards}, {"rules", len(d.Rules), MaxRules}, {"invariants", len(d.Invariants), MaxInvariants},
+	} {
+		if n.have > n.max {
+			return invalid("policy", "%d %s, at most %d", n.have, n.what, n.max)
 		}
 	}
-	for i := range d.Rules {
-		r := &d.Rules[i]
-		if err := name(fmt.Sprintf("rules[%d]", i), r.Name); err != nil {
-			return err
-		}
-		if err := d.checkCondition("rule "+r.Name, &r.When); err != nil {
-			return err
-		}
-		if err := r.Then.check("rule " + r.Name); err != nil {
+	for _, check := range []func() error{
+		d.checkPrices, d.checkAssets, d.checkWallets, d.checkAddressBook, d.checkMethods, d.checkZones, d.checkLimits, d.checkRules,
+	} {
+		if err := check(); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (d *Document) checkPrices() error {
+	p := &d.Prices
+	if d.Currency == "" {
+		if len(p.Sources) > 0 || p.Agree != 0 || p.Tolerance != 0 || p.MaxAge != 0 {
+			return invalid("prices", "there is no currency to tell prices in")
+		}
+		return nil
+	}
+	if !currency(d.Currency) {
+		return invalid("currency", "%q: want 3 to 8 characters of A-Z and 0-9", wire.CleanText(d.Currency, 80))
+	}
+	if len(p.Sources) == 0 || len(p.Sources) > MaxSources {
+		return invalid("prices", "%d sources, want 1 to %d", len(p.Sources), MaxSources)
+	}
+	for _, s := range p.Sources {
+		if err := wire.CheckName(s); err != nil {
+			return invalid("prices", "source: %v", err)
+		}
+	}
+	if err := checkSorted("prices", p.Sources); err != nil {
+		return err
+	}
+	if p.Agree == 0 || int(p.Agree) > len(p.Sources) {
+		return invalid("prices", "%d sources must agree of %d, want 1 to %d", p.Agree, len(p.Sources), len(p.Sources))
+	}
+	if p.Tolerance > 10000 {
+		return invalid("prices", "tolerance %d/10000, at most 10000", p.Tolerance)
+	}
+	if p.MaxAge == 0 || p.MaxAge > maxPriceAge {
+		return invalid("prices", "age of %d ms, want 1 to %d", p.MaxAge, uint64(maxPriceAge))
+	}
+	return nil
+}
+
+func currency(s string) bool {
+	ok := len(s) >= 3 && len(s) <= 8
+	for i := 0; ok && i < len(s); i++ {
+		ok = 'A' <= s[i] && s[i] <= 'Z' || '0' <= s[i] && s[i] <= '9'
+	}
+	return ok
 }
 
 func (d *Document) checkAssets() error {
@@ -169,14 +97,17 @@ func (d *Document) checkAssets() error {
 		if a.Decimals > maxDecimals {
 			return invalid(at, "%s: %d decimals, at most %d", a.Symbol, a.Decimals, maxDecimals)
 		}
-		if folded := strings.ToLower(a.Symbol); symbols[folded] {
+		folded := strings.ToLower(a.Symbol)
+		if symbols[folded] {
 			return invalid(at, "two assets have the symbol %s (case does not tell them apart)", a.Symbol)
-		} else {
-			symbols[folded] = true
 		}
+		symbols[folded] = true
 		if i > 0 && d.Assets[i-1].ID >= a.ID {
 			return invalid(at, "%s comes after %s: want different assets, sorted by id", a.ID, d.Assets[i-1].ID)
 		}
+	}
+	if symbols[strings.ToLower(d.Currency)] {
+		return invalid("currency", "an asset has the symbol %s too (case does not tell them apart)", d.Currency)
 	}
 	return nil
 }
@@ -189,6 +120,24 @@ func checkSymbol(s string) error {
 	}
 	if !ok {
 		return fmt.Errorf("symbol %q: want 1 to 16 letters, digits, '.' and '-', starting with a letter", wire.CleanText(s, 80))
+	}
+	return nil
+}
+
+func (d *Document) checkWallets() error {
+	ids := make(map[[32]byte]bool)
+	for i := range d.Wallets {
+		n := &d.Wallets[i]
+		if err := wire.CheckName(n.Name); err != nil {
+			return invalid("wallets", "%v", err)
+		}
+		if i > 0 && d.Wallets[i-1].Name >= n.Name {
+			return invalid("wallets", "%q comes after %q: want different names, sorted", n.Name, d.Wallets[i-1].Name)
+		}
+		if ids[n.ID] {
+			return invalid("wallets", "%s: the wallet %x has a name already", n.Name, n.ID[:8])
+		}
+		ids[n.ID] = true
 	}
 	return nil
 }
@@ -226,6 +175,172 @@ func checkSorted(at string, list []string) error {
 	return nil
 }
 
+func (d *Document) checkMethods() error {
+	for i, m := range d.Methods {
+		at := fmt.Sprintf("methods[%d]", i)
+		if err := family.CheckMethod(&m); err != nil {
+			return invalid(at, "%v", err)
+		}
+		if i > 0 && compareMethods(d.Methods[i-1], m) >= 0 {
+			return invalid(at, "%s %s is out of order or there twice: want them sorted by contract and signature", m.Contract, m.Signature)
+		}
+	}
+	return nil
+}
+
+func (d *Document) checkZones() error {
+	const maxOffset = 26 * 3600
+	for i := range d.Zones {
+		z := &d.Zones[i]
+		at := "zone " + wire.CleanText(z.Name, 80)
+		if err := checkZoneName(z.Name); err != nil {
+			return invalid(at, "%v", err)
+		}
+		if i > 0 && d.Zones[i-1].Name >= z.Name {
+			return invalid(at, "comes after %q: want different zones, sorted", d.Zones[i-1].Name)
+		}
+		if len(z.Steps) == 0 || len(z.Steps) > MaxSteps {
+			return invalid(at, "%d steps, want 1 to %d", len(z.Steps), MaxSteps)
+		}
+		for j, s := range z.Steps {
+			if s.From < 0 || s.From > maxUnix || j > 0 && z.Steps[j-1].From >= s.From {
+				return invalid(at, "step %d begins at %d: want unix seconds, each later than the one before", j, s.From)
+			}
+			if s.Offset < -maxOffset || s.Offset > maxOffset {
+				return invalid(at, "step %d is %d s from UTC, at most %d", j, s.Offset, maxOffset)
+			}
+		}
+		if last := z.Steps[len(z.Steps)-1].From; z.Until <= last || z.Until > maxUnix {
+			return invalid(at, "is known until %d: want a time after its last step, %d, up to the year 9999", z.Until, last)
+		}
+	}
+	return nil
+}
+
+func (d *Document) checkLimits() error {
+	for i := range d.Limits {
+		l := &d.Limits[i]
+		at := "limit " + wire.CleanText(l.Name, 80)
+		if err := wire.CheckName(l.Name); err != nil {
+			return invalid(at, "%v", err)
+		}
+		if i > 0 && d.Limits[i-1].Name >= l.Name {
+			return invalid(at, "comes after %q: want different limits, sorted", d.Limits[i-1].Name)
+		}
+		if err := d.checkMeasure(at, l); err != nil {
+			return err
+		}
+		for j, s := range l.Per {
+			if s < PerWallet || s > PerDestination || j > 0 && l.Per[j-1] >= s {
+				return invalid(at, "per %d: want different ones of 1 (wallet), 2 (asset), 3 (initiator), 4 (destination), sorted", s)
+			}
+		}
+		if err := d.checkWindow(at, &l.Window); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *Document) checkMeasure(at string, l *Limit) error {
+	switch l.Measure {
+	case MeasureAmount:
+		if err := d.checkKnown(l.Asset); err != nil {
+			return invalid(at, "%v", err)
+		}
+		if slices.Contains(l.Per, PerAsset) {
+			return invalid(at, "counts amounts of one asset: per asset says nothing")
+		}
+		return nil
+	case MeasureMoney:
+		if d.Currency == "" {
+			return invalid(at, "the policy has no currency: say which, and which price sources count")
+		}
+	case MeasureCount:
+	default:
+		return invalid(at, "measure %d, want 1 (amount), 2 (money) or 3 (count)", l.Measure)
+	}
+	if l.Asset != "" {
+		return invalid(at, "measures no amount, but names the asset %s", l.Asset)
+	}
+	return nil
+}
+
+func (d *Document) checkWindow(at string, w *Window) error {
+	switch w.Kind {
+	case Rolling:
+		if w.Length == 0 || w.Length > maxWindow || w.Unit != 0 || w.Zone != "" {
+			return invalid(at, "rolling window of %d ms: want 1 to %d (366 days), and no unit and zone", w.Length, uint64(maxWindow))
+		}
+		return nil
+	case Calendar:
+	default:
+		return invalid(at, "window %d, want 1 (rolling) or 2 (calendar)", w.Kind)
+	}
+	if w.Unit < Day || w.Unit > Year || w.Length != 0 {
+		return invalid(at, "calendar window of unit %d: want 1 (day), 2 (week), 3 (month) or 4 (year), and no length", w.Unit)
+	}
+	if _, ok := d.zone(w.Zone); !ok {
+		return invalid(at, "zone %q is not one of this policy's zones", wire.CleanText(w.Zone, 80))
+	}
+	return nil
+}
+
+// checkRules checks guards, rules and invariants, and what they cost together.
+func (d *Document) checkRules() error {
+	seen := map[string]bool{undecodedGuard: true, effectsGuard: true}
+	cost := 0
+	condition := func(what, name string, e *Expr) error {
+		at := what + " " + wire.CleanText(name, 80)
+		if err := wire.CheckName(name); err != nil {
+			return invalid(at, "%v", err)
+		}
+		if seen[name] {
+			return invalid(at, "the name is taken by another guard, rule or invariant, or built in")
+		}
+		seen[name] = true
+		c := typing{doc: d, bound: make([]Type, 0, MaxNesting)}
+		t, _, err := c.node(e, 1)
+		if err != nil {
+			return invalid(at, "%v", err)
+		}
+		if t != TypeBool {
+			return invalid(at, "the condition is of type %s, want bool", t)
+		}
+		if cost += c.cost; cost > MaxCost {
+			return invalid(at, "up to here conditions could take more than %d steps: nest fewer quantifiers", MaxCost)
+		}
+		return nil
+	}
+	for i := range d.Guards {
+		if err := condition("guard", d.Guards[i].Name, &d.Guards[i].When); err != nil {
+			return err
+		}
+	}
+	for i := range d.Rules {
+		r := &d.Rules[i]
+		if err := condition("rule", r.Name, &r.When); err != nil {
+			return err
+		}
+		if err := r.Then.check("rule " + r.Name); err != nil {
+			return err
+		}
+		if r.BreakGlass && r.Then.Effect == Deny {
+			return invalid("rule "+r.Name, "denies and is a break-glass rule: want one that allows something")
+		}
+	}
+	for i := range d.Invariants {
+		v := &d.Invariants[i]
+		if err := condition("invariant", v.Name, &v.When); err != nil {
+			return err
+		}
+		if err := v.AtLeast.check("invariant " + v.Name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (v *Verdict) check(at string) error {
 	switch v.Effect {
 	case Allow, Deny:
@@ -254,163 +369,17 @@ func (v *Verdict) check(at string) error {
 	return nil
 }
 
-// checkCondition checks one whole tree.
-func (d *Document) checkCondition(at string, c *Condition) error {
-	nodes := 0
-	return d.checkNode(at, c, 1, &nodes)
-}
-
-func (d *Document) checkNode(at string, c *Condition, depth int, nodes *int) error {
-	if *nodes++; depth > MaxDepth || *nodes > MaxNodes {
-		return invalid(at, "the condition has more than %d levels or %d operators", MaxDepth, MaxNodes)
-	}
-	f := c.Op.fields()
-	if f == fieldUnknown {
-		return invalid(at, "unknown operator %d", c.Op)
-	}
-	at += ": " + c.Op.String()
-	if f != fieldSub && len(c.Sub) > 0 || f != fieldSet && f != fieldRisk && len(c.Set) > 0 ||
-		f != fieldLimits && len(c.Limits) > 0 || f != fieldRisk && len(c.Outcomes) > 0 {
-		return invalid(at, "holds a field that this operator does not use")
-	}
-	switch f {
-	case fieldSub:
-		if c.Op == Not && len(c.Sub) != 1 {
-			return invalid(at, "%d operands, want 1", len(c.Sub))
-		}
-		if len(c.Sub) == 0 {
-			return invalid(at, "is empty: want at least one condition")
-		}
-		for i := range c.Sub {
-			if err := d.checkNode(at, &c.Sub[i], depth+1, nodes); err != nil {
-				return err
-			}
-		}
-		return nil
-	case fieldSet:
-		return d.checkSet(at, c)
-	case fieldLimits:
-		return d.checkLimits(at, c)
-	case fieldRisk:
-		return checkRisk(at, c)
-	}
-	return nil
-}
-
-func (d *Document) checkSet(at string, c *Condition) error {
-	if len(c.Set) == 0 || len(c.Set) > MaxSet {
-		return invalid(at, "%d values, want 1 to %d", len(c.Set), MaxSet)
-	}
-	if err := checkSorted(at, c.Set); err != nil {
-		return err
-	}
-	for _, s := range c.Set {
-		if err := d.checkItem(c.Op, s); err != nil {
-			return invalid(at, "%v", err)
+func (f *Floor) check(at string) error {
+	if f.Group != "" {
+		if err := wire.CheckName(f.Group); err != nil {
+			return invalid(at, "group: %v", err)
 		}
 	}
-	return nil
-}
-
-// checkItem checks one value of an operator's set.
-func (d *Document) checkItem(op Op, s string) error {
-	switch op {
-	case Chain:
-		return family.CheckChain(s)
-	case Wallet:
-		if b, err := hex.DecodeString(s); err != nil || len(b) != 32 || strings.ToLower(s) != s {
-			return fmt.Errorf("wallet %q: want the 64 hex digits of its key id, in lower case", wire.CleanText(s, 80))
-		}
-	case Sender:
-		return family.CheckAccount(s)
-	case Initiator:
-		return wire.CheckName(strings.TrimPrefix(s, "group:"))
-	case EveryAsset, AnyAsset:
-		return d.checkKnown(s)
-	case EveryRecipient, AnyRecipient, EverySpender, AnySpender, EveryContract, AnyContract:
-		return d.checkParty(s)
-	case EveryMethod, AnyMethod:
-		if s == "" || len(s) > maxItem || wire.CheckText(s, maxItem) != nil || strings.ContainsAny(s, " ") {
-			return fmt.Errorf("method %q: want a signature without spaces such as approve(address,uint256)", wire.CleanText(s, 80))
-		}
-	case Contains:
-		if !slices.Contains(contents, s) {
-			return fmt.Errorf("%q: want one of %s%s", wire.CleanText(s, 80), strings.Join(contents, ", "), form.Suggest(s, contents))
-		}
-	}
-	return nil
-}
-
-var contents = []string{"allowances", "calls", "transfers"}
-
-// checkKnown checks that conditions name only assets that the document explains.
-func (d *Document) checkKnown(id string) error {
-	if _, ok := d.asset(id); !ok {
-		return fmt.Errorf("asset %q is not one of this policy's assets", wire.CleanText(id, 200))
-	}
-	return nil
-}
-
-func (d *Document) checkParty(s string) error {
-	if label, ok := strings.CutPrefix(s, "label:"); ok {
-		if _, ok := d.entry(label); !ok {
-			var labels []string
-			for _, e := range d.AddressBook {
-				labels = append(labels, e.Label)
-			}
-			return fmt.Errorf("there is no label %q in the address book%s", wire.CleanText(label, 80), form.Suggest(label, labels))
-		}
-		return nil
-	}
-	if _, _, err := chain.ParseAccount(s); err != nil {
-		return fmt.Errorf("%q: want label:NAME of the address book, or a CAIP-10 account such as eip155:1:0x52908400098527886E0F7030069857D2E4169EE7", wire.CleanText(s, 200))
-	}
-	return family.CheckAccount(s)
-}
-
-func (d *Document) checkLimits(at string, c *Condition) error {
-	if len(c.Limits) == 0 || len(c.Limits) > MaxSet {
-		return invalid(at, "%d limits, want 1 to %d", len(c.Limits), MaxSet)
-	}
-	for i := range c.Limits {
-		l := &c.Limits[i]
-		if err := d.checkKnown(l.Asset); err != nil {
-			return invalid(at, "%v", err)
-		}
-		if i > 0 && cmp.Compare(c.Limits[i-1].Asset, l.Asset) >= 0 {
-			return invalid(at, "asset %s comes after %s: want one limit an asset, sorted", l.Asset, c.Limits[i-1].Asset)
-		}
-		if c.Op != MaxFeeAtMost {
-			continue
-		}
-		id, ns, _, _ := chain.ParseAsset(l.Asset)
-		if ns != nativeNamespace {
-			return invalid(at, "fees are paid in the native asset of a chain (…/%s:…), not in %s", nativeNamespace, l.Asset)
-		}
-		if i > 0 && strings.HasPrefix(c.Limits[i-1].Asset, id+"/") {
-			return invalid(at, "two limits of fees on %s, want one", id)
-		}
-	}
-	return nil
-}
-
-// nativeNamespace is the CAIP-19 namespace of chains' native assets.
-const nativeNamespace = "slip44"
-
-func checkRisk(at string, c *Condition) error {
-	if len(c.Set) != 1 {
-		return invalid(at, "%d engines, want 1", len(c.Set))
-	}
-	if err := wire.CheckName(c.Set[0]); err != nil {
-		return invalid(at, "engine: %v", err)
-	}
-	if len(c.Outcomes) == 0 || len(c.Outcomes) > 2 {
-		return invalid(at, "%d outcomes, want 1 or 2 of pass, hold, deny", len(c.Outcomes))
-	}
-	for i, o := range c.Outcomes {
-		if o < request.Pass || o > request.Deny || i > 0 && c.Outcomes[i-1] >= o {
-			return invalid(at, "outcome %d, want different ones of 1 (pass), 2 (hold), 3 (deny), sorted", o)
-		}
+	switch {
+	case f.Deny && (f.Approvals != 0 || f.InitiatorExcluded || f.Group != ""):
+		return invalid(at, "demands a denial and approvals")
+	case !f.Deny && (f.Approvals == 0 || f.Approvals > maxCount):
+		return invalid(at, "demands %d approvals, want 1 to %d, or a denial", f.Approvals, maxCount)
 	}
 	return nil
 }

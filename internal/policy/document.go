@@ -5,17 +5,33 @@ import (
 	"slices"
 
 	"github.com/cofferhq/coffer/internal/chain"
-	"github.com/cofferhq/coffer/internal/request"
 	"github.com/cofferhq/coffer/internal/wire"
 )
 
-// Document is a whole policy. Order matters in Guards and Rules only; everything
-// else is sorted.
+// Document is a whole policy. Order matters in Guards, Rules and Invariants only;
+// everything else is sorted.
 type Document struct {
-	Assets      []Asset // sorted by ID; conditions name no other asset
-	AddressBook []Entry // sorted by label
-	Guards      []Guard // any that matches denies
-	Rules       []Rule  // the first that matches decides
+	Currency    string         // "USD"; empty: no money in this policy
+	Prices      PriceRule      // zero when Currency is empty
+	Assets      []Asset        // sorted by ID; conditions name no other asset
+	Wallets     []NamedWallet  // sorted by name; for people only
+	AddressBook []Entry        // sorted by label
+	Methods     []chain.Method // sorted; contract methods that the admins declare
+	Zones       []Zone         // sorted by name
+	Limits      []Limit        // sorted by name
+	Guards      []Guard        // any that matches denies
+	Rules       []Rule         // the first that matches decides
+	Invariants  []Invariant    // what publishing must prove of guards and rules
+
+	compiled *program // set by Compile
+}
+
+// PriceRule says which prices count.
+type PriceRule struct {
+	Sources   []string // price sources of the roster, sorted
+	Agree     uint8    // how many of them must have a fresh price
+	Tolerance uint16   // how far apart the lowest and the highest may be, in 1/10000 of the lowest
+	MaxAge    uint64   // ms
 }
 
 // Asset gives an asset its name and unit.
@@ -25,23 +41,104 @@ type Asset struct {
 	Decimals uint8  // one ETH is 10^18 of its smallest unit
 }
 
+// NamedWallet gives a wallet a name for people. Conditions hold the id.
+type NamedWallet struct {
+	Name string
+	ID   [32]byte // the key's id
+}
+
 // Entry is a label of the address book.
 type Entry struct {
 	Label     string
 	Addresses []string // CAIP-10, sorted
 }
 
+// Zone is a time zone, taken apart into its transitions by the tool that wrote
+// the policy, so that every vault computes the same local time.
+type Zone struct {
+	Name  string // "Europe/Zurich"
+	Steps []Step // sorted by From
+	Until int64  // unix s; from then on nothing is known
+}
+
+// Step is a time from which local time is UTC + Offset.
+type Step struct {
+	From   int64 // unix s
+	Offset int32 // s
+}
+
+// Measure is what a limit adds up.
+type Measure uint8
+
+// The measures.
+const (
+	MeasureAmount Measure = 1 // of one asset, its smallest unit
+	MeasureMoney  Measure = 2 // of everything, 10^-6 of the currency
+	MeasureCount  Measure = 3 // requests
+)
+
+// Scope is what a limit counts separately.
+type Scope uint8
+
+// The scopes.
+const (
+	PerWallet      Scope = 1
+	PerAsset       Scope = 2
+	PerInitiator   Scope = 3
+	PerDestination Scope = 4
+)
+
+// WindowKind says how a limit's window moves.
+type WindowKind uint8
+
+// The kinds of windows.
+const (
+	Rolling  WindowKind = 1 // the last Length ms
+	Calendar WindowKind = 2 // since the day, week, month or year began
+)
+
+// Unit is the length of a calendar window.
+type Unit uint8
+
+// The units. A week begins on Monday.
+const (
+	Day   Unit = 1
+	Week  Unit = 2
+	Month Unit = 3
+	Year  Unit = 4
+)
+
+// Window is the time over which a limit counts.
+type Window struct {
+	Kind   WindowKind
+	Length uint64 // Rolling: ms
+	Unit   Unit   // Calendar
+	Zone   string // Calendar
+}
+
+// Limit is a most over a window. It restrains nothing by itself: conditions ask
+// within("name") or used("name").
+type Limit struct {
+	Name    string
+	Measure Measure
+	Asset   string  // MeasureAmount: CAIP-19
+	Per     []Scope // sorted; empty: the whole cluster together
+	Window  Window
+	Max     chain.Amount // smallest unit; 10^-6 of the currency; a count
+}
+
 // Guard denies what matches.
 type Guard struct {
 	Name string
-	When Condition
+	When Expr
 }
 
 // Rule decides what matches.
 type Rule struct {
-	Name string
-	When Condition
-	Then Verdict
+	Name       string
+	When       Expr
+	Then       Verdict
+	BreakGlass bool // for emergencies: a decision by it is marked in the log
 }
 
 // Effect is what a rule does.
@@ -67,86 +164,70 @@ type Requirement struct {
 	Count uint8  `json:"count"`
 }
 
-// Op is what a Condition tests.
-type Op uint8
-
-// The operators. "every" is false when there is nothing to look at, so that no
-// condition holds vacuously.
-const (
-	All Op = 1 // every one of Sub
-	Any Op = 2 // at least one of Sub
-	Not Op = 3 // not Sub[0]
-
-	Chain     Op = 10 // the chain is one of Set (CAIP-2)
-	Wallet    Op = 11 // the wallet is one of Set (64 hex digits)
-	Sender    Op = 12 // the sending account is one of Set (CAIP-10)
-	Initiator Op = 13 // the initiator is one of Set ("alice", "group:traders")
-
-	EveryAsset     Op = 20 // every transfer is of an asset of Set (CAIP-19)
-	AnyAsset       Op = 21
-	EveryRecipient Op = 22 // every transfer goes to one of Set ("label:known" or CAIP-10)
-	AnyRecipient   Op = 23
-	EverySpender   Op = 24 // every token allowance is for one of Set
-	AnySpender     Op = 25
-	EveryContract  Op = 26 // every call is of one of Set
-	AnyContract    Op = 27
-	EveryMethod    Op = 28 // every call's method is one of Set ("approve(address,uint256)")
-	AnyMethod      Op = 29
-
-	// Of each asset of Limits: what the whole transaction moves, all its transfers
-	// together.
-	AmountAtMost    Op = 30 // every transfer is of an asset of Limits, and no total is above its limit
-	AmountAtLeast   Op = 31 // some asset's total reaches its limit
-	AllowanceAtMost Op = 32 // every token allowance is of an asset of Limits and at most its limit
-	MaxFeeAtMost    Op = 33 // the most that fees may be, by the request, is at most the native asset's limit
-
-	Contains      Op = 40 // there is at least one of each of Set: "transfers", "allowances", "calls"
-	OnlyTransfers Op = 41 // the sender moves assets of its own, and nothing else happens
-
-	RiskIs Op = 50 // the verdict of the engine Set[0] is one of Outcomes
-)
-
-// Condition is a tree of operators. Which fields an operator uses stands at the
-// operator; the others are empty.
-type Condition struct {
-	Op       Op
-	Sub      []Condition
-	Set      []string // sorted
-	Limits   []Limit  // sorted by asset
-	Outcomes []request.Outcome
+// Invariant is a promise about guards and rules: for all requests where When
+// holds, the verdict is at least AtLeast.
+type Invariant struct {
+	Name    string
+	When    Expr
+	AtLeast Floor
 }
 
-// Limit is an amount of an asset, in its smallest unit.
-type Limit struct {
-	Asset  string // CAIP-19
-	Amount chain.Amount
+// Floor is the weakest verdict that an invariant permits.
+type Floor struct {
+	Deny              bool   // nothing passes; then the rest is zero
+	Approvals         uint8  // different persons who approved
+	InitiatorExcluded bool   // of whom none is the initiator
+	Group             string // all of them from this group; empty: from any
 }
 
 // Bounds of a Document.
 const (
 	MaxDocument     = 512 << 10 // bytes of its encoding
 	MaxAssets       = 256
+	MaxWallets      = 256
 	MaxLabels       = 256
 	MaxAddresses    = 1024 // of one label
+	MaxMethods      = 256
+	MaxZones        = 16
+	MaxSteps        = 512 // of one zone
+	MaxSources      = 8
+	MaxLimits       = 64
 	MaxGuards       = 64
 	MaxRules        = 256
-	MaxDepth        = 16   // of one condition
-	MaxNodes        = 1024 // of one condition
+	MaxInvariants   = 64
+	MaxDepth        = 32      // of one condition
+	MaxNodes        = 2048    // of one condition
+	MaxNesting      = 2       // of quantifiers
+	MaxCost         = 1 << 22 // nodes to visit for all conditions, each quantifier counting maxItems times
 	MaxSet          = 256
 	MaxRequirements = 8
 	maxCount        = 16 // approvals of one requirement
 	maxDecimals     = 77
+	maxItems        = 64 // of one list of effects
+	maxWindow       = 366 * 24 * 3600 * 1000
+	maxPriceAge     = 24 * 3600 * 1000
 )
 
-// Root names this exact document.
-func (d *Document) Root() [32]byte { return wire.Hash("coffer/policy/v1", d.Encode()) }
+const rootDomain = "coffer/policy/v2"
 
-// Sort puts everything but guards and rules in the order of the encoding.
+// Root names this exact document.
+func (d *Document) Root() [32]byte { return wire.Hash(rootDomain, d.Encode()) }
+
+// Sort puts everything but guards, rules and invariants in the order of the
+// encoding.
 func (d *Document) Sort() {
+	slices.Sort(d.Prices.Sources)
 	slices.SortFunc(d.Assets, func(a, b Asset) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortFunc(d.Wallets, func(a, b NamedWallet) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortFunc(d.AddressBook, func(a, b Entry) int { return cmp.Compare(a.Label, b.Label) })
 	for _, e := range d.AddressBook {
 		slices.Sort(e.Addresses)
+	}
+	slices.SortFunc(d.Methods, compareMethods)
+	slices.SortFunc(d.Zones, func(a, b Zone) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(d.Limits, func(a, b Limit) int { return cmp.Compare(a.Name, b.Name) })
+	for i := range d.Limits {
+		slices.Sort(d.Limits[i].Per)
 	}
 	for i := range d.Guards {
 		d.Guards[i].When.sort()
@@ -155,31 +236,47 @@ func (d *Document) Sort() {
 		d.Rules[i].When.sort()
 		slices.SortFunc(d.Rules[i].Then.Require, func(a, b Requirement) int { return cmp.Compare(a.Group, b.Group) })
 	}
+	for i := range d.Invariants {
+		d.Invariants[i].When.sort()
+	}
 }
 
-func (c *Condition) sort() {
-	slices.Sort(c.Set)
-	slices.Sort(c.Outcomes)
-	slices.SortFunc(c.Limits, func(a, b Limit) int { return cmp.Compare(a.Asset, b.Asset) })
-	for i := range c.Sub {
-		c.Sub[i].sort()
+func compareMethods(a, b chain.Method) int {
+	return cmp.Or(cmp.Compare(a.Contract, b.Contract), cmp.Compare(a.Signature, b.Signature))
+}
+
+func (e *Expr) sort() {
+	slices.Sort(e.Set)
+	for i := range e.Args {
+		e.Args[i].sort()
 	}
 }
 
 // asset finds an asset by id.
 func (d *Document) asset(id string) (*Asset, bool) {
-	i, ok := slices.BinarySearchFunc(d.Assets, id, func(a Asset, id string) int { return cmp.Compare(a.ID, id) })
-	if !ok {
-		return nil, false
-	}
-	return &d.Assets[i], true
+	return find(d.Assets, id, func(a *Asset) string { return a.ID })
 }
 
 // entry finds a label of the address book.
 func (d *Document) entry(label string) (*Entry, bool) {
-	i, ok := slices.BinarySearchFunc(d.AddressBook, label, func(e Entry, l string) int { return cmp.Compare(e.Label, l) })
+	return find(d.AddressBook, label, func(e *Entry) string { return e.Label })
+}
+
+// zone finds a zone by name.
+func (d *Document) zone(name string) (*Zone, bool) {
+	return find(d.Zones, name, func(z *Zone) string { return z.Name })
+}
+
+// Limit finds a limit by name.
+func (d *Document) Limit(name string) (*Limit, bool) {
+	return find(d.Limits, name, func(l *Limit) string { return l.Name })
+}
+
+// find searches a list that is sorted by key.
+func find[T any](list []T, want string, key func(*T) string) (*T, bool) {
+	i, ok := slices.BinarySearchFunc(list, want, func(x T, want string) int { return cmp.Compare(key(&x), want) })
 	if !ok {
 		return nil, false
 	}
-	return &d.AddressBook[i], true
+	return &list[i], true
 }

@@ -16,13 +16,12 @@ import (
 const (
 	testChain = "eip155:1"
 	wallet    = "eip155:1:0x52908400098527886E0F7030069857D2E4169EE7"
-	acme      = "eip155:1:0x8617E340B3D01FA5F11F306F4090FD50E238070D" // label known
 	stranger  = "eip155:1:0xde709f2102306220921060314715629080e2fb77"
-	thief     = "eip155:1:0x27b1fdb04752bbc536007a920d24acb045561c26" // label blocked
-	tokenAddr = "eip155:1:0x6B175474E89094C44Da98b954EedeAC495271d0F"
-	eth       = "eip155:1/slip44:60"
-	dai       = "eip155:1/erc20:0x6B175474E89094C44Da98b954EedeAC495271d0F"
+	swapper   = "eip155:1:0x6B175474E89094C44Da98b954EedeAC495271d0F"
 )
+
+// testNow is a Wednesday, 2026-07-15 10:00 in Zurich.
+const testNow = 1784102400_000
 
 func testKey(id string) signature.PublicKey {
 	seed := sha256.Sum256([]byte(id))
@@ -30,24 +29,31 @@ func testKey(id string) signature.PublicKey {
 }
 
 // testRoster: alice trades; bob, carol, dave are treasurers; carol and erin do
-// compliance; alice, bob and carol govern.
+// compliance; alice, bob and carol govern. screening judges, desk and feed tell
+// prices.
 func testRoster(t testing.TB) *identity.Roster {
 	t.Helper()
-	ro := &identity.Roster{AdminQuorum: 2, Groups: []identity.Group{
-		{Name: "admins", Members: []string{"alice", "bob", "carol"}},
-		{Name: "compliance", Members: []string{"carol", "erin"}},
-		{Name: "traders", Members: []string{"alice", "bot"}},
-		{Name: "treasurers", Members: []string{"bob", "carol", "dave"}},
-	}}
-	for _, id := range []string{"alice", "bob", "bot", "carol", "dave", "erin", "screening"} {
-		kind := identity.Person
-		switch id {
-		case "bot":
-			kind = identity.Service
-		case "screening":
-			kind = identity.Risk
+	ro := &identity.Roster{
+		AdminQuorum: 2,
+		Groups: []identity.Group{
+			{Name: "admins", Members: []string{"alice", "bob", "carol"}},
+			{Name: "compliance", Members: []string{"carol", "erin"}},
+			{Name: "traders", Members: []string{"alice", "bot"}},
+			{Name: "treasurers", Members: []string{"bob", "carol", "dave"}},
+		},
+		Roles: []identity.Role{{Name: "proposer", May: identity.Propose | identity.Approve}, {Name: "viewer", May: identity.View}},
+	}
+	kinds := map[string]identity.Kind{"bot": identity.Service, "screening": identity.Risk, "desk": identity.Source, "feed": identity.Source, "third": identity.Source}
+	for _, id := range []string{"alice", "bob", "bot", "carol", "dave", "desk", "erin", "feed", "screening", "third"} {
+		kind, ok := kinds[id]
+		p := identity.Principal{ID: id, Kind: identity.Person, Credentials: []signature.PublicKey{testKey(id)}}
+		if ok {
+			p.Kind = kind
 		}
-		ro.Principals = append(ro.Principals, identity.Principal{ID: id, Kind: kind, Credentials: []signature.PublicKey{testKey(id)}})
+		if p.Kind == identity.Person {
+			p.Roles = []string{"proposer"}
+		}
+		ro.Principals = append(ro.Principals, p)
 	}
 	ro.Sort()
 	if err := ro.Check(); err != nil {
@@ -56,35 +62,33 @@ func testRoster(t testing.TB) *identity.Roster {
 	return ro
 }
 
-// head is the beginning of every test's policy; the test adds guards and rules.
-const head = `{
-  "assets": [
-    {"symbol": "DAI", "id": "eip155:1/erc20:0x6B175474E89094C44Da98b954EedeAC495271d0F", "decimals": 18},
-    {"symbol": "ETH", "id": "eip155:1/slip44:60", "decimals": 18}
-  ],
-  "addressBook": {
-    "blocked": ["eip155:1:0x27b1fdb04752bbc536007a920d24acb045561c26"],
-    "known": ["eip155:1:0x8617E340B3D01FA5F11F306F4090FD50E238070D"]
-  },
-`
-
-// testPolicy reads head and the rest, and checks it against the roster.
-func testPolicy(t testing.TB, rest string) *Document {
-	t.Helper()
-	d, err := ParseJSON([]byte(head + rest + "}"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := d.Check(testRoster(t)); err != nil {
-		t.Fatal(err)
-	}
+// testPolicy is everything without its guards, rules and invariants.
+func testPolicy() *Document {
+	d := everything()
+	d.Guards, d.Rules, d.Invariants = nil, nil, nil
 	return d
 }
 
-// when makes a policy that allows what matches one condition.
-func when(t testing.TB, condition string) *Document {
+// checked checks a policy against the roster, and compiles it after a round trip.
+func checked(t testing.TB, d *Document) *Document {
 	t.Helper()
-	return testPolicy(t, `"rules": [{"name": "it", "when": `+condition+`, "then": "allow"}]`)
+	if err := d.Check(testRoster(t)); err != nil {
+		t.Fatal(err)
+	}
+	got, err := DecodeDocument(d.Encode())
+	if err != nil {
+		t.Fatal(err)
+	}
+	got.Compile()
+	return got
+}
+
+// when makes a policy that allows what matches one condition.
+func when(t testing.TB, e Expr) *Document {
+	t.Helper()
+	d := testPolicy()
+	d.Rules = []Rule{{Name: "it", When: e, Then: Verdict{Effect: Allow}}}
+	return checked(t, d)
 }
 
 func eths(t testing.TB, s string) chain.Amount {
@@ -102,10 +106,11 @@ func send(t testing.TB, to, value string, options ...func(*Input)) Input {
 	t.Helper()
 	fee := eths(t, "0.01")
 	in := Input{
-		Request:  &request.Request{Chain: testChain, Sender: wallet, MaxFee: fee, Initiator: "alice"},
+		Request:  &request.Request{Chain: testChain, Sender: wallet, MaxFee: fee, Initiator: "alice", Wallet: [32]byte{1}},
 		Effects:  &chain.Effects{Chain: testChain, Sender: wallet, MaxFee: fee},
 		Verified: &identity.Verified{Initiator: "alice"},
-		Now:      1000,
+		Now:      testNow,
+		Ledger:   MemoryLedger{},
 	}
 	if to != "" {
 		in.Effects.Transfers = []chain.Transfer{{From: wallet, To: to, Asset: eth, Amount: eths(t, value)}}
@@ -122,8 +127,10 @@ func also(to, asset string, a chain.Amount) func(*Input) {
 	}
 }
 
-func call(to, method string) func(*Input) {
-	return func(in *Input) { in.Effects.Calls = append(in.Effects.Calls, chain.Call{To: to, Method: method}) }
+func calls(to, method string, args ...chain.Arg) func(*Input) {
+	return func(in *Input) {
+		in.Effects.Calls = append(in.Effects.Calls, chain.Call{From: wallet, To: to, Method: method, Args: args})
+	}
 }
 
 func allowance(spender string, a chain.Amount) func(*Input) {
@@ -132,13 +139,10 @@ func allowance(spender string, a chain.Amount) func(*Input) {
 	}
 }
 
-func approved(who ...string) func(*Input) {
-	return func(in *Input) { in.Verified.Approvers = who }
-}
-
-func denied(who ...string) func(*Input) {
-	return func(in *Input) { in.Verified.Denials = who }
-}
+func approved(who ...string) func(*Input) { return func(in *Input) { in.Verified.Approvers = who } }
+func denied(who ...string) func(*Input)   { return func(in *Input) { in.Verified.Denials = who } }
+func at(ms uint64) func(*Input)           { return func(in *Input) { in.Now = ms } }
+func ledger(l Ledger) func(*Input)        { return func(in *Input) { in.Ledger = l } }
 
 func by(who string) func(*Input) {
 	return func(in *Input) { in.Verified.Initiator, in.Request.Initiator = who, who }
@@ -146,9 +150,22 @@ func by(who string) func(*Input) {
 
 func screened(o request.Outcome, reasons ...string) func(*Input) {
 	return func(in *Input) {
-		in.Verified.Risk = []identity.RiskResult{{Engine: "screening", Outcome: o, Reasons: reasons}}
+		in.Verified.Risk = []identity.RiskResult{{Engine: "screening", Outcome: o, Score: 300, Reasons: reasons}}
 	}
 }
+
+// quoted adds a price of ETH in USD from a source, so many ms ago.
+func quoted(source string, usd uint64, age uint64) func(*Input) {
+	return func(in *Input) {
+		price := num(usd)
+		price.Mul(&price, new(chain.Amount).Exp(ref(10), ref(request.PriceDecimals)))
+		in.Verified.Prices = append(in.Verified.Prices, identity.Price{
+			Source: source, Currency: "USD", Time: in.Now - age, Assets: []request.AssetPrice{{Asset: eth, Price: price}},
+		})
+	}
+}
+
+func ref(n uint64) *chain.Amount { a := num(n); return &a }
 
 // wantText fails unless got holds every one of the parts.
 func wantText(t testing.TB, what, got string, parts ...string) {

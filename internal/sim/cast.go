@@ -14,6 +14,7 @@ import (
 	"github.com/cofferhq/coffer/internal/governance"
 	"github.com/cofferhq/coffer/internal/identity"
 	"github.com/cofferhq/coffer/internal/policy"
+	"github.com/cofferhq/coffer/internal/policy/source"
 	"github.com/cofferhq/coffer/internal/refusal"
 	"github.com/cofferhq/coffer/internal/request"
 	"github.com/cofferhq/coffer/mpc"
@@ -78,25 +79,29 @@ func sol(n uint64) (a chain.Amount) { return *a.SetUint64(Lamports(n)) }
 // Policy allows up to 1 ETH or SOL to known recipients, and up to 10 to anybody with
 // two approvals; the risk engine must pass both.
 func Policy() *policy.Document {
-	native := evm.NativeAsset(Chain)
-	pass := policy.Condition{Op: policy.RiskIs, Set: []string{Engine}, Outcomes: []request.Outcome{request.Pass}}
-	atMost := func(n uint64) policy.Condition {
-		return policy.Condition{Op: policy.AmountAtMost, Limits: []policy.Limit{{Asset: native, Amount: ETH(n)}, {Asset: solana.NativeAsset, Amount: sol(n)}}}
-	}
-	only := policy.Condition{Op: policy.OnlyTransfers}
-	known := policy.Condition{Op: policy.EveryRecipient, Set: []string{"label:known"}}
-	all := func(cs ...policy.Condition) policy.Condition { return policy.Condition{Op: policy.All, Sub: cs} }
-	return &policy.Document{
-		Assets:      []policy.Asset{{Symbol: "ETH", ID: native, Decimals: 18}, {Symbol: "SOL", ID: solana.NativeAsset, Decimals: 9}},
-		AddressBook: []policy.Entry{{Label: "known", Addresses: []string{evm.Account(Chain, Known), solana.Account(KnownSolana)}}},
-		Rules: []policy.Rule{
-			{Name: ruleSmall, When: all(only, known, atMost(1), pass), Then: policy.Verdict{Effect: policy.Allow}},
-			{Name: ruleLarge, When: all(only, atMost(10), pass), Then: policy.Verdict{
-				Effect: policy.Require, Require: []policy.Requirement{{Group: "approvers", Count: 2}}, InitiatorExcluded: true,
-			}},
-		},
-	}
+	return source.MustCompile(fmt.Sprintf(cast, evm.NativeAsset(Chain), solana.NativeAsset, evm.Account(Chain, Known), solana.Account(KnownSolana)))
 }
+
+const cast = `
+assets:
+  ETH: {id: %s, decimals: 18}
+  SOL: {id: %s, decimals: 9}
+addressBook:
+  known: [%s, %s]
+rules:
+  - name: ` + ruleSmall + `
+    when: |
+      onlyTransfers && transfers.all(t, t.asset in ["ETH", "SOL"] && t.to.labelled("known"))
+      && total("ETH") <= amount("1 ETH") && total("SOL") <= amount("1 SOL")
+      && risk("` + Engine + `").outcome == "pass"
+    then: allow
+  - name: ` + ruleLarge + `
+    when: |
+      onlyTransfers && transfers.all(t, t.asset in ["ETH", "SOL"])
+      && total("ETH") <= amount("10 ETH") && total("SOL") <= amount("10 SOL")
+      && risk("` + Engine + `").outcome == "pass"
+    then: {require: {approvers: 2}, initiatorExcluded: true}
+`
 
 // Wallet is a key that the simulated cluster made.
 type Wallet struct {

@@ -3,7 +3,7 @@ package vault
 import (
 	"fmt"
 
-	policy "github.com/cofferhq/coffer/internal/policy2"
+	"github.com/cofferhq/coffer/internal/policy"
 	"github.com/cofferhq/coffer/internal/wire"
 	"github.com/cofferhq/coffer/mpc"
 )

@@ -6,7 +6,7 @@ import (
 	"sort"
 
 	"github.com/cofferhq/coffer/internal/chain"
-	policy "github.com/cofferhq/coffer/internal/policy2"
+	"github.com/cofferhq/coffer/internal/policy"
 	"github.com/cofferhq/coffer/internal/vault/planted"
 	"github.com/cofferhq/coffer/mpc"
 )

@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/cofferhq/coffer/internal/chain"
-	policy "github.com/cofferhq/coffer/internal/policy2"
+	"github.com/cofferhq/coffer/internal/policy"
 	"github.com/cofferhq/coffer/mpc"
 )
 

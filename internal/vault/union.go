@@ -3,7 +3,7 @@ package vault
 import (
 	"sort"
 
-	policy "github.com/cofferhq/coffer/internal/policy2"
+	"github.com/cofferhq/coffer/internal/policy"
 	"github.com/cofferhq/coffer/internal/vault/planted"
 	"github.com/cofferhq/coffer/mpc"
 )

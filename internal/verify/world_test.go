@@ -21,6 +21,7 @@ import (
 	"github.com/cofferhq/coffer/internal/governance"
 	"github.com/cofferhq/coffer/internal/identity"
 	"github.com/cofferhq/coffer/internal/policy"
+	"github.com/cofferhq/coffer/internal/policy/source"
 	"github.com/cofferhq/coffer/internal/request"
 	"github.com/cofferhq/coffer/internal/signature"
 	"github.com/cofferhq/coffer/mpc"
@@ -171,20 +172,19 @@ func (w *world) newVault(id uint16) governance.Enrolment {
 }
 
 func testPolicy(limit uint64) *policy.Document {
-	d := &policy.Document{
-		Assets:      []policy.Asset{{Symbol: "ETH", ID: testETH, Decimals: 18}},
-		AddressBook: []policy.Entry{{Label: "known", Addresses: []string{evm.Account(testChain, known)}}},
-		Rules: []policy.Rule{
-			{Name: "small", When: policy.Condition{Op: policy.All, Sub: []policy.Condition{
-				{Op: policy.EveryRecipient, Set: []string{"label:known"}},
-				{Op: policy.AmountAtMost, Limits: []policy.Limit{{Asset: testETH, Amount: ether(limit)}}},
-			}}, Then: policy.Verdict{Effect: policy.Allow}},
-			{Name: "large", When: policy.Condition{Op: policy.EveryRecipient, Set: []string{"label:known"}},
-				Then: policy.Verdict{Effect: policy.Require, Require: []policy.Requirement{{Group: identity.Admins, Count: 1}}}},
-		},
-	}
-	d.Sort()
-	return d
+	return source.MustCompile(fmt.Sprintf(`
+assets:
+  ETH: {id: %s, decimals: 18}
+addressBook:
+  known: [%s]
+rules:
+  - name: small
+    when: transfers.size() > 0 && transfers.all(t, t.to.labelled("known")) && total("ETH") <= amount("%d ETH")
+    then: allow
+  - name: large
+    when: transfers.size() > 0 && transfers.all(t, t.to.labelled("known"))
+    then: {require: {admins: 1}}
+`, testETH, evm.Account(testChain, known), limit))
 }
 
 func (w *world) dealKey() {

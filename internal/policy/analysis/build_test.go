@@ -8,7 +8,7 @@ import (
 	"github.com/holiman/uint256"
 
 	"github.com/cofferhq/coffer/internal/chain"
-	policy "github.com/cofferhq/coffer/internal/policy2"
+	"github.com/cofferhq/coffer/internal/policy"
 )
 
 // Constructors of conditions.

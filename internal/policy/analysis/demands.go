@@ -5,7 +5,7 @@ import (
 	"slices"
 
 	"github.com/cofferhq/coffer/internal/identity"
-	policy "github.com/cofferhq/coffer/internal/policy2"
+	"github.com/cofferhq/coffer/internal/policy"
 )
 
 // wanted is a verdict of a rule, and whether the approvals meet it.

@@ -5,7 +5,7 @@ import (
 	"strings"
 
 	"github.com/cofferhq/coffer/internal/identity"
-	policy "github.com/cofferhq/coffer/internal/policy2"
+	"github.com/cofferhq/coffer/internal/policy"
 )
 
 // Outcome is the answer to a question about all inputs.

@@ -5,7 +5,7 @@ import (
 	"strings"
 
 	"github.com/cofferhq/coffer/internal/chain"
-	policy "github.com/cofferhq/coffer/internal/policy2"
+	"github.com/cofferhq/coffer/internal/policy"
 )
 
 // undeclared are the methods of a that b does not declare.

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/cofferhq/coffer/internal/chain/family"
-	policy "github.com/cofferhq/coffer/internal/policy2"
+	"github.com/cofferhq/coffer/internal/policy"
 )
 
 // format is a condition as people write it.

@@ -1,5 +1,5 @@
 // Package example is the policy and the roster that a cluster for trying things
-// out starts with (coffer dev, the demo). policy.json is a whole policy as people
+// out starts with (coffer dev, the demo). policy.yaml is a whole policy as people
 // write it; Policy adapts it to a chain.
 //
 // It is no advice for real money: its limits are round numbers.
@@ -13,10 +13,11 @@ import (
 
 	"github.com/cofferhq/coffer/internal/identity"
 	"github.com/cofferhq/coffer/internal/policy"
+	"github.com/cofferhq/coffer/internal/policy/source"
 	"github.com/cofferhq/coffer/internal/signature"
 )
 
-//go:embed policy.json
+//go:embed policy.yaml
 var document string
 
 const (
@@ -32,13 +33,13 @@ type Parameters struct {
 	Blocked []string // label blocked, besides the example's own
 }
 
-// PolicyJSON is the policy as a person would write it.
-func PolicyJSON(p Parameters) ([]byte, error) {
+// PolicyYAML is the policy as a person would write it.
+func PolicyYAML(p Parameters) ([]byte, error) {
 	d, err := Policy(p)
 	if err != nil {
 		return nil, err
 	}
-	return d.JSON(), nil
+	return source.YAML(d), nil
 }
 
 // Policy is the policy: nothing to blocked addresses, up to 1 ETH or SOL to known
@@ -49,7 +50,7 @@ func Policy(p Parameters) (*policy.Document, error) {
 	if p.Token != "" {
 		text = strings.ReplaceAll(text, token, p.Token)
 	}
-	d, err := policy.ParseJSON([]byte(text))
+	d, err := source.Compile([]byte(text), nil)
 	if err != nil {
 		return nil, fmt.Errorf("couldn't adapt the example policy: %w", err)
 	}
@@ -65,7 +66,7 @@ func Policy(p Parameters) (*policy.Document, error) {
 		}
 	}
 	// What was given is read as strictly as what a person writes.
-	if d, err = policy.ParseJSON(d.JSON()); err != nil {
+	if d, err = source.Compile(source.JSON(d), nil); err != nil {
 		return nil, fmt.Errorf("couldn't adapt the example policy: %w", err)
 	}
 	return d, nil

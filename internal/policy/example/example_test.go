@@ -8,6 +8,7 @@ import (
 
 	"github.com/cofferhq/coffer/internal/policy"
 	"github.com/cofferhq/coffer/internal/policy/example"
+	"github.com/cofferhq/coffer/internal/policy/source"
 	"github.com/cofferhq/coffer/internal/signature"
 )
 
@@ -40,10 +41,10 @@ func TestExampleFits(t *testing.T) {
 	if err := d.Check(roster); err != nil {
 		t.Fatal(err)
 	}
-	text := string(d.JSON())
+	text := string(source.YAML(d))
 	for _, want := range []string{
 		"eip155:1/erc20:0x6B175474E89094C44Da98b954EedeAC495271d0F",
-		`"known": ["eip155:1:0x52908400098527886E0F7030069857D2E4169EE7"]`,
+		"known: [eip155:1:0x52908400098527886E0F7030069857D2E4169EE7]",
 		"eip155:1:0x8617E340B3D01FA5F11F306F4090FD50E238070D",
 	} {
 		if !strings.Contains(text, want) {

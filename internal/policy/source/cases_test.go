@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	policy "github.com/cofferhq/coffer/internal/policy2"
+	"github.com/cofferhq/coffer/internal/policy"
 )
 
 const policyOfCases = `

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	policy "github.com/cofferhq/coffer/internal/policy2"
+	"github.com/cofferhq/coffer/internal/policy"
 )
 
 const sample = `

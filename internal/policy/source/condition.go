@@ -13,7 +13,7 @@ import (
 	"cel.dev/cel-go/common/types"
 
 	"github.com/cofferhq/coffer/internal/form"
-	policy "github.com/cofferhq/coffer/internal/policy2"
+	"github.com/cofferhq/coffer/internal/policy"
 )
 
 // Bounds of one condition as text. The tree has bounds of its own.

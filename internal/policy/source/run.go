@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"strings"
 
-	policy "github.com/cofferhq/coffer/internal/policy2"
+	"github.com/cofferhq/coffer/internal/policy"
 )
 
 // Outcome is what became of a case.

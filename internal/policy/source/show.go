@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/cofferhq/coffer/internal/form"
-	policy "github.com/cofferhq/coffer/internal/policy2"
+	"github.com/cofferhq/coffer/internal/policy"
 )
 
 // condText is a condition: in YAML it may take several lines.

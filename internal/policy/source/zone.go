@@ -8,7 +8,7 @@ import (
 	_ "time/tzdata" // the same answers on every machine
 
 	"github.com/cofferhq/coffer/internal/form"
-	policy "github.com/cofferhq/coffer/internal/policy2"
+	"github.com/cofferhq/coffer/internal/policy"
 )
 
 // zoneFrom is where compiled zones begin: before every request that there is.
