@@ -232,7 +232,7 @@ func TestGenesisRefuses(t *testing.T) {
 		}},
 		{"a person's key in a vault", "serves alice already", func(g *Genesis) { g.Roster.Principals[0].Credentials[0] = g.Enrolments[0].Vault.Log }},
 		{"bad roster", "admin quorum 9", func(g *Genesis) { g.Roster.AdminQuorum = 9 }},
-		{"policy beside the roster", "there is no such group in the roster", func(g *Genesis) { g.Policy.Rules[0].Then.Require[0].Group = "nobody" }},
+		{"policy beside the roster", "there is no group "nobody" in the roster", func(g *Genesis) { g.Policy.Rules[0].Then.Require[0].Group = "nobody" }},
 	} {
 		g := sampleGenesis(t)
 		c.change(g)
@@ -318,7 +318,7 @@ func TestApplyRefuses(t *testing.T) {
 		{"changed after it was signed", "identity.signature", "signatures[0]: the signature of alice", st, func(s *SignedChange) { s.Change.Note = "one pair will do" }},
 		{"policy that does not parse", "change.body", "policy of change 1: couldn't decode policy", st, func(s *SignedChange) { s.Change.Body = []byte{1, 2, 3}; resign(s) }},
 		{"no body", "change.body", "policy of change 1: couldn't decode policy", st, func(s *SignedChange) { s.Change.Body = nil; resign(s) }},
-		{"policy beside the roster", "change.body", "policy of change 1: rule r: require 1 of nobody: there is no such group", st, func(s *SignedChange) {
+		{"policy beside the roster", "change.body", "policy of change 1: rule r: require 1 of nobody: there is no group", st, func(s *SignedChange) {
 			d := samplePolicy(t, "1")
 			d.Rules[0].Then.Require[0].Group = "nobody"
 			s.Change.Body = d.Encode()
@@ -331,7 +331,7 @@ func TestApplyRefuses(t *testing.T) {
 			resign(s)
 		}},
 		{"a policy as a roster", "change.body", "roster of change 1", st, func(s *SignedChange) { s.Change.Kind = KindRoster; resign(s) }},
-		{"roster without the policy's group", "change.body", "roster of change 1: rule r: require 1 of approvers: there is no such group", st, func(s *SignedChange) {
+		{"roster without the policy's group", "change.body", "roster of change 1: rule r: require 1 of approvers: there is no group", st, func(s *SignedChange) {
 			ro := sampleRoster(t)
 			ro.Groups = ro.Groups[:1]
 			s.Change.Kind, s.Change.Body = KindRoster, ro.Encode()

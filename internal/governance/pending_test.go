@@ -333,10 +333,8 @@ func TestTighteningWithWhatWaits(t *testing.T) {
 	ro.Groups = append(ro.Groups, identity.Group{Name: "traders", Members: []string{"alice", "dave"}})
 	ro.Sort()
 	st = adopt(t, st, t0+1, KindRoster, ro.Encode(), both...)
-	doc, err := policy.ParseJSON([]byte(`{"assets": [], "rules": [{"name": "r", "when": {"onlyTransfers": true}, "then": {"require": {"traders": 1}}}]}`))
-	if err != nil {
-		t.Fatal(err)
-	}
+	doc := samplePolicy(t, "1")
+	doc.Rules[0].Then.Require[0].Group = "traders"
 	refused(t, cooling(t), t0, "change.body", "traders", KindPolicy, doc.Encode(), both...)
 	st = adopt(t, st, t0+2, KindPolicy, doc.Encode(), both...)
 	// Back to the first roster: nothing but a removal, as seen from either. It is in
