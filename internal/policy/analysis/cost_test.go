@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	policy "github.com/cofferhq/coffer/internal/policy2"
+	"github.com/cofferhq/coffer/internal/policy"
 )
 
 // large is a policy of n rules, each with recipients and amounts of its own.

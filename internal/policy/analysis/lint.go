@@ -5,7 +5,7 @@ import (
 	"strings"
 
 	"github.com/cofferhq/coffer/internal/identity"
-	policy "github.com/cofferhq/coffer/internal/policy2"
+	"github.com/cofferhq/coffer/internal/policy"
 )
 
 // Issue is something in a policy that cannot be meant.
