@@ -5,7 +5,7 @@ import (
 	"slices"
 
 	"github.com/cofferhq/coffer/internal/identity"
-	policy "github.com/cofferhq/coffer/internal/policy2"
+	"github.com/cofferhq/coffer/internal/policy"
 )
 
 // Diff is what a change of policy means.

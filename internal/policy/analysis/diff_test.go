@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	policy "github.com/cofferhq/coffer/internal/policy2"
+	"github.com/cofferhq/coffer/internal/policy"
 )
 
 func TestCompare(t *testing.T) {
