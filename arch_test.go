@@ -53,7 +53,7 @@ var layers = [][]string{
 	// the services around the vaults,
 	{"internal/verify/logmaker"},
 	{"internal/verify/bench"},
-	{"internal/risk", "internal/sim/cmd", "client"},
+	{"internal/price", "internal/risk", "internal/sim/cmd", "client"},
 	{"internal/coordinator", "internal/coordinator/coordinatortest"},
 	{"internal/api"},
 	{"internal/coordinator/process"},

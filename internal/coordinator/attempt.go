@@ -65,7 +65,7 @@ func (c *Coordinator) sign(r *Record) error {
 	*r = *next
 	t.attempts++
 	var errs []error
-	a.Replies, errs = c.ask(a, r.Bundle.Encode(), func(vault uint16) [][]byte { return c.approvalsFor(approvals, vault) })
+	a.Replies, errs = c.ask(a, c.priced(r.Bundle).Encode(), func(vault uint16) [][]byte { return c.approvalsFor(approvals, vault) })
 	for _, p := range a.Replies {
 		if f, err := refusal.Decode(p.Refusal); err == nil && p.Outcome == cluster.OutcomeRefused && f.Code == codeUnapproved {
 			t.unapproved[p.Vault] = unapproved{len(c.approvalsFor(approvals, p.Vault)), f.Error()}
@@ -239,7 +239,7 @@ func (c *Coordinator) judge(r *Record, cert *dkg.Certificate, t *tried, a *Attem
 func lapsed(replies []*cluster.Reply) bool {
 	return slices.ContainsFunc(replies, func(p *cluster.Reply) bool {
 		f, err := refusal.Decode(p.Refusal)
-		return p.Outcome == cluster.OutcomeRefused && err == nil && (f.Code == policy.CodeApprovals || f.Code == policy.CodeRisk)
+		return p.Outcome == cluster.OutcomeRefused && err == nil && (f.Code == policy.CodeApprovals || f.Code == policy.CodeRisk || passingPrices(f.Code))
 	})
 }
 

@@ -52,6 +52,8 @@ type Options struct {
 	Database string // path of the SQLite file
 	Vaults   Vaults
 	Screener Screener // nil: there is no risk engine, requests are not screened
+	Pricer   Pricer   // asks the price sources
+	Prices   []string // their principals; none: requests carry no prices
 	Chains   []Chain
 	Random   io.Reader
 	Now      func() time.Time // nil: time.Now
@@ -66,6 +68,7 @@ type Coordinator struct {
 	chains  map[string]Chain
 	log     *slog.Logger
 	peers   *roll
+	prices  prices
 
 	ctx    context.Context // ends with Close; the requests' goroutines live under it
 	cancel context.CancelFunc

@@ -15,7 +15,7 @@ import (
 // says whether it is new. What the vaults would not even look at is refused here
 // and nothing of it is kept; what policy denies is taken, for the vaults to say.
 func (c *Coordinator) Propose(ctx context.Context, b *request.Bundle) (r *Record, created bool, err error) {
-	if len(b.Approvals) > 0 || len(b.Verdicts) > 0 {
+	if len(b.Approvals) > 0 || len(b.Verdicts) > 0 || len(b.Prices) > 0 {
 		return nil, false, refusal.Newf("bundle.approvals", "a bundle with the request and its initiator's signature only", "a proposal brings no approvals or verdicts along")
 	}
 	if _, err := c.Governance().Roster.CheckBundle(b, c.cluster, c.now()); err != nil {

@@ -358,6 +358,8 @@ func (c *Coordinator) next(r *Record, prefix string) (*move, error) {
 		return &move{To: Signing, Reason: prefix + "allowed by rule " + d.Rule}, nil
 	case d.Pending && d.Code == policy.CodeRisk:
 		return &move{To: Screening, Reason: prefix + d.Detail}, nil
+	case passingPrices(d.Code):
+		return &move{To: Screening, Reason: prefix + "held: " + d.Detail}, nil
 	case d.Pending:
 		return &move{To: AwaitingApproval, Reason: prefix + d.Detail + "; wanted: " + d.Fix}, nil
 	}
@@ -367,7 +369,7 @@ func (c *Coordinator) next(r *Record, prefix string) (*move, error) {
 // Explain evaluates a request as the vaults will, as a courtesy to people.
 func (c *Coordinator) Explain(r *Record) (*policy.Explanation, error) {
 	q, gov := r.Bundle.Request, c.Governance()
-	v, err := gov.Roster.CheckBundle(r.Bundle, c.cluster, c.now())
+	v, err := gov.Roster.CheckBundle(c.priced(r.Bundle), c.cluster, c.now())
 	if err != nil {
 		return nil, err
 	}

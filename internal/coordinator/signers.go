@@ -79,7 +79,7 @@ func passing(code string) bool {
 	case codeUnapproved, "sign.attempt", "version.conflict", "limit.contended", "request.expired", "request.created", "policy.approvals", "policy.risk":
 		return true
 	}
-	return false
+	return passingPrices(code)
 }
 
 // codeUnapproved is the refusal of a vault whose device has too few of its approvers'

@@ -8,13 +8,17 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nkeys"
+
+	"github.com/cofferhq/coffer/internal/wire"
 )
 
 // ServerConfig is the [broker] section of the coordinator's configuration.
@@ -22,6 +26,7 @@ type ServerConfig struct {
 	Listen      string            `toml:"listen"`      // HOST:PORT; port 0 takes a free one
 	Coordinator string            `toml:"coordinator"` // public key of the coordinator's user, U…
 	Risk        string            `toml:"risk"`        // the same of the risk engine; empty: there is none
+	Prices      map[string]string `toml:"prices"`      // price source's principal → public key of its user
 	Nodes       map[string]string `toml:"nodes"`       // vault id → public key of its node's user
 	TLS         TLSConfig         `toml:"tls"`
 }
@@ -152,7 +157,7 @@ func users(cfg ServerConfig, s subjects) ([]*server.NkeyUser, error) {
 		return &server.NkeyUser{Nkey: public, Permissions: p}, nil
 	}
 	coordinator, err := user("coordinator", cfg.Coordinator, &server.Permissions{
-		Publish:   &server.SubjectPermission{Allow: []string{s.all(leafCommand), s.all(leafNode), s.risk()}},
+		Publish:   &server.SubjectPermission{Allow: []string{s.all(leafCommand), s.all(leafNode), s.risk(), s.prices()}},
 		Subscribe: &server.SubjectPermission{Allow: []string{s.all(leafReply), s.all(leafEvent), s.inboxes(coordinatorUser)}},
 	})
 	if err != nil {
@@ -171,6 +176,25 @@ func users(cfg ServerConfig, s subjects) ([]*server.NkeyUser, error) {
 			return nil, err
 		}
 		out = append(out, risk)
+	}
+	subject := map[string]string{}
+	for _, name := range slices.Sorted(maps.Keys(cfg.Prices)) {
+		if err := wire.CheckName(name); err != nil {
+			return nil, fmt.Errorf("prices: %w", err)
+		}
+		if other, taken := subject[s.price(name)]; taken {
+			return nil, fmt.Errorf("prices: the names %s and %s differ in dots and dashes only", other, name)
+		}
+		subject[s.price(name)] = name
+		price, err := user("price source "+name, cfg.Prices[name], &server.Permissions{
+			Publish:   &server.SubjectPermission{Deny: []string{">"}},
+			Subscribe: &server.SubjectPermission{Allow: []string{s.price(name)}},
+			Response:  answers,
+		})
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, price)
 	}
 	ids := make(map[uint16]string, len(cfg.Nodes))
 	for text, public := range cfg.Nodes {

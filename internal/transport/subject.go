@@ -3,6 +3,7 @@ package transport
 import (
 	"encoding/hex"
 	"fmt"
+	"strings"
 )
 
 // subjects names the subjects of one cluster: "coffer.", the first 8 hex digits
@@ -14,6 +15,7 @@ import (
 //	vault.ID.reply     the vault's replies to commands, to the coordinator
 //	vault.ID.event     news of the node
 //	risk.screen        questions to the risk engine (request/reply)
+//	price.NAME         questions to a price source (request/reply); NAME with - for .
 //	inbox.NAME.…       the answers to a user's own requests
 type subjects string
 
@@ -26,9 +28,15 @@ func (s subjects) of(vault uint16, leaf string) string {
 }
 
 func (s subjects) risk() string             { return string(s) + ".risk.screen" }
+func (s subjects) prices() string           { return string(s) + ".price.*" }
 func (s subjects) all(leaf string) string   { return string(s) + ".vault.*." + leaf }
 func (s subjects) inbox(user string) string { return string(s) + ".inbox." + user }
 func (s subjects) inboxes(u string) string  { return s.inbox(u) + ".>" }
+
+// price is of one source. A name may hold dots, which a subject's token may not.
+func (s subjects) price(name string) string {
+	return string(s) + ".price." + strings.ReplaceAll(name, ".", "-")
+}
 
 const (
 	leafFrame   = "frame"
@@ -39,4 +47,5 @@ const (
 
 	coordinatorUser = "coordinator"
 	riskUser        = "risk"
+	priceUser       = "price"
 )

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -52,6 +53,7 @@ func newCluster(t testing.TB, n int) *harness {
 		return public
 	}
 	c.cfg.Coordinator, c.cfg.Risk = user("coordinator"), user("risk")
+	c.cfg.Prices = map[string]string{"ticker.one": user("price"), "ticker2": user("price2")}
 	for i := 1; i <= n; i++ {
 		c.cfg.Nodes[strconv.Itoa(i)] = user(strconv.Itoa(i))
 	}
@@ -458,14 +460,16 @@ func TestPermissions(t *testing.T) {
 	other := subjectsOf([32]byte{9})
 	mayPublish := map[string][]string{
 		"1":           {s.of(2, leafFrame), s.of(3, leafFrame), s.of(1, leafReply), s.of(1, leafEvent)},
-		"coordinator": {s.risk(), s.of(1, leafCommand), s.of(2, leafCommand), s.of(3, leafCommand), s.of(1, leafNode), s.of(2, leafNode), s.of(3, leafNode)},
+		"coordinator": {s.risk(), s.price("ticker.one"), s.price("ticker2"), s.of(1, leafCommand), s.of(2, leafCommand), s.of(3, leafCommand), s.of(1, leafNode), s.of(2, leafNode), s.of(3, leafNode)},
 	}
 	maySubscribe := map[string][]string{
 		"risk":        {s.risk()},
+		"price":       {s.price("ticker.one")},
 		"1":           {s.of(1, leafFrame), s.of(1, leafCommand), s.of(1, leafNode)},
 		"coordinator": {s.all(leafReply), s.all(leafEvent), s.inboxes("coordinator"), s.of(1, leafReply), s.of(2, leafReply), s.of(3, leafReply), s.of(1, leafEvent), s.of(2, leafEvent), s.of(3, leafEvent)},
 	}
 	subjects := []string{
+		s.price("ticker.one"), s.price("ticker2"), s.prices(),
 		">", "*", s.risk(), string(s) + ".risk.other", string(s) + ".risk.>", "_INBOX.>", "$SYS.>", "$SYS.REQ.SERVER.PING", "$JS.API.INFO", other.of(1, leafFrame), other.of(1, leafReply), other.all(leafFrame), string(s) + ".>",
 		s.inboxes("coordinator"), s.inboxes("node-1"), s.inbox("coordinator") + ".x",
 	}
@@ -475,7 +479,7 @@ func TestPermissions(t *testing.T) {
 			subjects = append(subjects, s.of(id, leaf))
 		}
 	}
-	for _, user := range []string{"1", "coordinator", "risk"} {
+	for _, user := range []string{"1", "coordinator", "risk", "price"} {
 		nc, errs := c.as(c.key(user))
 		refused := func() bool {
 			if err := nc.Flush(); err != nil {
@@ -561,6 +565,49 @@ func TestRisk(t *testing.T) {
 	}
 	if _, err := co.Screen(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "couldn't read \ufffd the bundle") {
 		t.Fatalf("a failure: %v", err)
+	}
+}
+
+func TestPrice(t *testing.T) {
+	c := newCluster(t, 1)
+	co := c.coordinator(c.url, nil)
+	if _, err := co.Quote(t.Context(), "ticker.one"); err == nil || !strings.Contains(err.Error(), "couldn't ask the price source ticker.one: it is not connected") {
+		t.Fatalf("without a source: %v", err)
+	}
+	var fail atomic.Bool
+	p, err := ConnectPrice(c.client("price", c.url), testCluster, "ticker.one", func() ([]byte, error) {
+		if fail.Load() {
+			return nil, errors.New("no\x1b answer")
+		}
+		return []byte("quote"), nil
+	}, quiet())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	wait(t, "the source", p.nc.IsConnected)
+	if err := p.nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if q, err := co.Quote(t.Context(), "ticker.one"); err != nil || string(q) != "quote" {
+		t.Fatalf("%q, %v", q, err)
+	}
+	fail.Store(true)
+	if _, err := co.Quote(t.Context(), "ticker.one"); err == nil || !strings.Contains(err.Error(), "no\ufffd answer") {
+		t.Fatalf("a failure: %v", err)
+	}
+	for _, name := range []string{"ticker2", "Ticker", "*", ""} {
+		if _, err := co.Quote(t.Context(), name); err == nil {
+			t.Errorf("%q quotes", name)
+		}
+	}
+	if _, err := ConnectPrice(c.client("price", c.url), testCluster, ">", nil, quiet()); err == nil {
+		t.Error("a source of any name connects")
+	}
+	cfg := c.cfg
+	cfg.Prices = map[string]string{"a.b": cfg.Prices["ticker2"], "a-b": cfg.Prices["ticker.one"]}
+	if _, err := serverOptions(cfg, testCluster); err == nil || !strings.Contains(err.Error(), "differ in dots and dashes only") {
+		t.Errorf("%v", err)
 	}
 }
 

@@ -14,10 +14,11 @@ import (
 // Config is the file of `coffer coordinator`.
 type Config struct {
 	Coordinator struct {
-		Genesis     string `toml:"genesis"`     // the cluster's genesis file
-		Database    string `toml:"database"`    // SQLite; made at the first start
-		Credentials string `toml:"credentials"` // secret URI of the coordinator's user of the broker, SU…
-		Risk        string `toml:"risk"`        // the engine's principal in the roster; empty: requests are not screened
+		Genesis     string   `toml:"genesis"`     // the cluster's genesis file
+		Database    string   `toml:"database"`    // SQLite; made at the first start
+		Credentials string   `toml:"credentials"` // secret URI of the coordinator's user of the broker, SU…
+		Risk        string   `toml:"risk"`        // the engine's principal in the roster; empty: requests are not screened
+		Prices      []string `toml:"prices"`      // the price sources' principals in the roster; empty: requests carry no prices
 	} `toml:"coordinator"`
 	API struct {
 		Listen    string `toml:"listen"`     // loopback HOST:PORT; port 0 takes a free one

@@ -18,6 +18,7 @@ import (
 	"github.com/cofferhq/coffer/internal/chain/evm/rpc"
 	"github.com/cofferhq/coffer/internal/coordinator"
 	"github.com/cofferhq/coffer/internal/governance"
+	"github.com/cofferhq/coffer/internal/price"
 	"github.com/cofferhq/coffer/internal/risk"
 	"github.com/cofferhq/coffer/internal/transport"
 )
@@ -79,6 +80,9 @@ func Run(ctx context.Context, cfg *Config, log *slog.Logger, ready func(Addresse
 	opts := coordinator.Options{Genesis: g, Database: cfg.Coordinator.Database, Vaults: vaults, Chains: chains, Log: log}
 	if cfg.Coordinator.Risk != "" {
 		opts.Screener = &risk.Client{Transport: vaults}
+	}
+	if len(cfg.Coordinator.Prices) > 0 {
+		opts.Pricer, opts.Prices = &price.Client{Transport: vaults}, cfg.Coordinator.Prices
 	}
 	co, err := coordinator.New(opts)
 	if err != nil {
