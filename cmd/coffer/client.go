@@ -24,7 +24,7 @@ func clientCommands() []*cobra.Command {
 	return []*cobra.Command{
 		userCommand(), walletCommand(), keyCommand(), addressCommand(),
 		proposeCommand(), signTypedDataCommand(), answerCommand(true), deviceApproveCommand(), answerCommand(false), cancelCommand(), statusCommand(), showCommand(), transactCommand(), exportCommand(),
-		documentCommand("policy"), documentCommand("roster"), documentCommand("measurements"), logCommand(), doctorCommand(), versionCommand(),
+		documentCommand("policy"), documentCommand("roster"), documentCommand("measurements"), logCommand(), bundleCommand(), verifyCommand(), doctorCommand(), versionCommand(),
 	}
 }
 

@@ -283,15 +283,15 @@ func (v *verifier) confirmed(codec chain.Codec, r *audit.Receipt, sender string,
 	if !can || k == nil || codec.Scheme() != chain.ECDSASecp256k1 || len(p.Digests) != 1 || !k.confirms(p.Digests[0], &r.Signatures[0]) {
 		return "", false
 	}
-	if a, err := codec.Address(chainOf(sender), r.PublicKey); err != nil || a != sender {
+	if a, err := codec.Address(chainName(sender), r.PublicKey); err != nil || a != sender {
 		return "", false
 	}
 	id, err := c.TransactionID(sender, r.Unsigned, &r.Signatures[0])
 	return id, err == nil
 }
 
-// chainOf is the chain of an account.
-func chainOf(account string) string { return account[:max(0, strings.LastIndexByte(account, ':'))] }
+// chainName is the chain of an account.
+func chainName(account string) string { return account[:max(0, strings.LastIndexByte(account, ':'))] }
 
 // checkReceiptAgain reads a receipt and its decision once more: the log that has the
 // receipt has no decision of its own, or has had another receipt since.

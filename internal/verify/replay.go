@@ -110,7 +110,7 @@ func (v *verifier) replay(l *vaultLog) {
 			break
 		}
 		for k := range p.parsed {
-			v.replayParsed(l, p.from+uint64(k), &p.parsed[k])
+			v.replayParsed(l, p.parsed[k].index, &p.parsed[k])
 		}
 		l.jobs.run()
 	}

@@ -23,10 +23,18 @@ type scanned struct {
 	memory  [][]byte // a copy that the caller holds; else
 	reader  *logfile.Reader
 	offsets []int64
-	tree    *audit.Log
+	tree    treeView
+	sparse  []posEntry // of a bundle: the entries that it has; else nil
 	first   []byte     // entry 0
 	changes []posEntry // the entries that hold changes, or say what became of them
 	damage  error
+}
+
+// treeView is the Merkle tree of a log, whole or as far as a bundle proves it.
+type treeView interface {
+	Size() uint64
+	RootAt(size uint64) ([32]byte, error)
+	Leaf(index uint64) ([32]byte, error)
 }
 
 type posEntry struct {
@@ -35,8 +43,10 @@ type posEntry struct {
 }
 
 func scanCopy(c *logfile.Copy) *scanned {
-	s := &scanned{header: c.Header, memory: c.Entries, tree: new(audit.Log), damage: c.Damage}
+	tree := new(audit.Log)
+	s := &scanned{header: c.Header, memory: c.Entries, tree: tree, damage: c.Damage}
 	for i, b := range c.Entries {
+		tree.Append(b)
 		s.note(uint64(i), b)
 	}
 	return s
@@ -47,7 +57,8 @@ func scanDir(dir string) (*scanned, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &scanned{header: r.Header, reader: r, tree: new(audit.Log)}
+	tree := new(audit.Log)
+	s := &scanned{header: r.Header, reader: r, tree: tree}
 	for {
 		at := r.Offset()
 		b, err := r.Next()
@@ -61,6 +72,7 @@ func scanDir(dir string) (*scanned, error) {
 			return nil, errors.Join(err, r.Close())
 		}
 		s.offsets = append(s.offsets, at)
+		tree.Append(b)
 		s.note(uint64(len(s.offsets)-1), b)
 	}
 }
@@ -72,7 +84,6 @@ func (s *scanned) close() {
 }
 
 func (s *scanned) note(i uint64, b []byte) {
-	s.tree.Append(b)
 	if i == 0 {
 		s.first = b
 	}
@@ -88,6 +99,14 @@ func (s *scanned) size() int { return int(s.tree.Size()) }
 
 // at reads one entry again.
 func (s *scanned) at(i uint64) ([]byte, error) {
+	if s.sparse != nil {
+		for _, x := range s.sparse {
+			if x.index == i {
+				return x.bytes, nil
+			}
+		}
+		return nil, fmt.Errorf("the bundle has no entry %d", i)
+	}
 	if s.reader == nil {
 		return s.memory[i], nil
 	}
@@ -103,13 +122,13 @@ func (s *scanned) sameEntry(o *scanned, i uint64) bool {
 
 // part is some entries of a log, decoded.
 type part struct {
-	from   uint64
 	parsed []parsed
 	err    error
 }
 
 // parsed is an entry, decoded as far as that needs no knowledge of the others.
 type parsed struct {
+	index   uint64
 	e       *audit.Entry
 	err     error
 	d       *audit.Decision
@@ -128,8 +147,8 @@ func (s *scanned) parts(done <-chan struct{}) <-chan part {
 	out := make(chan part)
 	go func() {
 		defer close(out)
-		for from := 0; from < s.size(); from += partSize {
-			p := s.read(from, min(partSize, s.size()-from))
+		for from := 0; from < s.held(); from += partSize {
+			p := s.read(from, min(partSize, s.held()-from))
 			select {
 			case out <- p:
 			case <-done:
@@ -143,26 +162,43 @@ func (s *scanned) parts(done <-chan struct{}) <-chan part {
 	return out
 }
 
+// held is how many entries there are to replay, and number the index of the k-th.
+func (s *scanned) held() int {
+	if s.sparse != nil {
+		return len(s.sparse)
+	}
+	return s.size()
+}
+
+func (s *scanned) number(k int) uint64 {
+	if s.sparse != nil {
+		return s.sparse[k].index
+	}
+	return uint64(k)
+}
+
 func (s *scanned) read(from, n int) part {
 	raw := make([][]byte, n)
-	for i := range raw {
-		b, err := s.at(uint64(from + i))
+	for k := range raw {
+		b, err := s.at(s.number(from + k))
 		if err != nil {
-			return part{from: uint64(from), err: err}
+			return part{err: err}
 		}
-		raw[i] = b
+		raw[k] = b
 	}
-	p := part{from: uint64(from), parsed: make([]parsed, n)}
+	p := part{parsed: make([]parsed, n)}
 	changed := make([]bool, n)
-	parallel(n, func(i int) {
-		leaf, err := s.tree.Leaf(uint64(from + i))
-		if changed[i] = err != nil || leaf != audit.LeafHash(raw[i]); !changed[i] {
-			p.parsed[i] = parse(raw[i])
+	parallel(n, func(k int) {
+		i := s.number(from + k)
+		leaf, err := s.tree.Leaf(i)
+		if changed[k] = err != nil || leaf != audit.LeafHash(raw[k]); !changed[k] {
+			p.parsed[k] = parse(raw[k])
+			p.parsed[k].index = i
 		}
 	})
-	for i := range changed {
-		if changed[i] {
-			p.err = fmt.Errorf("entry %d changed while it was verified", from+i)
+	for k := range changed {
+		if changed[k] {
+			p.err = fmt.Errorf("entry %d changed while it was verified", s.number(from+k))
 		}
 	}
 	return p
