@@ -13,10 +13,10 @@ const maxErrors = 10
 
 // Error is one thing that is wrong with a file.
 type Error struct {
-	Line   int    // counted from 1
-	Column int    // in characters, counted from 1
-	Path   string // "rules[0].when", with the name of what has one: "rules[0] (payments).when"; empty for the whole
-	Text   string
+	Line   int    `json:"line"`   // counted from 1
+	Column int    `json:"column"` // in characters, counted from 1
+	Path   string `json:"path"`   // "rules[0].when", with the name of what has one: "rules[0] (payments).when"; empty for the whole
+	Text   string `json:"text"`
 	source string // the line itself
 }
 
