@@ -312,19 +312,22 @@ func printNode(w io.Writer, n *policy.Node, indent string) {
 		fmt.Fprintln(w)
 		return
 	}
-	fmt.Fprintf(w, "%s%-8s %s\n", indent, n.Value, junction(n.Condition))
+	fmt.Fprintf(w, "%s%-8s %s\n", indent, n.Value, junction(n))
 	for i := range n.Sub {
 		printNode(w, &n.Sub[i], indent+"  ")
 	}
 }
 
-// junction says how the conditions below are joined, shortly.
-func junction(condition string) string {
-	const width = 60
-	if len(condition) <= width {
-		return condition
+// junction says how the conditions below a node are joined.
+func junction(n *policy.Node) string {
+	rest := strings.TrimLeft(strings.TrimPrefix(strings.TrimLeft(n.Condition, "("), strings.TrimLeft(n.Sub[0].Condition, "(")), ") ")
+	switch {
+	case strings.HasPrefix(rest, "&&"):
+		return "all of"
+	case strings.HasPrefix(rest, "||"):
+		return "any of"
 	}
-	return strings.ToValidUTF8(condition[:width], "") + "…"
+	return n.Condition
 }
 
 // policyText is a policy that the coordinator shows as people write it.
