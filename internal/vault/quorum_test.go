@@ -88,3 +88,20 @@ func TestWitnessMissing(t *testing.T) {
 	delete(replies, 3)
 	f.combine(b, unsigned, replies)
 }
+
+// The same with a FROST key, whose witnesses have no more to do.
+func TestWitnessFROST(t *testing.T) {
+	f := startFaulty(t, governance.PurposeEd25519)
+	b := f.Pay(f.x, sim.KnownSolana, sim.Lamports(1))
+	unsigned := sim.UnsignedSolana(f.x, sim.KnownSolana, sim.Lamports(1), 1)
+	replies := f.witnessed(b, unsigned, []mpc.ID{1, 3}, []mpc.ID{2})
+	for id, r := range replies {
+		if r == nil || r.Outcome != cluster.OutcomeDone || (len(r.Body) == 0) != (id == 2) {
+			t.Fatalf("vault %d: %s", id, show(r))
+		}
+	}
+	delete(replies, 2)
+	if _, err := sim.CombineEd25519(f.x, b, unsigned, replies); err != nil {
+		t.Error(err)
+	}
+}
