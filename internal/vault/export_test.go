@@ -465,3 +465,23 @@ func (v *Vault) SignedHello(boot uint64, nonce [32]byte, sign func(signature.Sta
 
 // ForgetRollback begins the start gate anew, as if nothing had been found.
 func (v *Vault) ForgetRollback() { v.gate.rolled, v.gate.answered = nil, map[mpc.ID]bool{} }
+
+// Hide has this vault forget, towards all but those whom it has told, what its ledger
+// says after so many events. Its copies of others' ledgers stay.
+func (v *Vault) Hide(from uint64) {
+	l := v.ledgers[v.cfg.ID]
+	l.events, l.hashes = l.events[:from], l.hashes[:from]
+	v.index = newRequestIndex(v.cfg.ID)
+	for _, id := range sortedIDs(v.ledgers) {
+		if id == v.cfg.ID {
+			continue
+		}
+		v.ledgers[id] = &ledger{party: id}
+	}
+	for _, enc := range l.events {
+		if e, err := decodeEvent(enc); err == nil {
+			v.index.add(v.cfg.ID, e)
+		}
+	}
+	v.store.dirty = true
+}

@@ -172,7 +172,7 @@ func (v *Vault) adoptOrReport(p *peer, d *delta) error {
 	var fork *forkError
 	if errors.As(err, &fork) {
 		p.forked, p.behind = true, false
-		v.incident(p, "fork", "ledger", fork.Error(), d.encode())
+		v.incident(p, "fork", "ledger", fork.Error(), v.forkEvidence(p, d))
 	}
 	return err
 }

@@ -299,6 +299,7 @@ func (v *Vault) signR1(s *signSession) error {
 			return benign("sign R0", err)
 		}
 		from = min(from, known)
+		v.compareHeads(v.peers[id], e.Heads)
 		s.clocks[id] = e.Clock
 	}
 	s.r0Hash = hashR0(s, v.cfg.ID)
