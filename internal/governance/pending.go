@@ -136,6 +136,7 @@ func (st *State) sealed() *State {
 	if len(st.Pending) == 0 {
 		st.base, st.records = nil, nil
 	}
+	st.Policy = st.Policy.Compiled()
 	st.policyRoot, st.rosterRoot = st.Policy.Root(), st.Roster.Root()
 	st.inForce = st.root()
 	return st

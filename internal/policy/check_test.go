@@ -295,3 +295,18 @@ func TestCopiesAreNotCompiled(t *testing.T) {
 		t.Errorf("decided %+v", got)
 	}
 }
+
+func TestCompiledIsACopy(t *testing.T) {
+	d := when(t, yes())
+	if d.Compiled() != d {
+		t.Error("a compiled document is compiled again")
+	}
+	plain := *d
+	c := plain.Compiled()
+	if c == &plain || c.compiled == nil || c.compiled.doc != c || plain.compiled.doc == &plain {
+		t.Error("Compiled changes its document")
+	}
+	if (*Document)(nil).Compiled() != nil {
+		t.Error("nothing is compiled to something")
+	}
+}

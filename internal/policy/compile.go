@@ -70,6 +70,17 @@ var fieldNumbers = map[string]itemField{
 // After it the document must not be changed; a copy of it is not compiled.
 func (d *Document) Compile() { d.compiled = d.compile() }
 
+// Compiled is a copy that is compiled, or d itself when it is. The copy shares
+// everything with d; neither must be changed after it.
+func (d *Document) Compiled() *Document {
+	if d == nil || d.compiled != nil && d.compiled.doc == d {
+		return d
+	}
+	out := *d
+	out.Compile()
+	return &out
+}
+
 // program returns the compiled form.
 func (d *Document) program() *program {
 	if p := d.compiled; p != nil && p.doc == d {
