@@ -57,7 +57,7 @@ func decoded(q *request.Request, c *Cluster) (*Decoded, error) {
 	if err != nil {
 		return nil, err
 	}
-	e, err := codec.Intent(q.Chain, q.Sender, q.Intent, q.MaxFee, nil)
+	e, err := codec.Intent(q.Chain, q.Sender, q.Intent, q.MaxFee, c.methods())
 	if err != nil {
 		return nil, err
 	}
@@ -87,6 +87,16 @@ func (c *Cluster) amount(asset string, a chain.Amount) Amount {
 		out.Smallest = units[len(units)-1].Symbol
 		if out.Text == a.Dec()+" units of "+asset {
 			out.Text = amount.Format(a, units[0])
+		}
+	}
+	return out
+}
+
+// methods are what the policy declares.
+func (c *Cluster) methods() (out []chain.Method) {
+	if c != nil {
+		for _, m := range c.Methods {
+			out = append(out, chain.Method(m))
 		}
 	}
 	return out

@@ -13,7 +13,14 @@ type Cluster struct {
 	Vaults     []Card     `json:"vaults"`
 	Chains     []Chain    `json:"chains" doc:"The chains that this coordinator has a node of."`
 	Assets     []Asset    `json:"assets" doc:"The assets that the policy names."`
+	Methods    []Method   `json:"methods,omitempty" doc:"The methods and messages that the policy declares."`
 	Governance Governance `json:"governance"`
+}
+
+// Method is a method of a contract, or a message for it, that the policy declares.
+type Method struct {
+	Contract  string `json:"contract,omitempty" doc:"CAIP-10; left out for every contract."`
+	Signature string `json:"signature" doc:"Such as swap(address token,uint256 amount); a message begins with the word message."`
 }
 
 // Card is what the cluster has agreed on about a vault: its card in force.

@@ -317,7 +317,7 @@ func answerCommand(yes bool) *cobra.Command {
 		}
 		return s.follow(ctx, r, wait)
 	})
-	cmd.Long = short + ".\n\nWhat is shown is decoded here, from the bytes that get signed; only the names of assets are the coordinator's."
+	cmd.Long = short + ".\n\nWhat is shown is decoded here, from the bytes that get signed; only the names of assets and of declared methods' parameters are the coordinator's."
 	cmd.Flags().BoolVarP(&sure, "yes", "y", false, "sign without being asked")
 	cmd.Flags().DurationVar(&wait, "wait", 10*time.Second, "how long to wait for what becomes of it")
 	if yes {

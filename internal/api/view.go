@@ -101,6 +101,9 @@ func (s *server) cluster() *client.Cluster {
 	for _, ch := range s.co.Chains() {
 		out.Chains = append(out.Chains, client.Chain{ID: ch.ID, Confirmations: max(ch.Confirmations, 1)})
 	}
+	for _, m := range gov.Policy.Methods {
+		out.Methods = append(out.Methods, client.Method(m))
+	}
 	for _, a := range gov.Policy.Assets {
 		out.Assets = append(out.Assets, client.Asset{Symbol: a.Symbol, ID: a.ID, Decimals: int(a.Decimals)})
 	}

@@ -270,7 +270,7 @@ func (c *Coordinator) assemble(r *Record, cert *dkg.Certificate, a *Attempt) err
 	if err != nil {
 		return err
 	}
-	prepared, err := codec.Prepare(q.Chain, q.Sender, q.Intent, q.MaxFee, a.Unsigned, nil)
+	prepared, err := codec.Prepare(q.Chain, q.Sender, q.Intent, q.MaxFee, a.Unsigned, c.Governance().Policy.Methods)
 	if err != nil {
 		return err
 	}

@@ -138,7 +138,7 @@ func (c *Coordinator) Bring(ctx context.Context, id [32]byte, unsigned []byte) (
 		if err != nil {
 			return nil, err
 		}
-		if _, err := codec.Prepare(q.Chain, q.Sender, q.Intent, q.MaxFee, unsigned, nil); err != nil {
+		if _, err := codec.Prepare(q.Chain, q.Sender, q.Intent, q.MaxFee, unsigned, c.Governance().Policy.Methods); err != nil {
 			return nil, refusal.Newf("transaction", "the transaction that was requested, and nothing else", "transaction: %v", err)
 		}
 		m := &move{To: r.State, Reason: r.Reason, Unsigned: unsigned}

@@ -64,7 +64,7 @@ func (c *Coordinator) checkRequest(q *request.Request) error {
 	if sender != q.Sender {
 		return refusal.Newf("request.sender", sender, "sender: %s is not the address of wallet %s", q.Sender, w.Name)
 	}
-	if _, err := codec.Intent(q.Chain, q.Sender, q.Intent, q.MaxFee, nil); err != nil {
+	if _, err := codec.Intent(q.Chain, q.Sender, q.Intent, q.MaxFee, c.Governance().Policy.Methods); err != nil {
 		return refusal.Newf("request.intent", "the canonical intent of docs/spec/"+codec.Namespace()+".md", "intent: %v", err)
 	}
 	return nil

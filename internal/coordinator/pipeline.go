@@ -377,7 +377,7 @@ func (c *Coordinator) Explain(r *Record) (*policy.Explanation, error) {
 	if err != nil {
 		return nil, err
 	}
-	e, err := codec.Intent(q.Chain, q.Sender, q.Intent, q.MaxFee, nil)
+	e, err := codec.Intent(q.Chain, q.Sender, q.Intent, q.MaxFee, gov.Policy.Methods)
 	if err != nil {
 		return nil, err
 	}

@@ -97,9 +97,9 @@ func (v *Vault) decideTransaction(s *signSession, c *cluster.Command) *refusal.R
 	if sender != q.Sender {
 		return refusal.New("request.sender", "", fmt.Sprintf("sender %s is not this wallet", q.Sender), "sender "+sender)
 	}
-	s.prepared, err = codec.Prepare(q.Chain, q.Sender, q.Intent, q.MaxFee, c.Unsigned, nil)
+	s.prepared, err = codec.Prepare(q.Chain, q.Sender, q.Intent, q.MaxFee, c.Unsigned, s.gov.Policy.Methods)
 	if planted.Bug == planted.Digest && err != nil {
-		s.prepared, err = plantedDigest(codec, q, c.Unsigned)
+		s.prepared, err = plantedDigest(codec, q, c.Unsigned, s.gov.Policy.Methods)
 	}
 	if err != nil {
 		return refusal.New("transaction", "", err.Error(), "the transaction that was requested, and nothing else")

@@ -32,8 +32,8 @@ func (v *Vault) plantedOrder(out Ready) Ready {
 }
 
 // plantedDigest hashes whatever bytes it is handed, and decides by the request.
-func plantedDigest(codec chain.Codec, q *request.Request, unsigned []byte) (*chain.Prepared, error) {
-	e, err := codec.Intent(q.Chain, q.Sender, q.Intent, q.MaxFee, nil)
+func plantedDigest(codec chain.Codec, q *request.Request, unsigned []byte, methods []chain.Method) (*chain.Prepared, error) {
+	e, err := codec.Intent(q.Chain, q.Sender, q.Intent, q.MaxFee, methods)
 	if err != nil {
 		return nil, err
 	}

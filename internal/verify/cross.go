@@ -307,7 +307,7 @@ func (v *verifier) checkReceiptAgain(x *receipt, d *decision) *receiptCheck {
 		c.signature = errors.New("the copy changed while it was verified")
 		return &c
 	}
-	p, err := v.prepare(v.keys[x.key], made.bundle.Request, r.r.Unsigned)
+	p, err := v.prepare(v.keys[x.key], made.bundle.Request, r.r.Unsigned, nil)
 	if err != nil {
 		c.signature = err
 		return &c

@@ -68,7 +68,7 @@ func (v *verifier) judge(self uint16, st *governance.State, k *keyInfo, cert *dk
 	if cloned != nil {
 		return refuse(stepBundle, cloned)
 	}
-	p, err := v.prepare(k, b.Request, d.Unsigned)
+	p, err := v.prepare(k, b.Request, d.Unsigned, st.Policy.Methods)
 	if err != nil {
 		return refuse(stepTransaction, asRefusal("transaction", err))
 	}
@@ -117,7 +117,7 @@ func members(d *audit.Decision) []uint16 {
 }
 
 // prepare decodes a transaction against what people signed.
-func (v *verifier) prepare(k *keyInfo, q *request.Request, unsigned []byte) (*chain.Prepared, error) {
+func (v *verifier) prepare(k *keyInfo, q *request.Request, unsigned []byte, methods []chain.Method) (*chain.Prepared, error) {
 	codec, ok := v.codec(q.Chain)
 	if !ok {
 		return nil, refusal.New("request.chain", "", fmt.Sprintf("chain %q", q.Chain), "")
@@ -132,7 +132,7 @@ func (v *verifier) prepare(k *keyInfo, q *request.Request, unsigned []byte) (*ch
 	if sender != q.Sender {
 		return nil, refusal.New("request.sender", "", fmt.Sprintf("sender %s is not this wallet", q.Sender), "")
 	}
-	p, err := codec.Prepare(q.Chain, q.Sender, q.Intent, q.MaxFee, unsigned, nil)
+	p, err := codec.Prepare(q.Chain, q.Sender, q.Intent, q.MaxFee, unsigned, methods)
 	if err != nil {
 		return nil, err
 	}
