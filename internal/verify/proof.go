@@ -124,6 +124,29 @@ func clock(ms uint64) string {
 	return time.UnixMilli(int64(min(ms, 1<<52))).UTC().Format("2006-01-02 15:04:05 UTC")
 }
 
+// sayEffects tells what was signed does.
+func sayEffects(say func(format string, args ...any), e *chain.Effects) {
+	for _, t := range e.Transfers {
+		to := t.To
+		if to == "" {
+			to = "the contract that it creates"
+		}
+		say("  it moves %s of %s from %s to %s", t.Amount.Dec(), t.Asset, t.From, to)
+	}
+	for _, a := range e.Approvals {
+		say("  it lets %s spend %s of %s of %s", a.Spender, a.Amount.Dec(), a.Asset, a.Owner)
+	}
+	for _, c := range e.Calls {
+		say("  it calls %s of %s, as %s", c.Method, c.To, c.From)
+	}
+	for _, c := range e.Creates {
+		say("  it creates a contract with code %x", c.CodeHash)
+	}
+	if e.Message != nil {
+		say("  it is a message %s for %s", e.Message.Type, e.Message.Contract)
+	}
+}
+
 // chainOf tells what was verified, from the signature back to the genesis.
 func (v *verifier) chainOf(b *Bundle, x *decision, cosigned []string) []string {
 	var out []string
@@ -134,10 +157,12 @@ func (v *verifier) chainOf(b *Bundle, x *decision, cosigned []string) []string {
 	say("signed: %s on %s, by wallet %q (key %x)", s.TxID, s.Chain, s.Wallet, x.Key[:8])
 	raw, _ := x.log.at(x.index) // it was read before
 	made := parse(raw)
-	if p, err := v.prepare(k, made.bundle.Request, made.d.Unsigned); err == nil {
-		for _, t := range p.Effects.Transfers {
-			say("  it moves %s of %s from %s to %s", t.Amount.Dec(), t.Asset, t.From, t.To)
-		}
+	var methods []chain.Method
+	if st, _ := x.log.stateOf(x.Decision); st != nil {
+		methods = st.Policy.Methods
+	}
+	if p, err := v.prepare(k, made.bundle.Request, made.d.Unsigned, methods); err == nil {
+		sayEffects(say, p.Effects)
 	}
 	for _, id := range members(x.Decision) {
 		l, d := v.decisionOf(id, b.Attempt)
