@@ -13,6 +13,7 @@ import (
 
 	"github.com/cofferhq/coffer/internal/coordinator"
 	"github.com/cofferhq/coffer/internal/transport"
+	"github.com/cofferhq/coffer/internal/wire"
 )
 
 // Logs reads vaults' logs from their nodes. The transport implements it, and
@@ -26,6 +27,7 @@ type Options struct {
 	Coordinator *coordinator.Coordinator
 	Logs        Logs
 	Token       string // of reads
+	OIDC        OIDC   // whose identity tokens permit reads, too
 	Version     string // of the program
 	Log         *slog.Logger
 }
@@ -34,6 +36,7 @@ type server struct {
 	co    *coordinator.Coordinator
 	logs  Logs
 	token [32]byte
+	oidc  *readers // nil: no identity tokens
 	log   *slog.Logger
 }
 
@@ -57,7 +60,7 @@ func init() {
 
 // New is the API's handler.
 func New(o Options) http.Handler {
-	s := &server{co: o.Coordinator, logs: o.Logs, token: sha256.Sum256([]byte(o.Token)), log: o.Log}
+	s := &server{co: o.Coordinator, logs: o.Logs, token: sha256.Sum256([]byte(o.Token)), oidc: newReaders(o.OIDC), log: o.Log}
 	mux := http.NewServeMux()
 	cfg := huma.DefaultConfig("Coffer coordinator", o.Version)
 	cfg.Info.Description = "Reads need the bearer token of the token file. Writes are authorised by the signatures in their bodies, which every vault verifies for itself. Errors are RFC 9457 problems with code, field, detail and fix."
@@ -88,21 +91,33 @@ func headers(next http.Handler) http.Handler {
 	})
 }
 
-// authorise asks for the token where an operation needs it.
+// authorise asks for the token where an operation needs it. An identity token permits
+// reading, and whoever writes with one is told that it is worth nothing there.
 func (s *server) authorise(a huma.API) func(huma.Context, func(huma.Context)) {
 	return func(ctx huma.Context, next func(huma.Context)) {
-		if len(ctx.Operation().Security) == 0 {
-			next(ctx)
-			return
-		}
-		token, ok := strings.CutPrefix(ctx.Header("Authorization"), "Bearer ")
+		header := ctx.Header("Authorization")
+		token, ok := strings.CutPrefix(header, "Bearer ")
 		sum := sha256.Sum256([]byte(token))
-		if ok && subtle.ConstantTimeCompare(sum[:], s.token[:]) == 1 {
-			next(ctx)
+		known := ok && subtle.ConstantTimeCompare(sum[:], s.token[:]) == 1
+		needs := len(ctx.Operation().Security) > 0
+		switch {
+		case known:
+		case s.oidc != nil && ok && ctx.Method() != http.MethodGet:
+			write(ctx, newProblem(http.StatusForbidden, "token", "Authorization", "an identity token is for reading only: what is written is worth what the signatures in it are worth", "the same without this header; coffer signs with a key or a passkey"))
+			return
+		case !needs:
+		case s.oidc != nil && ok:
+			if err := s.oidc.check(ctx.Context(), token); err != nil {
+				ctx.SetHeader("WWW-Authenticate", "Bearer")
+				write(ctx, newProblem(http.StatusUnauthorized, "token", "Authorization", "the token does not permit reading: "+wire.CleanText(err.Error(), 300), "a token of "+s.oidc.cfg.Issuer+" for "+s.oidc.cfg.Audience+", or the content of the token file"))
+				return
+			}
+		default:
+			ctx.SetHeader("WWW-Authenticate", "Bearer")
+			write(ctx, newProblem(http.StatusUnauthorized, "token", "Authorization", "this needs the coordinator's token", "Authorization: Bearer and the content of the token file"))
 			return
 		}
-		ctx.SetHeader("WWW-Authenticate", "Bearer")
-		write(ctx, newProblem(http.StatusUnauthorized, "token", "Authorization", "this needs the coordinator's token", "Authorization: Bearer and the content of the token file"))
+		next(ctx)
 	}
 }
 

@@ -42,6 +42,7 @@ type fixture struct {
 	cluster *client.Cluster
 	wallet  *client.Wallet
 	keys    string // folder of key files
+	co      *coordinator.Coordinator
 }
 
 var world struct {
@@ -70,6 +71,7 @@ func newFixture(t testing.TB, v *coordinatortest.Vaults) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
+	f.co = co
 	t.Cleanup(co.Close)
 	srv := httptest.NewServer(New(Options{Coordinator: co, Logs: &logs{v: v, t: t}, Token: testToken, Version: "test", Log: slog.New(slog.DiscardHandler)}))
 	t.Cleanup(srv.Close)

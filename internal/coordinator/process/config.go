@@ -6,6 +6,7 @@ import (
 	"net"
 	"strings"
 
+	"github.com/cofferhq/coffer/internal/api"
 	"github.com/cofferhq/coffer/internal/chain/evm"
 	"github.com/cofferhq/coffer/internal/config"
 	"github.com/cofferhq/coffer/internal/transport"
@@ -24,6 +25,7 @@ type Config struct {
 		Listen    string `toml:"listen"`     // loopback HOST:PORT; port 0 takes a free one
 		TokenFile string `toml:"token_file"` // who knows its content may read; made at the first start
 	} `toml:"api"`
+	OIDC api.OIDC `toml:"oidc"` // whose identity tokens permit reading; empty: none
 	// Broker is the embedded broker. With an empty listen there is none, and
 	// External says where it is.
 	Broker   transport.ServerConfig `toml:"broker"`
@@ -62,6 +64,9 @@ func (c *Config) Check() error {
 		if f.value == "" {
 			return fmt.Errorf("%s is empty: want %s", f.name, f.want)
 		}
+	}
+	if err := c.OIDC.Check(); err != nil {
+		return err
 	}
 	host, _, err := net.SplitHostPort(c.API.Listen)
 	if err != nil {

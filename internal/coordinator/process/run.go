@@ -89,7 +89,7 @@ func Run(ctx context.Context, cfg *Config, log *slog.Logger, ready func(Addresse
 		return err
 	}
 	defer co.Close()
-	return serve(ctx, listener, api.New(api.Options{Coordinator: co, Logs: vaults, Token: token, Version: Version, Log: log}), func() {
+	return serve(ctx, listener, api.New(api.Options{Coordinator: co, Logs: vaults, Token: token, OIDC: cfg.OIDC, Version: Version, Log: log}), func() {
 		log.Info("coordinator serves", "api", where.API, "broker", where.Broker, "cluster", hex.EncodeToString(hash8(g)))
 		if ready != nil {
 			ready(where)
