@@ -347,7 +347,7 @@ func amountText(n uint64) string { a := amount(n); return a.Dec() }
 // never effects that have no encoding.
 func TestNestedBounds(t *testing.T) {
 	token, alice, wallet := address(t, tokenHex), address(t, aliceHex), address(t, walletHex)
-	methods := declare(sigExecute, sigExecuteBatch, sigMulticall, "f(uint8[] x)")
+	methods := declare(sigExecute, sigExecuteBatch, sigExecuteLists, sigSafe, sigMultiSend, sigMulticall, "f(uint8[] x)")
 	undecoded := func(data []byte) string {
 		t.Helper()
 		in := &Intent{To: &wallet, Data: data}
@@ -372,21 +372,42 @@ func TestNestedBounds(t *testing.T) {
 		}
 		return data
 	}
+	// deep is a call at depth 9, whose parent is of a certain kind and makes another
+	// call after it.
+	deep := func(last string) []byte {
+		give := invoke(t, "transfer(address,uint256)", alice, 1)
+		data := invoke(t, sigExecuteBatch, []any{[]any{token, 0, give}})
+		n := 8
+		switch last {
+		case sigExecuteLists:
+			data = invoke(t, sigExecuteLists, []any{token, token}, []any{}, []any{give, give})
+		case sigMultiSend:
+			many := invoke(t, sigMultiSend, append(packed(0, token, 0, give), packed(0, token, 0, give)...))
+			data, n = invoke(t, sigSafe, wallet, 0, many, 1, 0, 0, 0, Address{}, Address{}, []byte{}), 7
+		}
+		for range n {
+			data = invoke(t, sigExecute, wallet, 0, data)
+		}
+		return data
+	}
 	lots := func(n int) []byte { return invoke(t, "f(uint8[])", make257()[:n]) }
 	for name, c := range map[string]struct {
 		data []byte
 		want string
 	}{
-		"depth 8":      {nested(8), ""},
-		"depth 9":      {nested(9), "multicall(bytes[]): calls within calls deeper than 8"},
-		"63 calls":     {repeat(63, token, invoke(t, "deposit()")), ""},
-		"64 calls":     {repeat(64, token, invoke(t, "deposit()")), "more than 64 calls"},
-		"64 transfers": {repeat(64, alice, nil), ""},
-		"65 transfers": {repeat(65, alice, nil), "more than 64 transfers"},
-		"65 approvals": {repeat(2, Permit2, permits(t, 33)), "more than 64 approvals"},
-		"64 approvals": {repeat(2, Permit2, permits(t, 32)), ""},
-		"512 values":   {invoke(t, sigMulticall, []any{lots(255), lots(252)}), ""},
-		"513 values":   {invoke(t, sigMulticall, []any{lots(255), lots(253)}), "f(uint8[]): 513 values in all calls, at most 512"},
+		"depth 8":            {nested(8), ""},
+		"depth 9":            {nested(9), "multicall(bytes[]): calls within calls deeper than 8"},
+		"depth 9 by lists":   {deep(sigExecuteLists), methodExecuteLists + ": calls within calls deeper than 8"},
+		"depth 9 by a batch": {deep(sigExecuteBatch), methodExecuteBatch + ": calls within calls deeper than 8"},
+		"depth 9 by a Safe":  {deep(sigMultiSend), "multiSend(bytes): calls within calls deeper than 8"},
+		"63 calls":           {repeat(63, token, invoke(t, "deposit()")), ""},
+		"64 calls":           {repeat(64, token, invoke(t, "deposit()")), "more than 64 calls"},
+		"64 transfers":       {repeat(64, alice, nil), ""},
+		"65 transfers":       {repeat(65, alice, nil), "more than 64 transfers"},
+		"65 approvals":       {repeat(2, Permit2, permits(t, 33)), "more than 64 approvals"},
+		"64 approvals":       {repeat(2, Permit2, permits(t, 32)), ""},
+		"512 values":         {invoke(t, sigMulticall, []any{lots(255), lots(252)}), ""},
+		"513 values":         {invoke(t, sigMulticall, []any{lots(255), lots(253)}), "f(uint8[]): 513 values in all calls, at most 512"},
 	} {
 		if got := undecoded(c.data); got != c.want {
 			t.Errorf("%s: undecoded is %q, want %q", name, got, c.want)

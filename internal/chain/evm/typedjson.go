@@ -100,9 +100,6 @@ func readTypes(v *form.Value, primary string) []structType {
 	if len(out) > 0 && out[0].name != primary {
 		v.Fail("the primary type %.80q is not among them", primary)
 	}
-	if len(out) > maxStructs {
-		v.Fail("%d types, at most %d", len(out), maxStructs)
-	}
 	return out
 }
 
@@ -117,9 +114,6 @@ func readFields(v *form.Value) (out []structField) {
 	for _, f := range v.Items("a list of fields, each an object with name and type") {
 		f.Fields("name", "type")
 		out = append(out, structField{f.Get("name").Text("a name"), f.Get("type").Text("a type")})
-	}
-	if len(out) > maxFields {
-		v.Fail("%d fields, at most %d", len(out), maxFields)
 	}
 	return out
 }

@@ -196,3 +196,48 @@ func FuzzDecodeTypedData(f *testing.F) {
 		}
 	})
 }
+
+// TestTypedDataBounds: structs within structs, the number of values, and lists of
+// short items, which need few bytes.
+func TestTypedDataBounds(t *testing.T) {
+	typed := func(types, message string) ([]byte, error) {
+		m, err := ParseTypedData([]byte(`{"types": {` + types + `}, "primaryType": "T0", "domain": {"chainId": 1, "verifyingContract": "` + tokenHex + `"}, "message": ` + message + `}`))
+		if err != nil {
+			return nil, err
+		}
+		return m.Encode(), nil
+	}
+	nested := func(n int) (types, message string) {
+		message = "true"
+		for i := range n {
+			typ := "T" + itoa(i+1)
+			if i == n-1 {
+				typ = "bool"
+			}
+			types += `, "T` + itoa(i) + `": [{"name": "x", "type": "` + typ + `"}]`
+			message = `{"x": ` + message + `}`
+		}
+		return types[1:], message
+	}
+	if _, err := typed(nested(8)); err != nil {
+		t.Error(err)
+	}
+	if _, err := typed(nested(9)); err == nil || !strings.Contains(err.Error(), "nested deeper than 8") {
+		t.Errorf("9 structs: %v", err)
+	}
+	list := func(n int) string { return `{"x": [` + strings.TrimSuffix(strings.Repeat(`"0x00",`, n), ",") + `]}` }
+	for n, want := range map[int]string{3: "it is not built in", 256: "message T0: 257 values, at most 256"} {
+		b, err := typed(`"T0": [{"name": "x", "type": "bytes1[]"}]`, list(n))
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, err := Codec{}.Intent(mainnet, sender(t), b, amount(0), nil)
+		if err != nil || !strings.Contains(e.Undecoded, want) {
+			t.Errorf("%d items: %v, %v", n, e, err)
+		}
+	}
+	fields := strings.TrimPrefix(strings.Repeat(`,{"name": "x", "type": "bool"}`, 65), ",")
+	if _, err := typed(`"T0": [`+fields+`]`, `{}`); err == nil {
+		t.Error("65 fields were accepted")
+	}
+}
