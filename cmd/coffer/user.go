@@ -23,7 +23,7 @@ func userCommand() *cobra.Command {
 	})
 	create.Flags().BoolVar(&p256, "p256", false, "a P-256 key, with which the person approves in the vaults' devices (NAME.p256)")
 	cmd.AddCommand(
-		create,
+		create, addPasskeyCommand(),
 		verb("list", "List who is in the roster, and whose keys are here", cobra.NoArgs, false, listUsers),
 	)
 	return cmd

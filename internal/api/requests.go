@@ -99,16 +99,17 @@ func decodeError(field string, err error) error {
 func signed(key, sig string) (signature.PublicKey, signature.Signature, error) {
 	k, err := signature.ParseText(key)
 	if err != nil {
-		return k, signature.Signature{}, bad("key", err.Error(), "ed25519:BASE64URL or p256:BASE64URL")
+		return k, signature.Signature{}, bad("key", err.Error(), "a key as the roster lists it, such as ed25519:BASE64URL or webauthn-p256:BASE64URL")
 	}
 	raw, err := unb64("signature", sig)
 	if err != nil {
 		return k, signature.Signature{}, err
 	}
-	if len(raw) != 64 {
-		return k, signature.Signature{}, bad("signature", fmt.Sprintf("%d bytes, want 64", len(raw)), "64 bytes")
+	x := signature.Signature{Algorithm: k.Algorithm, Bytes: raw}
+	if _, err := signature.Decode(x.Encode()); err != nil {
+		return k, signature.Signature{}, bad("signature", fmt.Sprintf("%d bytes for a key of %v", len(raw), k.Algorithm), "64 bytes; of a passkey its assertion (docs/spec/passkey.md)")
 	}
-	return k, signature.Signature{Algorithm: k.Algorithm, Bytes: raw}, nil
+	return k, x, nil
 }
 
 // answer is the whole request.
