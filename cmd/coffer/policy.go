@@ -43,7 +43,7 @@ func policyTools() []*cobra.Command {
 	f.StringVar(&cases, "cases", "", "explain the cases of a file instead of a request")
 	f.StringVar(&name, "case", "", "only the case of this name")
 	f.StringVar(&roster, "roster", "", "who is who for --cases: a file, or cluster (default: the section people of the cases)")
-	return []*cobra.Command{check, test, explain}
+	return append([]*cobra.Command{check, test, explain}, policyAnalysis()...)
 }
 
 // policyFile compiles a policy's file. Errors show its lines.
@@ -128,15 +128,16 @@ func checkPolicy(ctx context.Context, s *session, path, roster string) error {
 		Invariants int            `json:"invariants"`
 		Roster     string         `json:"roster,omitempty"`
 		Zones      map[string]int `json:"zones,omitempty"`
+		meaning
 	}
-	out := counts{true, fmt.Sprintf("%x", root), len(d.Guards), len(d.Rules), len(d.Limits), len(d.Invariants), roster, nil}
+	out := counts{true, fmt.Sprintf("%x", root), len(d.Guards), len(d.Rules), len(d.Limits), len(d.Invariants), roster, nil, meaningOf(d, ro)}
 	for i := range d.Zones {
 		if out.Zones == nil {
 			out.Zones = make(map[string]int)
 		}
 		out.Zones[d.Zones[i].Name] = time.Unix(d.Zones[i].Until, 0).UTC().Year()
 	}
-	return s.print(out, func(w io.Writer) {
+	err = s.print(out, func(w io.Writer) {
 		fmt.Fprintf(w, "%s is a policy: %s, %s, %s, %s\n", path, plural(out.Guards, "guard"), plural(out.Rules, "rule"), plural(out.Limits, "limit"), plural(out.Invariants, "invariant"))
 		fmt.Fprintf(w, "root %x\n", root)
 		for i := range d.Zones {
@@ -145,7 +146,12 @@ func checkPolicy(ctx context.Context, s *session, path, roster string) error {
 		if roster == "" {
 			fmt.Fprintln(w, "people, groups and engines were not looked up: name a roster with --roster FILE, or --roster cluster")
 		}
+		out.print(w)
 	})
+	if err != nil {
+		return err
+	}
+	return out.err()
 }
 
 func plural(n int, noun string) string {
