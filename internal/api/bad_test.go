@@ -71,7 +71,7 @@ func TestBadInput(t *testing.T) {
 		"garbage":           {requests, proposal(func(p *client.Proposal) { p.Request = b64([]byte("garbage")) }), 422, "form", "request", "couldn't decode request"},
 		"cut off":           {requests, proposal(func(p *client.Proposal) { p.Request = p.Request[:40] }), 422, "form", "request", "couldn't decode request"},
 		"longer":            {requests, proposal(func(p *client.Proposal) { p.Request = b64(append(mustUnb64(t, p.Request), 0)) }), 422, "form", "request", "couldn't decode request"},
-		"key":               {requests, proposal(func(p *client.Proposal) { p.Key = "rsa:AQAB" }), 422, "form", "key", "want ed25519, p256 or rsa3072"},
+		"key":               {requests, proposal(func(p *client.Proposal) { p.Key = "rsa:AQAB" }), 422, "form", "key", "want ed25519, p256, rsa3072, webauthn-p256 or webauthn-ed25519"},
 		"key's length":      {requests, proposal(func(p *client.Proposal) { p.Key = "ed25519:AQAB" }), 422, "form", "key", "want 32"},
 		"signature's form":  {requests, proposal(func(p *client.Proposal) { p.Signature = "AQAB" }), 422, "form", "signature", "want 64"},
 		"signature":         {requests, proposal(func(p *client.Proposal) { p.Signature = flip(p.Signature) }), 403, "identity.signature", "request.initiator", "does not verify"},

@@ -297,7 +297,7 @@ func TestDenyOfEngine(t *testing.T) {
 	f.risk.Set(false, request.Deny)
 	id := f.handIn(f.transfer(sim.Known, sim.ETH(1))).ID
 	r := f.state(id, Denied)
-	if !strings.Contains(r.Reason, "says deny") {
+	if !strings.Contains(r.Reason, "risk-1 deny is not pass") {
 		t.Errorf("reason %q", r.Reason)
 	}
 }

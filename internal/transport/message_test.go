@@ -150,7 +150,7 @@ func TestSpecExample(t *testing.T) {
 	const idHex = "000102030405060708090a0b0c0d0e0f"
 	command := (&cluster.Command{Kind: cluster.CommandStatus}).Encode()
 	for want, b := range map[string][]byte{
-		"01" + idHex + "00" + "00000022" + fmt.Sprintf("%x", command): (&call{ID: id, Body: command}).encode(),
+		"01" + idHex + "00" + "00000026" + fmt.Sprintf("%x", command): (&call{ID: id, Body: command}).encode(),
 		"01" + idHex + "01" + "00000000":                              (&ack{ID: id, State: ackAccepted}).encode(),
 		"01" + idHex + "00000001" + "ff":                              (&answer{ID: id, Body: []byte{0xff}}).encode(),
 	} {

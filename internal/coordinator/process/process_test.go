@@ -229,7 +229,7 @@ func TestProcesses(t *testing.T) {
 	}
 	// It knows whom not to pay; the policy wants its pass.
 	bad := x.propose(api, cluster, wallet, sim.Stranger)
-	if bad, err = api.WaitFinal(ctx, bad.ID, time.Minute); err != nil || bad.State != "denied" || !strings.Contains(bad.Reason, "known bad") {
+	if bad, err = api.WaitFinal(ctx, bad.ID, time.Minute); err != nil || bad.State != "denied" || len(bad.Risk) != 1 || !strings.Contains(strings.Join(bad.Risk[0].Reasons, " "), "known bad") {
 		t.Fatalf("%+v, %v", bad, err)
 	}
 	// It goes away again, and the coordinator is restarted meanwhile.

@@ -70,7 +70,7 @@ func TestParseURIRefuses(t *testing.T) {
 		{"tpm:/dev/tpmrm0?dir=/d&slot=01", "not a slot"},
 		{"tpm:/dev/tpmrm0?dir=/d&slot=-1", "not a slot"},
 		{"tpm:/dev/tpmrm0?dir=/d&pin=1234", "unknown, want dir"},
-		{"tpm:/dev/tpmrm0?dir=/d&operator=x", "want ed25519:"},
+		{"tpm:/dev/tpmrm0?dir=/d&operator=x", "want ALGORITHM:BASE64URL"},
 		{"tpm:/dev/tpmrm0?dir=/d&operator=ed25519:11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo", "want p256"},
 		{"tpm:/dev/tpmrm0?dir=/d%", "mid-escape"},
 		{"tpm:/dev/tpmrm0?dir=/d%zz", "not an escape"},
