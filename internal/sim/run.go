@@ -113,19 +113,26 @@ func Fork(seed uint64) (*World, *Wallet, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	w := &World{
-		Seed: baseSeed, Stream: seed, Now: from.Now, Parties: map[mpc.ID]*Party{}, IDs: from.IDs, Genesis: from.Genesis,
+	w, err := from.Fork(seed)
+	return w, x, err
+}
+
+// Fork is a copy of the cluster, its vaults started afresh with randomness of the
+// seed's own.
+func (w *World) Fork(seed uint64) (*World, error) {
+	x := &World{
+		Seed: w.Seed, Stream: seed, Now: w.Now, Parties: map[mpc.ID]*Party{}, IDs: w.IDs, Genesis: w.Genesis,
 		Replies: map[uint64]*cluster.Reply{}, attempt: seed << 20,
 	}
-	for _, id := range from.IDs {
-		p := from.Parties[id]
+	for _, id := range w.IDs {
+		p := w.Parties[id]
 		dev := *p.Device
-		w.Parties[id] = &Party{ID: id, Disk: p.Disk.Clone(), Device: &dev}
-		if err := w.start(w.Parties[id]); err != nil {
-			return nil, nil, err
+		x.Parties[id] = &Party{ID: id, Disk: p.Disk.Clone(), Device: &dev}
+		if err := x.start(x.Parties[id]); err != nil {
+			return nil, err
 		}
 	}
-	return w, x, w.Settle()
+	return x, x.Settle()
 }
 
 // Simulate runs one seed: requests, honest and forged, through a cluster whose

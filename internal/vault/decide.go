@@ -5,7 +5,6 @@ import (
 
 	"github.com/cofferhq/coffer/internal/audit"
 	"github.com/cofferhq/coffer/internal/cluster"
-	"github.com/cofferhq/coffer/internal/policy"
 	"github.com/cofferhq/coffer/internal/refusal"
 	"github.com/cofferhq/coffer/internal/request"
 	"github.com/cofferhq/coffer/internal/vault/planted"
@@ -44,13 +43,13 @@ func (v *Vault) decide(s *signSession, c *cluster.Command) *refusal.Refusal {
 	}
 
 	// What policy says of that.
-	d := s.gov.Policy.Evaluate(s.gov.Roster, policy.Input{
-		Request: s.bundle.Request, Effects: s.prepared.Effects, Verified: verified, Now: v.now,
-	})
-	if !d.Allow && !(planted.Bug == planted.Approval && d.Pending) {
-		return d.Refusal()
+	s.verified = verified
+	if r := v.evaluate(s); r != nil {
+		return r
 	}
-	s.rule, s.detail = d.Rule, d.Detail
+	if r := v.recordMovement(s); r != nil {
+		return r
+	}
 
 	// Whether another version of the same request may already exist.
 	return v.decideVersion(s)

@@ -8,6 +8,7 @@ import (
 	"github.com/cofferhq/coffer/internal/chain"
 	"github.com/cofferhq/coffer/internal/cluster"
 	"github.com/cofferhq/coffer/internal/governance"
+	"github.com/cofferhq/coffer/internal/identity"
 	"github.com/cofferhq/coffer/internal/refusal"
 	"github.com/cofferhq/coffer/internal/request"
 	"github.com/cofferhq/coffer/internal/signature"
@@ -37,6 +38,7 @@ type signSession struct {
 	movement    []byte   // policy.Movement, encoded: what limits count
 	limits      []audit.LimitUse
 	breakGlass  bool
+	verified    *identity.Verified
 	rule        string
 	detail      string
 	decidedAt   uint64
@@ -100,7 +102,7 @@ func (v *Vault) sign(id uint64, c *cluster.Command) {
 	}
 	s := &signSession{attempt: c.Attempt, command: id, started: v.now, decidedAt: v.now, gov: v.gov}
 	if r := v.decide(s, c); r != nil {
-		if r.Code == codeConflict {
+		if r.Code == codeConflict || len(s.limits) > 0 {
 			v.askLedgers(s)
 		}
 		v.refuseSign(s, c, r)
@@ -372,6 +374,10 @@ func (v *Vault) signDecide(s *signSession) error {
 		}
 	}
 	if r := v.decideVersion(s); r != nil {
+		v.askLedgers(s)
+		return v.refuseLate(s, r)
+	}
+	if r := v.decideLimits(s); r != nil {
 		v.askLedgers(s)
 		return v.refuseLate(s, r)
 	}

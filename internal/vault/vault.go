@@ -112,6 +112,8 @@ type Vault struct {
 	ledgers map[mpc.ID]*ledger
 	index   *requestIndex
 	given   map[[16]byte]mpc.ID // attempts of which this vault knows nothing, and the peer that has released them (never.go)
+	jumped  jump                // of the clock, without anybody's word
+	stepped bool                // it was stepped since this start
 	news    bool                // something was released, and nobody has heard of it
 	// receipts are the attempts whose signature is in the log.
 	receipts map[[16]byte]bool
@@ -184,10 +186,7 @@ func New(cfg Config, rand io.Reader, now uint64, loaded Loaded) (*Vault, Ready, 
 // Step handles one event. An error means that the vault cannot go on: its shell
 // stops and says so.
 func (v *Vault) Step(in Input) (Ready, error) {
-	// The clock never goes back.
-	if in.Now > v.now {
-		v.now = in.Now
-	}
+	v.stepClock(in.Now)
 	v.enactDue()
 	if err := v.handle(in); err != nil {
 		return Ready{}, err
