@@ -28,7 +28,12 @@ type vector struct {
 
 func vectors(t testing.TB) []vector {
 	t.Helper()
-	b, err := os.ReadFile("testdata/webauthn-l3.json")
+	return vectorsOf(t, "testdata/webauthn-l3.json", 11)
+}
+
+func vectorsOf(t testing.TB, path string, n int) []vector {
+	t.Helper()
+	b, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,8 +41,8 @@ func vectors(t testing.TB) []vector {
 	if err := json.Unmarshal(b, &f); err != nil {
 		t.Fatal(err)
 	}
-	if len(f.Vectors) != 11 {
-		t.Fatalf("%d vectors, want 11", len(f.Vectors))
+	if len(f.Vectors) != n {
+		t.Fatalf("%d vectors, want %d", len(f.Vectors), n)
 	}
 	return f.Vectors
 }
@@ -97,6 +102,33 @@ func TestStandardsVectors(t *testing.T) {
 	}
 	if passed != 3 {
 		t.Errorf("%d vectors pass, want 3", passed)
+	}
+}
+
+// TestBrowser: what headless Chromium made with its virtual authenticator, over the
+// DevTools protocol, on a page of http://localhost: a security key and a passkey that
+// is synced.
+func TestBrowser(t *testing.T) {
+	for i, v := range vectorsOf(t, "testdata/chromium.json", 2) {
+		c, err := passkey.Register(&passkey.Registration{ClientData: v.CreateClientData, AttestationObject: v.AttestationObject}, [32]byte(v.CreateChallenge), "localhost", []string{"http://localhost:8471"})
+		if err != nil {
+			t.Errorf("%s: %v", v.Name, err)
+			continue
+		}
+		if c.Synced != (i == 1) || c.Key.Algorithm != signature.WebAuthnP256 {
+			t.Errorf("%s: %+v", v.Name, c)
+		}
+		s, err := (&passkey.Response{AuthenticatorData: v.AuthenticatorData, ClientData: v.ClientData, Signature: v.Signature}).For(c.Key)
+		if err != nil {
+			t.Errorf("%s: %v", v.Name, err)
+			continue
+		}
+		if err := signature.VerifyAssertion(c.Key, [32]byte(v.Challenge), s); err != nil {
+			t.Errorf("%s: %v", v.Name, err)
+		}
+		if o, err := s.Origin(); err != nil || o != "http://localhost:8471" || s.Counter() <= c.Counter && c.Counter != 0 {
+			t.Errorf("%s: origin %q, counter %d after %d, %v", v.Name, o, s.Counter(), c.Counter, err)
+		}
 	}
 }
 
