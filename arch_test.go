@@ -48,7 +48,7 @@ var layers = [][]string{
 	// devices, disks, networks, chains' nodes,
 	{"internal/cage", "internal/config", "internal/keyfile", "internal/machine", "internal/passkey", "internal/audit/logfile", "internal/hsm/pkcs11uri", "internal/hsm/soft", "internal/hsm/hsmtest", "internal/policy/example", "internal/transport/transporttest", "mpc/internal/mpctest"},
 	{"internal/passkey/passkeytest", "internal/chain/evm/rpc", "internal/hsm/pkcs11", "internal/hsm/softhsm", "internal/hsm/swtpm", "internal/hsm/tpm", "internal/hsm/remote", "internal/transport", "internal/vaultlink"},
-	{"internal/audit/tiles"},
+	{"internal/audit/tiles", "internal/witness"},
 	{"internal/policy/backtest", "internal/hsm/device", "internal/hsm/devicetest", "internal/chain/evm/devnode", "internal/node", "internal/vaultshell", "internal/verify", "internal/sim"},
 	// the services around the vaults,
 	{"internal/verify/logmaker"},

@@ -34,7 +34,7 @@ import (
 
 // processCommands are the long-running processes and what sets them up.
 func processCommands() []*cobra.Command {
-	return []*cobra.Command{devCommand(), hsmCommand(), vaultCommand(), nodeCommand(), coordinatorCommand(), riskCommand(), priceCommand(), genesisCommand(), brokerKeyCommand()}
+	return []*cobra.Command{devCommand(), hsmCommand(), vaultCommand(), nodeCommand(), coordinatorCommand(), riskCommand(), witnessCommand(), priceCommand(), genesisCommand(), brokerKeyCommand()}
 }
 
 func newLogger(w io.Writer, process string) *slog.Logger {

@@ -148,6 +148,7 @@ func codecs(t testing.TB) []codec {
 		{"epoch", (&EpochEntry{fill(1), "main", []byte("cert"), []byte("commit")}).Encode(), recode(DecodeEpochEntry)},
 		{"outcome", (&Outcome{[16]byte{1}, fill(1), StageAborted, "why", []uint16{2, 3}, []SignedCheckpoint{c.Checkpoint}}).Encode(), recode(DecodeOutcome)},
 		{"stub", (&Stub{1, KindIncident, MaxLeaf + 1, fill(1)}).Encode(), recodeStub},
+		{"cosigned checkpoint", (&CosignedCheckpoint{c.Checkpoint, []Cosignature{{Name: "a"}, {Name: "b", Time: 3}}}).Encode(), recode(DecodeCosignedCheckpoint)},
 		{"cosignature", (&Cosignature{"coffer/07/vault-1", 9, [64]byte{1}}).Encode(), recode(DecodeCosignature)},
 		{"incident", (&Incident{2, "attributed", "round 2", "bad", []byte("e")}).Encode(), recode(DecodeIncident)},
 	}
@@ -356,8 +357,9 @@ func recodeStub(b []byte) ([]byte, error) {
 	return s.Encode(), nil
 }
 
-func FuzzDecodeStub(f *testing.F)        { fuzz(f, "stub") }
-func FuzzDecodeCosignature(f *testing.F) { fuzz(f, "cosignature") }
+func FuzzDecodeCosignedCheckpoint(f *testing.F) { fuzz(f, "cosigned checkpoint") }
+func FuzzDecodeStub(f *testing.F)               { fuzz(f, "stub") }
+func FuzzDecodeCosignature(f *testing.F)        { fuzz(f, "cosignature") }
 
 func TestLogRefuses(t *testing.T) {
 	l := Load([][]byte{{1}, {2}})

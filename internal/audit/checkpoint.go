@@ -88,8 +88,8 @@ type Keys struct {
 
 // SignedCheckpoint carries two signatures: the HSM's over the Statement, and the
 // log key's as a C2SP note has it, that is Ed25519 over the text itself. (The
-// log key signs nothing else but 32-byte digests, and no checkpoint text is 32
-// bytes long.)
+// log key signs nothing else but cosigned texts, which begin otherwise, and 32-byte
+// digests, and no text is 32 bytes long.)
 type SignedCheckpoint struct {
 	Checkpoint
 	HSM signature.Signature

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -136,6 +137,59 @@ func ParseLogKey(vkey string) (origin string, key ed25519.PublicKey, err error) 
 		return "", nil, fmt.Errorf("key %.100q: want NAME+ID+BASE64 of a log's Ed25519 key (type 01)", vkey)
 	}
 	return name, b[1:], nil
+}
+
+// CosignedWithin is how much older, by its own time, a checkpoint with cosignatures may
+// be than the newest one to be shown instead of it, in ms.
+const CosignedWithin = 30_000
+
+const maxCosignatures = 64
+
+// CosignedCheckpoint is a checkpoint with the cosignatures of others, by ascending name.
+type CosignedCheckpoint struct {
+	Checkpoint   SignedCheckpoint
+	Cosignatures []Cosignature
+}
+
+// SortCosignatures puts them in order.
+func SortCosignatures(cs []Cosignature) {
+	slices.SortFunc(cs, func(a, b Cosignature) int { return strings.Compare(a.Name, b.Name) })
+}
+
+// Encode is the canonical encoding.
+func (c *CosignedCheckpoint) Encode() []byte {
+	w := wire.NewWriter(cosignatureVersion).Var(c.Checkpoint.Encode()).Count(len(c.Cosignatures))
+	for i := range c.Cosignatures {
+		w.Var(c.Cosignatures[i].Encode())
+	}
+	return w.Bytes()
+}
+
+// DecodeCosignedCheckpoint is the inverse of Encode. It does not verify.
+func DecodeCosignedCheckpoint(b []byte) (*CosignedCheckpoint, error) {
+	r := wire.NewReader(b, cosignatureVersion)
+	cp, err := DecodeSignedCheckpoint(r.Var("checkpoint", maxCheckpoint))
+	if err != nil {
+		r.Fail(err)
+	}
+	x := new(CosignedCheckpoint)
+	for range r.Count("cosignatures", maxCosignatures, 4) {
+		c, err := DecodeCosignature(r.Var("cosignature", 1024))
+		if err != nil {
+			r.Fail(err)
+			break
+		}
+		if n := len(x.Cosignatures); n > 0 && c.Name <= x.Cosignatures[n-1].Name {
+			r.Failf("cosignatures: %q after %q, want ascending", c.Name, x.Cosignatures[n-1].Name)
+			break
+		}
+		x.Cosignatures = append(x.Cosignatures, *c)
+	}
+	if err := r.Done(); err != nil {
+		return nil, fmt.Errorf("couldn't decode cosigned checkpoint: %w", err)
+	}
+	x.Checkpoint = *cp
+	return x, nil
 }
 
 // ErrNote says that bytes are no signed note of a checkpoint.

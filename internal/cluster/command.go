@@ -21,6 +21,8 @@ const (
 	// Attempt, Body: Handover, Signers: the dealers → the new epoch's dkg certificate
 	// in Reply.Body, once it is active at this vault.
 	CommandHandover CommandKind = 7
+
+	CommandCosigned CommandKind = 8 // no fields → audit.CosignedCheckpoint in Reply.Body: what the peers cosigned
 )
 
 func (k CommandKind) String() string {
@@ -39,6 +41,8 @@ func (k CommandKind) String() string {
 		return "abandon"
 	case CommandHandover:
 		return "handover"
+	case CommandCosigned:
+		return "cosigned"
 	}
 	return fmt.Sprintf("command-%d", uint8(k))
 }
@@ -88,8 +92,8 @@ func (c *Command) Encode() []byte {
 func DecodeCommand(b []byte) (*Command, error) {
 	r := wire.NewReader(b, commandVersion)
 	c := &Command{Kind: CommandKind(r.Uint8("kind"))}
-	if r.Err() == nil && (c.Kind < CommandStatus || c.Kind > CommandHandover) {
-		r.Failf("kind: unknown command %d, want 1 to %d", c.Kind, CommandHandover)
+	if r.Err() == nil && (c.Kind < CommandStatus || c.Kind > CommandCosigned) {
+		r.Failf("kind: unknown command %d, want 1 to %d", c.Kind, CommandCosigned)
 	}
 	r.Into("attempt", c.Attempt[:])
 	c.Body = r.Var("body", MaxBody)

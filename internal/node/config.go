@@ -14,6 +14,10 @@ type Config struct {
 		Socket string `toml:"socket"` // on which the vault listens
 		// VaultUser started the vault (`coffer vault`); empty: this process's user.
 		VaultUser string `toml:"vault-user"`
+		// Tiles is the address on which the log is shown to C2SP clients; empty: it is not.
+		Tiles string `toml:"tiles"`
+		// Witnesses cosign the log's checkpoints: each "URL KEY".
+		Witnesses []string `toml:"witnesses"`
 	} `toml:"node"`
 	Broker transport.ClientConfig `toml:"broker"`
 }
@@ -38,5 +42,6 @@ func (c *Config) check() error {
 	case c.Broker.Credentials == "":
 		return errors.New("broker.credentials is empty: want file:PATH of the seed of this node's user")
 	}
-	return nil
+	_, err := c.checkWitnesses()
+	return err
 }

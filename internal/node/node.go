@@ -81,6 +81,9 @@ func run(ctx context.Context, cfg *Config, log *slog.Logger, longest time.Durati
 		return err
 	}
 	n := &node{log: log, cfg: cfg, store: s, longest: longest, uid: uid, started: time.Now(), open: map[uint64]func([]byte){}, detail: "the vault was not here yet"}
+	if err := n.publish(ctx); err != nil {
+		return errors.Join(err, s.close())
+	}
 	err = n.host(ctx)
 	if n.broker != nil {
 		n.broker.Close()

@@ -60,6 +60,7 @@ type peer struct {
 	held        witness // what this vault has seen of it, durably
 	shown       uint64  // size of the newest checkpoint that it was shown on this channel
 	shownAt     uint64
+	cosigned    uint64            // size of its newest checkpoint that this vault cosigned for it
 	relayed     map[mpc.ID]uint64 // sizes of others' checkpoints that it was shown
 	toldAt      uint64
 	proofPace   pace // of what it asks
@@ -148,7 +149,7 @@ func (v *Vault) openChannel(p *peer, h *hello) error {
 	p.hello, p.send, p.receive = h, send, receive
 	p.sent, p.window, p.confirmed, p.warned, p.cloned = 0, window{}, false, false, false
 	p.pairAttempt = 0
-	p.shown, p.shownAt, p.relayed = 0, 0, nil
+	p.shown, p.shownAt, p.relayed, p.cosigned = 0, 0, nil, 0
 	p.attest = attestation{pace: p.attest.pace}
 	v.dropEarly(p.id)
 	return nil

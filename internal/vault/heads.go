@@ -375,6 +375,8 @@ func (v *Vault) onHeads(p *peer, in *inner) {
 		v.onOwnLedgerAsked(p, in.Private)
 	case headsDelta:
 		v.onOwnLedger(p, in.Private)
+	case headsCosign:
+		v.onCosign(p, in.Private)
 	}
 }
 

@@ -127,6 +127,7 @@ func (v *Vault) signCheckpoint() {
 
 func (v *Vault) checkpointSigned(cp *audit.SignedCheckpoint) {
 	v.checkpoint = cp
+	v.keepOwn(cp)
 	v.out.Checkpoint = cp.Encode()
 	waiters := v.waiters
 	v.waiters = nil

@@ -72,7 +72,7 @@ func (v *Vault) closeChannel(p *peer) {
 	v.closePair(p)
 	v.endSessionsWith(p.id, fmt.Errorf("the channel with vault %d is closed", p.id))
 	p.hello, p.send, p.receive, p.confirmed = nil, nil, nil, false
-	p.shown, p.shownAt, p.relayed = 0, 0, nil
+	p.shown, p.shownAt, p.relayed, p.cosigned = 0, 0, nil, 0
 	v.dropEarly(p.id)
 }
 

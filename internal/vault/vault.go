@@ -82,8 +82,10 @@ type Vault struct {
 	store   *store
 	ratchet ratchet
 	logKey  ed25519.PrivateKey
-	session ed25519.PrivateKey // this start's key for broadcasts
-	card    []byte             // enrolment mode: the finished card
+	// cosigned are the newest own checkpoints, with the cosignatures of the peers.
+	cosigned []ownCosigned
+	session  ed25519.PrivateKey // this start's key for broadcasts
+	card     []byte             // enrolment mode: the finished card
 	// Of a move to another device (rotate.go).
 	rotation []byte // the new card with the old device's word
 	onNext   bool   // this device opened what was made ready for it, and its card is not in force yet

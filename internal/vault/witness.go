@@ -400,6 +400,7 @@ func (v *Vault) tickWitness(p *peer) {
 	if p.held.dirty && v.now-p.held.saved >= witnessEvery {
 		v.saveWitness(p)
 	}
+	v.cosign(p)
 	if p.confirmed && v.now-p.shownAt >= witnessEvery {
 		v.show(p, true)
 	}

@@ -148,6 +148,17 @@ func (v *View) Head() (*audit.SignedCheckpoint, audit.Keys) {
 	return v.cp, v.keys
 }
 
+// NoteOf is the signed note of a checkpoint of this log.
+func (v *View) NoteOf(cp *audit.SignedCheckpoint) (string, error) {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	keys, err := v.keysFor(cp)
+	if err != nil {
+		return "", err
+	}
+	return cp.Note(keys), nil
+}
+
 // Proof is the consistency proof between two sizes of the log.
 func (v *View) Proof(from, to uint64) ([][32]byte, error) {
 	v.mu.RLock()
@@ -170,9 +181,51 @@ func (v *View) SetCosigned(c *Cosigned) {
 	v.signed = c
 }
 
-// cosignedWithin is how much older, by its own time, a checkpoint with the cosignatures
-// of others may be than the newest to be served instead of it, in ms.
-const cosignedWithin = 30_000
+// Cosigners are the vaults of the cluster, with the log keys of their cards.
+func (v *View) Cosigners() (out []audit.Cosigner) {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	if v.state == nil {
+		return nil
+	}
+	for i := range v.state.Vaults {
+		if c := &v.state.Vaults[i]; c.ID != v.Vault() {
+			out = append(out, audit.Cosigner{Name: audit.Origin(v.state.Cluster, c.ID), Key: c.Log})
+		}
+	}
+	return out
+}
+
+// Take shows a checkpoint with all its cosignatures that verify under these keys, and
+// says how many do. The checkpoint has to be one of this log.
+func (v *View) Take(c *audit.CosignedCheckpoint, known []audit.Cosigner) (int, error) {
+	v.mu.RLock()
+	root, err := v.tree.RootAt(c.Checkpoint.Size)
+	var keys audit.Keys
+	if err == nil && root != c.Checkpoint.Root {
+		err = errors.New("it is not a checkpoint of this log")
+	}
+	if err == nil {
+		keys, err = v.keysFor(&c.Checkpoint)
+	}
+	v.mu.RUnlock()
+	if err != nil {
+		return 0, fmt.Errorf("cosigned checkpoint: %w", err)
+	}
+	lines, n, text := "", 0, c.Checkpoint.Text()
+	for i := range c.Cosignatures {
+		for _, k := range known {
+			if c.Cosignatures[i].Verify(k, text) == nil {
+				lines += c.Cosignatures[i].Line(k)
+				n++
+			}
+		}
+	}
+	if n > 0 {
+		v.SetCosigned(&Cosigned{&c.Checkpoint, keys, lines})
+	}
+	return n, nil
+}
 
 // Note is the signed note to serve; empty: there is no checkpoint yet.
 func (v *View) Note() string {
@@ -181,7 +234,7 @@ func (v *View) Note() string {
 	if v.cp == nil {
 		return ""
 	}
-	if s := v.signed; s != nil && s.Checkpoint.Size <= v.cp.Size && s.Checkpoint.Time+cosignedWithin >= v.cp.Time {
+	if s := v.signed; s != nil && s.Checkpoint.Size <= v.cp.Size && s.Checkpoint.Time+audit.CosignedWithin >= v.cp.Time {
 		return s.Checkpoint.Note(s.Keys) + s.Lines
 	}
 	return v.cp.Note(v.keys)

@@ -271,6 +271,13 @@ func (m *Maker) Checkpoint(vault uint16, size uint64, root [32]byte, time uint64
 	return &audit.SignedCheckpoint{Checkpoint: cp, HSM: hsm, Log: log}, nil
 }
 
+// Cosign is a vault's cosignature of another's checkpoint.
+func (m *Maker) Cosign(vault uint16, cp *audit.SignedCheckpoint, seconds uint64) audit.Cosignature {
+	c := audit.Cosignature{Name: audit.Origin(m.state.Cluster, vault), Time: seconds}
+	c.Signature = [64]byte(ed25519.Sign(m.cards[vault].log, audit.Cosigned(cp.Text(), seconds)))
+	return c
+}
+
 // peerCheckpoint is what vault 2 shows: its root is made up.
 func (m *Maker) peerCheckpoint(n uint64) (*audit.SignedCheckpoint, error) {
 	root := sha256.Sum256(binary.BigEndian.AppendUint64([]byte("peer"), n))
