@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/holiman/uint256"
@@ -346,7 +347,7 @@ func TestTighteningAgainstOracle(t *testing.T) {
 			}
 		case Tightening:
 			random := rand.New(rand.NewPCG(1, 2))
-			for range 400 {
+			for range 250 {
 				in := gen{random.IntN}.input()
 				if a, b := next.Evaluate(roster, in), old.Evaluate(roster, in); a.Allow && !b.Allow {
 					t.Fatalf("%s, but this passes newly: %+v\neffects %+v\nold: %s\nnew: %s", got.Reason, in.Verified, in.Effects, b.Detail, a.Detail)
@@ -355,4 +356,45 @@ func TestTighteningAgainstOracle(t *testing.T) {
 		}
 	})
 	t.Logf("tightening %d, loosening %d, unknown %d", tally[Tightening], tally[Loosening], tally[Unknown])
+}
+
+// TestInvariantsAgainstOracle: where an invariant is proven, no input found by
+// chance breaks it; and no input is decided by a rule that is said never to decide.
+func TestInvariantsAgainstOracle(t *testing.T) {
+	roster := testRoster()
+	var tally [4]int
+	rapid.Check(t, func(t *rapid.T) {
+		g := drawn(t)
+		d := g.document()
+		floor := policy.Floor{Approvals: uint8(1 + g.n(1)), InitiatorExcluded: g.n(1) == 0, Group: g.pick("", "treasurers")}
+		d.Invariants = []policy.Invariant{{Name: "i", When: g.condition(2, 0), AtLeast: floor}}
+		if err := d.Check(roster); err != nil {
+			t.Skip(err)
+		}
+		got := Invariants(d, roster)[0]
+		tally[got.Outcome]++
+		dead := make(map[string]string)
+		for _, i := range Lint(d, roster) {
+			if i.Kind == Shadowed || i.Kind == Unreachable || i.Kind == NeverTrue && strings.HasSuffix(i.Words, "never matches") {
+				dead[strings.TrimPrefix(i.Place, "rule ")] = i.Words
+			}
+		}
+		probe := &policy.Document{}
+		*probe = *d
+		probe.Guards, probe.Rules = nil, []policy.Rule{{Name: "i", When: d.Invariants[0].When, Then: allow}}
+		demand := demand{excluded: floor.InitiatorExcluded, places: []places{{people, int(floor.Approvals)}}}
+		random := rand.New(rand.NewPCG(3, 4))
+		for range 120 {
+			in := gen{random.IntN}.input()
+			out := d.Evaluate(roster, in)
+			decided := []string{policy.CodeAllow, policy.CodeApprovals, policy.CodeRule, policy.CodeUnmeetable, policy.CodeGuard}
+			if words, ok := dead[out.Rule]; ok && slices.Contains(decided, out.Code) {
+				t.Fatalf("rule %s %s, but it decides: %s", out.Rule, words, out.Detail)
+			}
+			if got.Outcome == Proven && out.Allow && probe.Evaluate(roster, in).Allow && !demand.satisfied(in.Verified.Approvers, in.Verified.Initiator) {
+				t.Fatalf("%s, but this passes: %+v %+v", got.Reason, in.Verified, in.Effects)
+			}
+		}
+	})
+	t.Logf("proven %d, broken %d, unproven %d", tally[Proven], tally[Broken], tally[Unproven])
 }
