@@ -130,13 +130,8 @@ func (e *evaluation) counters(l *Limit, s *limitState) (Truth, error) {
 	if err != nil {
 		return Failed, err
 	}
-	if l.Measure == MeasureMoney {
-		if v := e.value(); v.ok != True {
-			return v.ok, errValue
-		}
-		if m.Currency == "" {
-			return e.unvalued(m), errValue
-		}
+	if l.Measure == MeasureMoney && m.Currency == "" {
+		return e.unvalued(m), errValue
 	}
 	q := Query{Measure: l.Measure, Asset: l.Asset, Exclude: e.request()}
 	if l.Measure == MeasureMoney {
