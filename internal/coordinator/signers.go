@@ -69,7 +69,7 @@ func (t *tried) wrong(err error) {
 
 // troubled are refusals that speak of the vault, not of the request.
 func troubled(code string) bool {
-	return code == "request.wallet" || code == "request.chain" || code == "sign.signers" || code == "sign.witnesses" || code == "command.encoding"
+	return code == "request.wallet" || code == "request.chain" || code == "sign.signers" || code == "sign.witnesses" || code == "clock.jumped" || code == "command.encoding"
 }
 
 // passing are refusals that another attempt may not meet: the attempt was known,

@@ -90,7 +90,7 @@ func (v *Vault) decideLimits(s *signSession) *refusal.Refusal {
 	r := v.evaluate(s)
 	if r != nil && r.Code != codeContended && r.Code != codeClock {
 		// It passed when this vault began: others were faster.
-		r = refusal.New(codeContended, r.Rule, r.Detail, r.Fix)
+		r = refusal.New(codeContended, "", r.Detail, r.Fix)
 	}
 	return r
 }

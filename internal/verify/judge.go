@@ -45,6 +45,10 @@ const (
 var stateful = map[string]step{
 	"sign.attempt":     stepAttempt,
 	"version.conflict": stepVersion,
+	"limit.contended":  stepPolicy, // on other attempts, at that moment
+	"limit.scope":      stepPolicy,
+	"limit.movement":   stepPolicy,
+	"clock.jumped":     stepPolicy,
 	"approval.device":  stepVersion, // it rests on the device
 }
 
@@ -72,7 +76,13 @@ func (v *verifier) judge(self uint16, st *governance.State, k *keyInfo, cert *dk
 	if err != nil {
 		return refuse(stepTransaction, asRefusal("transaction", err))
 	}
-	out := st.Policy.Evaluate(st.Roster, policy.Input{Request: b.Request, Effects: p.Effects, Verified: verified, Now: d.Time})
+	in := policy.Input{Request: b.Request, Effects: p.Effects, Verified: verified, Now: d.Time}
+	ledger := &counted{doc: st.Policy, d: d}
+	if m, err := st.Policy.Movement(&in); err == nil {
+		ledger.move = m
+	}
+	in.Ledger = ledger
+	out := st.Policy.Evaluate(st.Roster, in)
 	if r := out.Refusal(); r != nil {
 		return refuse(stepPolicy, r)
 	}

@@ -1,0 +1,54 @@
+package verify
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/cofferhq/coffer/internal/audit"
+	"github.com/cofferhq/coffer/internal/chain"
+	"github.com/cofferhq/coffer/internal/policy"
+)
+
+// counted is the union of the ledgers as a decision says that its vault counted it:
+// which attempts had come to nothing by then no log tells. So that the verdict follows
+// from the counts is checked, and not the counts.
+type counted struct {
+	doc  *policy.Document
+	d    *audit.Decision
+	move *policy.Movement
+}
+
+var errNotCounted = errors.New("the decision does not say what its vault counted")
+
+// Used implements policy.Ledger: what the decision counted, without the request itself.
+func (c *counted) Used(q *policy.Query) (chain.Amount, error) {
+	for i := range c.d.Limits {
+		u := &c.d.Limits[i]
+		l, ok := c.doc.Limit(u.Name)
+		if !ok || c.move == nil || !c.asks(l, q) {
+			continue
+		}
+		adds, err := c.move.Counts(q)
+		if err != nil {
+			return chain.Amount{}, err
+		}
+		var used chain.Amount
+		if _, under := used.SubOverflow(&u.Used, &adds); under || l.Max != u.Max {
+			return chain.Amount{}, errNotCounted
+		}
+		return used, nil
+	}
+	return chain.Amount{}, errNotCounted
+}
+
+// asks says whether a question is one about a limit.
+func (c *counted) asks(l *policy.Limit, q *policy.Query) bool {
+	per := func(s policy.Scope) bool { return slices.Contains(l.Per, s) }
+	if l.Measure != q.Measure || per(policy.PerWallet) != (q.Wallet != nil) || per(policy.PerInitiator) != (q.Initiator != "") || per(policy.PerDestination) != (q.Destination != "") {
+		return false
+	}
+	if l.Asset != q.Asset && !per(policy.PerAsset) {
+		return false
+	}
+	return l.Window.Kind != policy.Rolling || q.Since == c.d.Time-min(c.d.Time, l.Window.Length)
+}
