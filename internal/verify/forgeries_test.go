@@ -304,6 +304,9 @@ var forgeries = []forgery{
 			}
 		}})
 	})},
+	{"allowed above a limit", LimitExceeded, "at 2 of 1", paid(only(1, func(d *audit.Decision) {
+		d.Limits = []audit.LimitUse{{Name: "daily", Used: *new(chain.Amount).SetUint64(2), Max: *new(chain.Amount).SetUint64(1)}}
+	}))},
 	{"attempt allowed twice", DecisionRepeated, "already", then(func(w *world) {
 		w.keygen()
 		p := w.payment(known, ether(1), 0)

@@ -178,6 +178,11 @@ func (v *verifier) replayDecision(l *vaultLog, i uint64, p *parsed) error {
 		v.entryFault(l, i, DecisionRepeated, "attempt %x was allowed already, by entry %d", d.Attempt, l.decisions[d.Attempt].index)
 	default:
 		v.checkInForce(l, i, "allows a request")
+		for _, u := range d.Limits {
+			if u.Used.Gt(&u.Max) {
+				v.entryFault(l, i, LimitExceeded, "request %x: allowed with limit %q at %s of %s", d.Request[:8], u.Name, u.Used.Dec(), u.Max.Dec())
+			}
+		}
 		if !v.twice(l, i) {
 			v.report.Counts.Allowed++
 		}
