@@ -118,7 +118,7 @@ func (s *server) answer(ctx context.Context, r *coordinator.Record) (*requestOut
 	if err != nil {
 		return nil, fail(err, "")
 	}
-	body, err := s.whole(r, ts, as)
+	body, err := s.whole(ctx, r, ts, as)
 	if err != nil {
 		return nil, fail(err, "")
 	}
@@ -383,7 +383,7 @@ func (s *server) waited(ctx context.Context, id [32]byte, reached bool) (*waitOu
 	}
 	out := new(waitOut)
 	out.Body.Reached = reached
-	if out.Body.Request, err = s.whole(r, ts, as); err != nil {
+	if out.Body.Request, err = s.whole(ctx, r, ts, as); err != nil {
 		return nil, fail(err, "")
 	}
 	return out, nil

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
@@ -200,13 +201,13 @@ func (s *server) receipt(r *coordinator.Record, c *client.Cluster) *client.Recei
 }
 
 // whole is a request with everything that is known of it.
-func (s *server) whole(r *coordinator.Record, ts []coordinator.Transition, as []*coordinator.Attempt) (*client.Request, error) {
+func (s *server) whole(ctx context.Context, r *coordinator.Record, ts []coordinator.Transition, as []*coordinator.Attempt) (*client.Request, error) {
 	out, err := s.summary(r, s.cluster())
 	if err != nil {
 		return nil, err
 	}
 	if !coordinator.Ended(r.State, r.Reason) {
-		out.Policy = s.decision(r)
+		out.Policy = s.decision(ctx, r)
 	}
 	for _, a := range r.Bundle.Approvals {
 		out.Approvals = append(out.Approvals, client.Answer{Principal: a.Principal, Approve: a.Approve, Time: millis(a.Time), Expires: millis(a.Expires)})
@@ -224,8 +225,8 @@ func (s *server) whole(r *coordinator.Record, ts []coordinator.Transition, as []
 }
 
 // decision is what the policy says of an open request.
-func (s *server) decision(r *coordinator.Record) *client.Decision {
-	x, err := s.co.Explain(r)
+func (s *server) decision(ctx context.Context, r *coordinator.Record) *client.Decision {
+	x, err := s.co.Explain(ctx, r)
 	if err != nil {
 		if f := refusal.As(err); f != nil {
 			return &client.Decision{Code: f.Code, Rule: f.Rule, Detail: f.Detail, Fix: f.Fix}

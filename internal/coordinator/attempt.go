@@ -85,7 +85,7 @@ func (c *Coordinator) sign(r *Record) error {
 
 // denies says that the policy, as the coordinator reads it, will not have this.
 func (c *Coordinator) denies(r *Record) bool {
-	x, err := c.Explain(r)
+	x, err := c.explain(r, policy.MemoryLedger{})
 	return err != nil || !x.Decision.Allow && !x.Decision.Pending
 }
 

@@ -348,7 +348,7 @@ func readsVerdict(x *policy.Expr, v *request.RiskVerdict) bool {
 // next says where the policy sends an unsigned request. What it denies goes to
 // the vaults all the same: their signed refusal is what counts.
 func (c *Coordinator) next(r *Record, prefix string) (*move, error) {
-	x, err := c.Explain(r)
+	x, err := c.explain(r, policy.MemoryLedger{})
 	if err != nil {
 		return &move{To: Signing, Reason: prefix + "the vaults decide: " + err.Error()}, nil
 	}
@@ -366,8 +366,19 @@ func (c *Coordinator) next(r *Record, prefix string) (*move, error) {
 	return &move{To: Signing, Denies: true, Reason: prefix + "policy denies it, asking the vaults for their signed refusal: " + d.Detail}, nil
 }
 
-// Explain evaluates a request as the vaults will, as a courtesy to people.
-func (c *Coordinator) Explain(r *Record) (*policy.Explanation, error) {
+// Explain evaluates a request as the vaults will, as a courtesy to people. Limits
+// count what the coordinator knows of.
+func (c *Coordinator) Explain(ctx context.Context, r *Record) (*policy.Explanation, error) {
+	l, err := c.ledger(ctx, c.Governance().Policy)
+	if err != nil {
+		return nil, err
+	}
+	return c.explain(r, l)
+}
+
+// explain is Explain over a ledger. Within a transaction of the store, where none
+// can be read, the ledger is empty: a limit then counts this request alone.
+func (c *Coordinator) explain(r *Record, l policy.Ledger) (*policy.Explanation, error) {
 	q, gov := r.Bundle.Request, c.Governance()
 	v, err := gov.Roster.CheckBundle(c.priced(r.Bundle), c.cluster, c.now())
 	if err != nil {
@@ -381,8 +392,7 @@ func (c *Coordinator) Explain(r *Record) (*policy.Explanation, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The vaults hold the ledgers: here a limit counts this request alone.
-	x := gov.Policy.Explain(gov.Roster, policy.Input{Request: q, Effects: e, Verified: v, Now: c.now(), Ledger: policy.MemoryLedger{}})
+	x := gov.Policy.Explain(gov.Roster, policy.Input{Request: q, Effects: e, Verified: v, Now: c.now(), Ledger: l})
 	return &x, nil
 }
 
