@@ -79,6 +79,7 @@ func base(rules ...policy.Rule) *policy.Document {
 		Zones:       []policy.Zone{{Name: "UTC", Steps: []policy.Step{{From: 0}}, Until: 4102444800}},
 		Limits: []policy.Limit{
 			{Name: "daily", Measure: policy.MeasureAmount, Asset: eth, Window: policy.Window{Kind: policy.Rolling, Length: 86_400_000}, Max: *uint256.NewInt(100)},
+			{Name: "weekly", Measure: policy.MeasureAmount, Asset: eth, Window: policy.Window{Kind: policy.Rolling, Length: 7 * 86_400_000}, Max: *uint256.NewInt(100)},
 			{Name: "few", Measure: policy.MeasureCount, Window: policy.Window{Kind: policy.Rolling, Length: 3_600_000}, Per: []policy.Scope{policy.PerInitiator}, Max: *uint256.NewInt(5)},
 		},
 		Guards: []policy.Guard{{Name: "known-bad", When: anyBad}},
@@ -130,6 +131,9 @@ func TestClassifyPolicies(t *testing.T) {
 		{"totals imply items", base(rule("a", quant(policy.OpAll, policy.OpTransfers, or(infix(policy.OpNe, field("from"), leaf(policy.OpSender)), infix(policy.OpNe, field("asset"), str(eth)), infix(policy.OpLe, field("amount"), amountOf(10, eth)))), allow)), base(rule("a", atMostETH(10), allow)), Tightening, ""},
 		{"a limit replaces a total", base(rule("a", atMostETH(100), allow)), base(rule("a", named(policy.OpWithin, "daily"), allow)), Tightening, ""},
 		{"a total replaces a limit", base(rule("a", named(policy.OpWithin, "daily"), allow)), base(rule("a", atMostETH(100), allow)), Loosening, "before"},
+		{"a longer window", base(rule("a", named(policy.OpWithin, "daily"), allow)), base(rule("a", named(policy.OpWithin, "weekly"), allow)), Tightening, ""},
+		{"a shorter window", base(rule("a", named(policy.OpWithin, "weekly"), allow)), base(rule("a", named(policy.OpWithin, "daily"), allow)), Loosening, "before"},
+		{"sums that do not fit", base(rule("a", or(atMostETH(10), not(atMostETH(10))), allow)), base(rule("a", boolean(true), allow)), Unknown, ""},
 		{"a count more", base(rule("a", named(policy.OpWithin, "daily"), allow)), base(rule("a", and(named(policy.OpWithin, "daily"), named(policy.OpWithin, "few")), allow)), Tightening, ""},
 		{"an initiator's group", base(rule("a", inGroup(leaf(policy.OpInitiator), "treasurers"), allow)), base(rule("a", infix(policy.OpEq, leaf(policy.OpInitiator), str("bob")), allow)), Tightening, ""},
 		{"another initiator", base(rule("a", inGroup(leaf(policy.OpInitiator), "treasurers"), allow)), base(rule("a", inGroup(leaf(policy.OpInitiator), "traders"), allow)), Loosening, "by robot"},

@@ -160,6 +160,7 @@ func (m *model) settleLimit(u *limitUse) {
 		if o != u && o.limit.Measure == u.limit.Measure && o.limit.Asset == u.limit.Asset &&
 			slices.Equal(o.limit.Per, u.limit.Per) && o.limit.Window.Kind == policy.Rolling && u.limit.Window.Kind == policy.Rolling &&
 			o.limit.Window.Length <= u.limit.Window.Length && u.limit.Measure != policy.MeasureMoney {
+			m.clause(u.valid.not(), o.valid) // what fits in the longer window does in the shorter
 			m.atMostAll([]lit{u.valid, o.valid}, o.used, u.used)
 		}
 	}

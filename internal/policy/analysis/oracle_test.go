@@ -195,8 +195,7 @@ func (g gen) verdict() policy.Verdict {
 func (g gen) document() *policy.Document {
 	d := base()
 	d.Limits = append(d.Limits,
-		policy.Limit{Name: "each", Measure: policy.MeasureAmount, Asset: eth, Per: []policy.Scope{policy.PerDestination}, Window: policy.Window{Kind: policy.Rolling, Length: 86_400_000}, Max: *uint256.NewInt(10)},
-		policy.Limit{Name: "weekly", Measure: policy.MeasureAmount, Asset: eth, Window: policy.Window{Kind: policy.Rolling, Length: 7 * 86_400_000}, Max: *uint256.NewInt(100)})
+		policy.Limit{Name: "each", Measure: policy.MeasureAmount, Asset: eth, Per: []policy.Scope{policy.PerDestination}, Window: policy.Window{Kind: policy.Rolling, Length: 86_400_000}, Max: *uint256.NewInt(10)})
 	d.Sort()
 	d.Guards = nil
 	for i := range g.n(1) {
