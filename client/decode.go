@@ -218,6 +218,11 @@ func decodedChange(c *governance.Change) (*DecodedChange, error) {
 			return nil, err
 		}
 		out.Document = governance.MeasurementsJSON(p)
+	default:
+		var err error
+		if out.Document, err = changeDocument(c); err != nil {
+			return nil, err
+		}
 	}
 	return out, nil
 }

@@ -59,6 +59,11 @@ type Governance struct {
 	Head       string `json:"head" doc:"Hash of the newest change, or the cluster's id."`
 	PolicyRoot string `json:"policy_root"`
 	RosterRoot string `json:"roster_root"`
+
+	Cooling uint64   `json:"cooling_ms" doc:"Milliseconds that a change waits which is not proven to tighten."`
+	Pending []uint64 `json:"pending,omitempty" doc:"Numbers of the changes that wait for their time."`
+	Chains  []string `json:"chains,omitempty" doc:"That vaults sign for; none: every chain that they can read."`
+	Frozen  []Frozen `json:"frozen,omitempty"`
 }
 
 // Vault is a vault's own word about itself, or why there is none.
@@ -407,7 +412,7 @@ type Change struct {
 	Hash      string    `json:"hash" doc:"What the admins sign."`
 	Seq       uint64    `json:"seq"`
 	Prev      string    `json:"prev"`
-	Kind      string    `json:"kind" enum:"policy,roster"`
+	Kind      string    `json:"kind" enum:"roster,policy,key,vault,measurements,book,chains,freeze,withdraw"`
 	Author    string    `json:"author"`
 	Note      string    `json:"note,omitempty"`
 	Created   time.Time `json:"created"`
@@ -417,6 +422,28 @@ type Change struct {
 	Document  any       `json:"document"`
 	Canonical string    `json:"canonical" doc:"The change's bytes, base64url."`
 	Vaults    []Applied `json:"vaults,omitempty" doc:"Where an applied change has arrived."`
+
+	Status     string     `json:"status" enum:"signatures,overtaken,waiting,in-force,superseded,withdrawn,dropped,no-effect"`
+	Class      string     `json:"class,omitempty" doc:"tightening, loosening or unknown: what it does to what is allowed."`
+	Why        string     `json:"why,omitempty" doc:"Why it is of that class."`
+	Due        *time.Time `json:"due,omitempty" doc:"When it comes, came or would have come in force."`
+	Supersedes []uint64   `json:"supersedes,omitempty" doc:"Pending changes that it would end."`
+	EndedBy    uint64     `json:"ended_by,omitempty" doc:"The change that superseded or withdrew it."`
+	Detail     string     `json:"detail,omitempty"`
+}
+
+// What a change that is not adopted waits for, or why it never will be.
+const (
+	StatusSignatures = "signatures"
+	StatusOvertaken  = "overtaken"
+)
+
+// Frozen is a freeze in force.
+type Frozen struct {
+	Wallet string `json:"wallet,omitempty" doc:"Key id; none: all wallets."`
+	Change uint64 `json:"change"`
+	By     string `json:"by"`
+	Reason string `json:"reason"`
 }
 
 // Applied says whether a vault has applied a change.

@@ -21,11 +21,11 @@ import (
 
 // clientCommands are the verbs of a cluster's users.
 func clientCommands() []*cobra.Command {
-	return []*cobra.Command{
+	return append(governanceCommands(), []*cobra.Command{
 		userCommand(), walletCommand(), keyCommand(), addressCommand(),
 		proposeCommand(), signTypedDataCommand(), answerCommand(true), deviceApproveCommand(), answerCommand(false), cancelCommand(), statusCommand(), showCommand(), transactCommand(), exportCommand(),
 		documentCommand("policy"), documentCommand("roster"), documentCommand("measurements"), logCommand(), bundleCommand(), verifyCommand(), doctorCommand(), versionCommand(),
-	}
+	}...)
 }
 
 // clientConfig is client.toml in the user's home.

@@ -17,12 +17,14 @@ import (
 	"github.com/cofferhq/coffer/internal/chain/evm/devnode"
 	"github.com/cofferhq/coffer/internal/chain/evm/rpc"
 	"github.com/cofferhq/coffer/internal/dev"
+	"github.com/cofferhq/coffer/internal/governance"
 )
 
 // devOptions are dev's flags.
 type devOptions struct {
 	keep, rpc, module, pin string
 	devices                []string
+	cooling                time.Duration
 }
 
 func devCommand() *cobra.Command {
@@ -39,6 +41,7 @@ func devCommand() *cobra.Command {
 	f.StringVar(&o.rpc, "rpc", "", "URL of a chain node of your own, instead of anvil; it must be one of a test network")
 	f.StringVar(&o.module, "pkcs11", "", "PKCS#11 module of your own, with tokens coffer-vault-1 to 3, instead of --device")
 	f.StringArrayVar(&o.devices, "device", nil, "kind of the vaults' devices: softhsm, tpm or software; several are taken in turn (default: every kind that this machine has)")
+	f.DurationVar(&o.cooling, "cooling", 0, "how long a change waits that is not proven to tighten; the first start of a folder decides it")
 	f.StringVar(&o.pin, "pin", "", "file with the PIN of those tokens")
 	return cmd
 }
@@ -50,6 +53,8 @@ func (o *devOptions) check() error {
 		return &usageError{errors.New("--pkcs11: add --pin FILE with the tokens' PIN")}
 	case o.module != "" && len(o.devices) > 0:
 		return &usageError{errors.New("--pkcs11, --device: give one of them")}
+	case o.cooling < 0 || o.cooling > governance.MaxCooling*time.Millisecond:
+		return &usageError{fmt.Errorf("--cooling %s: want 0 to 720h", o.cooling)}
 	case o.module == "" && o.pin != "":
 		return &usageError{errors.New("--pin: it is the PIN of a device of your own; add --pkcs11 MODULE")}
 	}
@@ -62,7 +67,7 @@ func runDev(ctx context.Context, w io.Writer, o *devOptions) (err error) {
 		return err
 	}
 	opts := dev.Options{
-		Binary: binary, RPC: o.rpc, Module: o.module, PIN: o.pin, Devices: o.devices,
+		Binary: binary, RPC: o.rpc, Module: o.module, PIN: o.pin, Devices: o.devices, Cooling: o.cooling,
 		Say: func(text string) { fmt.Fprintf(w, "\n  !! %s\n\n", text) },
 		Progress: func(step string, took time.Duration) {
 			fmt.Fprintf(w, "  %-48s %s\n", step, took.Round(time.Millisecond))

@@ -110,6 +110,9 @@ func proposeChange(ctx context.Context, s *session, kind, path, note string) err
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
+	if err := s.foretell(ctx, d); err != nil {
+		return err
+	}
 	c, err := s.api.ProposeChange(ctx, d, k.SignChange(d))
 	if err != nil {
 		return err
@@ -150,14 +153,15 @@ func signShown(ctx context.Context, s *session, kind, hash string, sure bool) (*
 		return nil, nil, fmt.Errorf("the coordinator shows change %s, which is not %s", d.Hash, hash)
 	case d.Cluster != s.info.ID:
 		return nil, nil, fmt.Errorf("the change is for cluster %s, this is %s", d.Cluster, s.info.ID)
-	case d.Kind != kind:
-		return nil, nil, withHint(fmt.Errorf("change %s is of the %s", short(d.Hash), d.Kind), "coffer %s approve %s", d.Kind, short(d.Hash))
+	case kind != "" && d.Kind != kind:
+		return nil, nil, withHint(fmt.Errorf("change %s is of the %s", short(d.Hash), d.Kind), "coffer %s %s", approveOf(d.Kind), short(d.Hash))
 	}
 	if !s.json {
 		s.say("change %d of the %s, by %s: %s", d.Seq, d.Kind, d.Author, d.Note)
-		if err := s.showDifference(ctx, kind, d.Document); err != nil {
+		if err := s.showDifference(ctx, d.Kind, d.Document); err != nil {
 			return nil, nil, err
 		}
+		s.sayClass(c)
 	}
 	if !sure {
 		if err := s.confirm("Sign this as " + k.Principal() + "?"); err != nil {
@@ -181,7 +185,7 @@ func orderedWallet(d *client.DecodedChange) (string, error) {
 
 // showDifference prints the lines that a change removes and adds.
 func (s *session) showDifference(ctx context.Context, kind string, document json.RawMessage) error {
-	if kind == "key" || kind == "vault" {
+	if !isDocument(kind) {
 		s.showOrder(document)
 		return nil
 	}
@@ -276,7 +280,7 @@ func listChanges(ctx context.Context, s *session, kind string) error {
 	}
 	cs := []client.Change{}
 	for _, c := range all {
-		if c.Kind == kind {
+		if kind == "" || c.Kind == kind {
 			cs = append(cs, c)
 		}
 	}
@@ -292,32 +296,45 @@ func listChanges(ctx context.Context, s *session, kind string) error {
 			fmt.Fprintf(w, "no change since the genesis: coffer %s %s\n", kind, next)
 			return
 		}
-		applied := map[uint64]bool{} // by number, whatever their kind
-		for _, c := range all {
-			applied[c.Seq] = applied[c.Seq] || c.Applied
-		}
-		rows := [][]string{{"CHANGE", "NUMBER", "BY", "SIGNED BY", "STATE", "NOTE"}}
+		rows := [][]string{{"CHANGE", "NUMBER", "KIND", "BY", "SIGNED BY", "CLASS", "STATE", "NOTE"}}
 		for _, c := range cs {
-			state := changeState(&c)
-			if !c.Applied && applied[c.Seq] {
-				state = "overtaken: propose it anew"
-			}
-			rows = append(rows, []string{short(c.Hash), fmt.Sprint(c.Seq), c.Author, strings.Join(c.SignedBy, ","), state, c.Note})
+			rows = append(rows, []string{short(c.Hash), fmt.Sprint(c.Seq), c.Kind, c.Author, strings.Join(c.SignedBy, ","), c.Class, changeState(&c), c.Note})
 		}
 		table(w, rows...)
 	})
 }
 
-func changeState(c *client.Change) string {
-	if c.Applied {
-		return "in force"
+// approveOf is the verb that signs a change of a kind.
+func approveOf(kind string) string {
+	switch kind {
+	case "freeze", "withdraw":
+		return "changes approve"
 	}
-	return fmt.Sprintf("%d of %d signatures", len(c.SignedBy), c.Quorum)
+	return kind + " approve"
 }
 
 func printChange(w io.Writer, c *client.Change) {
 	fmt.Fprintf(w, "change %s, number %d of the %s: %s\n", c.Hash, c.Seq, c.Kind, changeState(c))
-	if !c.Applied {
-		fmt.Fprintf(w, "next: coffer %s approve %s --as ADMIN\n", c.Kind, short(c.Hash))
+	switch {
+	case c.Status == "waiting":
+		fmt.Fprintf(w, "%s: %s\nany admin can withdraw it until then: coffer changes withdraw %d --reason TEXT --as ADMIN\n", c.Class, c.Why, c.Seq)
+	case !c.Applied && c.Status == client.StatusSignatures:
+		fmt.Fprintf(w, "next: coffer %s %s --as ADMIN\n", approveOf(c.Kind), short(c.Hash))
+	}
+}
+
+// sayClass says what a change that waits for signatures would do.
+func (s *session) sayClass(c *client.Change) {
+	if c.Class == "" || c.Applied {
+		return
+	}
+	s.say("%s: %s", c.Class, c.Why)
+	if c.Due != nil {
+		s.say("It waits once enough have signed: in force from %s on, if that is now.", moment(*c.Due))
+	} else {
+		s.say("It is in force at once, when enough have signed.")
+	}
+	if len(c.Supersedes) > 0 {
+		s.say("It ends what waits: change %s.", numbers(c.Supersedes))
 	}
 }

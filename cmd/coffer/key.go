@@ -157,7 +157,7 @@ func keyApproveVerb() *cobra.Command {
 
 // followOrder waits until the vaults have carried out an order that is in force.
 func (s *session) followOrder(ctx context.Context, c *client.Change, wallet string, wait time.Duration) error {
-	if !c.Applied || wait == 0 {
+	if !c.Applied || wait == 0 || c.Status == "waiting" {
 		return s.print(c, func(out io.Writer) { printChange(out, c) })
 	}
 	if !s.json {

@@ -258,13 +258,14 @@ func genesisCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "genesis", Short: "Make or show the file that a cluster begins with", Args: cobra.ArbitraryArgs,
 		RunE: help}
 	var name, roster, pol, out string
-	var cards []string
+	var cards, chains []string
+	var cooling time.Duration
 	create := &cobra.Command{
 		Use:   "create --card FILE … --roster FILE --policy FILE --out FILE",
 		Short: "Put the vaults' cards, the first roster and the first policy into a genesis file",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			g, err := makeGenesis(name, cards, roster, pol)
+			g, err := makeGenesis(name, cards, roster, pol, cooling, chains)
 			if err != nil {
 				return err
 			}
@@ -281,6 +282,8 @@ func genesisCommand() *cobra.Command {
 	f.StringVar(&roster, "roster", "", "people, groups and admin quorum, JSON")
 	f.StringVar(&pol, "policy", "", "the first policy, YAML or JSON")
 	f.StringVar(&out, "out", "genesis", "the file to write")
+	f.DurationVar(&cooling, "cooling", 24*time.Hour, "how long a change waits that is not proven to tighten, at most 720h; 0 for none. It is fixed for good")
+	f.StringArrayVar(&chains, "chain", nil, "a chain (CAIP-2) that the vaults sign for; once for each; none: every chain that they can read")
 	for _, n := range []string{"card", "roster", "policy"} {
 		_ = create.MarkFlagRequired(n)
 	}
@@ -315,6 +318,10 @@ func genesisCommand() *cobra.Command {
 				}
 			}
 			fmt.Fprintf(w, "admins   %s, %d must sign a change\n", strings.Join(g.Roster.Members(identity.Admins), ", "), g.Roster.AdminQuorum)
+			fmt.Fprintf(w, "cooling  %s: so long waits what is not proven to tighten\n", time.Duration(g.Cooling)*time.Millisecond)
+			if len(g.Chains) > 0 {
+				fmt.Fprintf(w, "chains   %s\n", strings.Join(g.Chains, ", "))
+			}
 			return nil
 		},
 	}
@@ -324,8 +331,13 @@ func genesisCommand() *cobra.Command {
 	return cmd
 }
 
-func makeGenesis(name string, cards []string, rosterFile, policyFile string) (*governance.Genesis, error) {
-	g := &governance.Genesis{Name: name, Created: uint64(time.Now().UnixMilli())}
+func makeGenesis(name string, cards []string, rosterFile, policyFile string, cooling time.Duration, chains []string) (*governance.Genesis, error) {
+	if cooling < 0 || cooling > governance.MaxCooling*time.Millisecond {
+		return nil, &usageError{fmt.Errorf("--cooling %s: want 0 to 720h", cooling)}
+	}
+	g := &governance.Genesis{Name: name, Created: uint64(time.Now().UnixMilli()), Cooling: uint64(cooling.Milliseconds())}
+	g.Chains = append(g.Chains, chains...)
+	slices.Sort(g.Chains)
 	for _, c := range cards {
 		b, err := readFile(c)
 		if err != nil {

@@ -134,6 +134,9 @@ func TestKeyScripts(t *testing.T) { runScripts(t, filepath.Join("testdata", "key
 // TestSolanaScripts makes another wallet.
 func TestSolanaScripts(t *testing.T) { runScripts(t, filepath.Join("testdata", "solana")) }
 
+// TestGovernanceScripts freezes a wallet, and changes the address book.
+func TestGovernanceScripts(t *testing.T) { runScripts(t, filepath.Join("testdata", "governance")) }
+
 // TestVaultScripts suspends a vault, and lifts that.
 func TestVaultScripts(t *testing.T) { runScripts(t, filepath.Join("testdata", "vaults")) }
 

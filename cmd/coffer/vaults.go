@@ -155,6 +155,9 @@ func orderVault(ctx context.Context, s *session, name string, f *vaultFlags, dra
 	if !s.json {
 		s.showOrder(d.Document)
 	}
+	if err := s.foretell(ctx, d); err != nil {
+		return err
+	}
 	if !f.sure {
 		if err := s.confirm("Sign this as " + k.Principal() + "?"); err != nil {
 			return err
@@ -182,7 +185,7 @@ func vaultApproveVerb() *cobra.Command {
 
 // followVaultOrder waits until every vault that answers has applied the order.
 func (s *session) followVaultOrder(ctx context.Context, c *client.Change, wait time.Duration) error {
-	if !c.Applied || wait == 0 {
+	if !c.Applied || wait == 0 || c.Status == "waiting" {
 		return s.print(c, func(out io.Writer) { printChange(out, c) })
 	}
 	hash := c.Hash

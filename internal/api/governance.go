@@ -44,6 +44,7 @@ func (s *server) registerGovernance(a huma.API) {
 	huma.Register(a, read("get-change", "/v1/changes/{hash}", "One change, and where it has arrived", http.StatusNotFound), s.getChange)
 	huma.Register(a, change("propose-change", "/v1/changes", "Hand a change in, with its author's signature", 2*maxBody), s.proposeChange)
 	huma.Register(a, change("sign-change", "/v1/changes/{hash}/signatures", "Add an admin's signature to a change", maxSmall), s.signChange)
+	s.registerForecast(a)
 	huma.Register(a, read("get-log", "/v1/log/{vault}", "The file of a vault's log", http.StatusNotFound, http.StatusServiceUnavailable), s.vaultLog)
 }
 
@@ -100,14 +101,15 @@ func (s *server) changes(ctx context.Context, _ *struct{}) (*changesOut, error) 
 
 func (s *server) change(x *coordinator.StoredChange) (*client.Change, error) {
 	c := &x.Signed.Change
-	h := c.Hash()
+	h, gov := c.Hash(), s.co.Governance()
 	out := &client.Change{
 		Hash: hex.EncodeToString(h[:]), Seq: c.Seq, Prev: hex.EncodeToString(c.Prev[:]), Kind: c.Kind.String(), Author: c.Author, Note: c.Note,
-		Created: millis(c.Created), SignedBy: []string{}, Quorum: s.co.Governance().Quorum(c), Applied: x.Applied, Canonical: b64(c.Encode()),
+		Created: millis(c.Created), SignedBy: []string{}, Quorum: gov.Quorum(c), Applied: x.Applied, Canonical: b64(c.Encode()),
 	}
 	for _, sig := range x.Signed.Signatures {
 		out.SignedBy = append(out.SignedBy, sig.Principal)
 	}
+	s.fate(gov, x, out)
 	switch c.Kind {
 	case governance.KindPolicy:
 		d, err := policy.DecodeDocument(c.Body)
@@ -139,6 +141,12 @@ func (s *server) change(x *coordinator.StoredChange) (*client.Change, error) {
 			return nil, err
 		}
 		out.Document = json.RawMessage(governance.MeasurementsJSON(p))
+	default:
+		d, err := client.DecodeChange(out.Canonical)
+		if err != nil {
+			return nil, err
+		}
+		out.Document = d.Document
 	}
 	return out, nil
 }

@@ -57,7 +57,14 @@ func ints(ids []uint16) []int {
 
 func (s *server) governance(gov *governance.State) client.Governance {
 	p, r := gov.Policy.Root(), gov.Roster.Root()
-	return client.Governance{Seq: gov.Seq, Head: hex.EncodeToString(gov.Head[:]), PolicyRoot: hex.EncodeToString(p[:]), RosterRoot: hex.EncodeToString(r[:])}
+	out := client.Governance{
+		Seq: gov.Seq, Head: hex.EncodeToString(gov.Head[:]), PolicyRoot: hex.EncodeToString(p[:]), RosterRoot: hex.EncodeToString(r[:]),
+		Cooling: gov.Genesis.Cooling, Chains: gov.Chains, Frozen: frozen(gov),
+	}
+	for i := range gov.Pending {
+		out.Pending = append(out.Pending, gov.Pending[i].Change.Seq)
+	}
+	return out
 }
 
 func card(gov *governance.State, v *governance.Vault) client.Card {

@@ -194,10 +194,11 @@ func (c *Coordinator) Genesis() *governance.Genesis { return c.opts.Genesis }
 // Chains lists the chains that there is a node of.
 func (c *Coordinator) Chains() []Chain { return slices.Clone(c.opts.Chains) }
 
-// Governance is the state of policy and roster as the coordinator knows it.
+// Governance is what is in force now, as the coordinator knows it.
 func (c *Coordinator) Governance() *governance.State {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.activate()
 	return c.gov
 }
 

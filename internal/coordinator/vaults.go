@@ -164,7 +164,7 @@ const courierFirst, courierLongest = 250 * time.Millisecond, 15 * time.Second
 func (c *Coordinator) courier() {
 	wait := courierLongest
 	for {
-		t := time.NewTimer(wait)
+		t := time.NewTimer(c.untilDue(wait))
 		select {
 		case <-c.errand:
 			wait = courierFirst

@@ -43,7 +43,9 @@ type Options struct {
 
 	Vaults int // how many parties; 0: Vaults
 
-	Known    []string // addresses that the policy's address book knows
+	Known   []string      // addresses that the policy's address book knows
+	Cooling time.Duration // how long changes wait that are not proven to tighten
+
 	Progress func(step string, took time.Duration)
 	Say      func(string) // what the user should know
 }
@@ -239,7 +241,7 @@ func (c *Cluster) found(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	g := &governance.Genesis{Name: "dev", Created: uint64(time.Now().UnixMilli()), Roster: roster, Policy: doc}
+	g := &governance.Genesis{Name: "dev", Created: uint64(time.Now().UnixMilli()), Roster: roster, Policy: doc, Cooling: uint64(c.Cooling.Milliseconds())}
 	g.Enrolments = make([]governance.Enrolment, len(c.Parties))
 	err = c.each(func(p *Party) error {
 		e, err := p.enrol(ctx)
