@@ -12,7 +12,7 @@ type CommandKind uint8
 // The commands. Every command gets exactly one Reply, perhaps much later.
 const (
 	CommandStatus  CommandKind = 1 // no fields → Status in Reply.Body
-	CommandChange  CommandKind = 2 // Body: governance.SignedChange
+	CommandChange  CommandKind = 2 // Body: governance.SignedChange, Unsigned: audit.EncodeAdoptions, or nothing
 	CommandKeygen  CommandKind = 3 // Attempt, Body: governance.KeygenOrder → dkg certificate in Reply.Body
 	CommandSign    CommandKind = 4 // Attempt, Body: request.Bundle, Unsigned, Signers, Witnesses → final share in Reply.Body, of a witness nothing
 	CommandReceipt CommandKind = 5 // Body: audit.Receipt
@@ -23,7 +23,11 @@ const (
 	CommandHandover CommandKind = 7
 
 	CommandCosigned CommandKind = 8 // no fields → audit.CosignedCheckpoint in Reply.Body: what the peers cosigned
+	// Body: Adoption → audit.EncodeAdoptions of the one proof in Reply.Body.
+	CommandAdoption CommandKind = 9
 )
+
+const lastCommand = CommandAdoption
 
 func (k CommandKind) String() string {
 	switch k {
@@ -43,6 +47,8 @@ func (k CommandKind) String() string {
 		return "handover"
 	case CommandCosigned:
 		return "cosigned"
+	case CommandAdoption:
+		return "adoption"
 	}
 	return fmt.Sprintf("command-%d", uint8(k))
 }
@@ -92,8 +98,8 @@ func (c *Command) Encode() []byte {
 func DecodeCommand(b []byte) (*Command, error) {
 	r := wire.NewReader(b, commandVersion)
 	c := &Command{Kind: CommandKind(r.Uint8("kind"))}
-	if r.Err() == nil && (c.Kind < CommandStatus || c.Kind > CommandCosigned) {
-		r.Failf("kind: unknown command %d, want 1 to %d", c.Kind, CommandCosigned)
+	if r.Err() == nil && (c.Kind < CommandStatus || c.Kind > lastCommand) {
+		r.Failf("kind: unknown command %d, want 1 to %d", c.Kind, lastCommand)
 	}
 	r.Into("attempt", c.Attempt[:])
 	c.Body = r.Var("body", MaxBody)
@@ -156,3 +162,7 @@ func DecodeHandover(b []byte) (*Handover, error) {
 	}
 	return h, nil
 }
+
+// Adoption asks when a vault adopted the change with a number: the body of
+// CommandAdoption.
+func Adoption(seq uint64) []byte { return wire.NewWriter(1).Uint64(seq).Bytes() }

@@ -154,6 +154,12 @@ func SignStatement(k ed25519.PrivateKey, st signature.Statement) signature.Signa
 // New enrols n vaults and starts them under one genesis. with may change a party
 // before that.
 func New(seed uint64, n int, roster *identity.Roster, doc *policy.Document, with ...func(*Party) error) (*World, error) {
+	return NewGoverned(seed, n, roster, doc, func(*governance.Genesis) {}, with...)
+}
+
+// NewGoverned is New with a genesis that terms may edit before the vaults start under
+// it.
+func NewGoverned(seed uint64, n int, roster *identity.Roster, doc *policy.Document, terms func(*governance.Genesis), with ...func(*Party) error) (*World, error) {
 	w := &World{Seed: seed, Now: Start, Parties: map[mpc.ID]*Party{}, Replies: map[uint64]*cluster.Reply{}}
 	g := &governance.Genesis{Name: "sim", Created: Start, Roster: roster, Policy: doc}
 	for i := 1; i <= n; i++ {
@@ -187,6 +193,7 @@ func New(seed uint64, n int, roster *identity.Roster, doc *policy.Document, with
 		g.Enrolments = append(g.Enrolments, *e)
 		p.Vault = nil
 	}
+	terms(g)
 	w.Genesis = g
 	for _, id := range w.IDs {
 		if err := w.start(w.Parties[id]); err != nil {

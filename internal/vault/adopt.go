@@ -46,18 +46,32 @@ func decodeTime(b []byte) (uint64, error) {
 	return t, r.Done()
 }
 
-// change adopts a change that enough admins have signed.
+// change adopts a change that enough admins have signed. With proofs (c.Unsigned) of
+// when most vaults adopted it, it waits from then on, not from now; so does one that
+// waits here already.
 func (v *Vault) change(id uint64, c *cluster.Command) {
 	signed, err := governance.DecodeSignedChange(c.Body)
 	if err != nil {
 		v.refuseChange(id, nil, refusal.New("change.encoding", "", err.Error(), "a canonical signed change"))
 		return
 	}
-	if signed.Change.Seq == v.gov.Seq && signed.Change.Hash() == v.gov.Head {
+	seq, hash := signed.Change.Seq, signed.Change.Hash()
+	k, proofs, r := v.adoptionTime(&keptChange{v.now, signed, c.Body}, c.Unsigned)
+	f, known := v.gov.Fate(seq)
+	switch {
+	case r != nil:
+		// What is proven wrongly is not believed. The change itself stands on its
+		// signatures: it is taken, and waits here by itself.
+		v.logRefusal(&signed.Change, r)
+		k, proofs = &keptChange{v.now, signed, c.Body}, nil
+	case known && f.Hash == hash && proofs != nil:
+		v.backdate(id, k, proofs)
+		return
+	}
+	if seq == v.gov.Seq && hash == v.gov.Head {
 		v.reply(id, cluster.Reply{Outcome: cluster.OutcomeDone})
 		return
 	}
-	k := &keptChange{v.now, signed, c.Body}
 	next, err := v.gov.Apply(signed, k.adopted)
 	if err != nil {
 		v.refuseChange(id, &signed.Change, refusal.As(err))
@@ -67,12 +81,19 @@ func (v *Vault) change(id uint64, c *cluster.Command) {
 		v.reply(id, failed(err))
 		return
 	}
-	v.appendLog(audit.KindChange, c.Body)
-	if f, _ := next.Fate(next.Seq); f.Due > f.Adopted {
-		v.appendLog(audit.KindGovernance, (&audit.Governance{Event: audit.ChangeWaits, Seq: f.Seq, Change: f.Hash, Time: f.Adopted}).Encode())
-		v.note("a change waits for its time", "change", f.Seq, "kind", f.Kind.String(), "class", f.Class.String(), "why", f.Reason, "due", f.Due)
+	if proofs != nil {
+		v.appendLog(audit.KindGovernance, (&audit.Governance{Event: audit.ChangeBackdated, Seq: seq, Change: hash, Time: k.adopted, Proofs: proofs}).Encode())
 	}
-	v.govern(next, fmt.Errorf("change %d of the governance was adopted: retry", next.Seq))
+	v.appendLog(audit.KindChange, c.Body)
+	if f, _ := next.Fate(next.Seq); f.Due > f.Adopted && proofs == nil {
+		v.noteAdoption(f)
+	}
+	v.govern(next.At(v.now), fmt.Errorf("change %d of the governance was adopted: retry", next.Seq))
+	v.adopted(id)
+}
+
+// adopted answers once a checkpoint covers what this step wrote.
+func (v *Vault) adopted(id uint64) {
 	if !v.mayCheckpoint() || v.outside {
 		// It is durable and adopted. This vault may not sign for its log, or not yet.
 		v.reply(id, cluster.Reply{Outcome: cluster.OutcomeDone})
@@ -87,8 +108,102 @@ func (v *Vault) change(id uint64, c *cluster.Command) {
 	})
 }
 
+// noteAdoption writes down that this vault has just adopted a change that waits: by
+// this entry it proves to a vault that hears late from when on it does.
+func (v *Vault) noteAdoption(f *governance.Fate) {
+	body := (&audit.Governance{Event: audit.ChangeWaits, Seq: f.Seq, Change: f.Hash, Time: v.now}).Encode()
+	entry := &audit.Entry{Time: v.now, Kind: audit.KindGovernance, Body: body}
+	v.adoptions[f.Seq] = adoption{v.appendEntry(entry), entry.Encode()}
+	v.note("a change waits for its time", "change", f.Seq, "kind", f.Kind.String(), "class", f.Class.String(), "why", f.Reason, "due", f.Due)
+}
+
+// adoption is where this vault's log says that it adopted a change.
+type adoption struct {
+	index uint64
+	entry []byte
+}
+
+// loadAdoption finds it again after a start.
+func (v *Vault) loadAdoption(index uint64, e *audit.Entry, entry []byte) {
+	if g, err := audit.DecodeGovernance(e.Body); err == nil && g.Event == audit.ChangeWaits {
+		v.adoptions[g.Seq] = adoption{index, entry}
+	}
+}
+
+// proveAdoption answers with the proof of when this vault adopted a change.
+func (v *Vault) proveAdoption(id uint64, c *cluster.Command) {
+	r := wire.NewReader(c.Body, 1)
+	seq := r.Uint64("seq")
+	a, ok := v.adoptions[seq]
+	if err := r.Done(); err != nil || !ok || v.outside || !v.mayCheckpoint() {
+		v.refuse(id, refusal.New("change.adopted", "", fmt.Sprintf("this vault's log does not say when it adopted change %d", seq), "a change that this vault saw when it was new, and that had to wait"))
+		return
+	}
+	answer := func(cp *audit.SignedCheckpoint, err error) {
+		var p *audit.AdoptionProof
+		if err == nil {
+			p, err = audit.ProveAdoption(v.log, a.entry, a.index, cp)
+		}
+		if err != nil {
+			v.reply(id, failed(err))
+			return
+		}
+		v.reply(id, cluster.Reply{Outcome: cluster.OutcomeDone, Body: audit.EncodeAdoptions([]audit.AdoptionProof{*p})})
+	}
+	if v.checkpoint != nil && v.checkpoint.Boot == v.boot && v.checkpoint.Size > a.index {
+		answer(v.checkpoint, nil)
+		return
+	}
+	v.covered(answer)
+}
+
+// adoptionTime is a change with the time that proofs give it; a time that is not before
+// this vault's clock says nothing.
+func (v *Vault) adoptionTime(k *keptChange, raw []byte) (*keptChange, []audit.AdoptionProof, *refusal.Refusal) {
+	if len(raw) == 0 {
+		return k, nil, nil
+	}
+	proofs, err := audit.DecodeAdoptions(raw)
+	if err != nil {
+		return nil, nil, refusal.New("change.adopted", "", err.Error(), "canonical proofs of when vaults adopted the change")
+	}
+	at, err := governance.AdoptedAt(v.gov, k.signed.Change.Seq, k.signed.Change.Hash(), proofs)
+	if err != nil {
+		return nil, nil, refusal.As(err)
+	}
+	if at >= k.adopted {
+		return k, nil, nil
+	}
+	return &keptChange{at, k.signed, k.bytes}, proofs, nil
+}
+
+// backdate takes the time from which a change that waits here waits elsewhere.
+func (v *Vault) backdate(id uint64, k *keptChange, proofs []audit.AdoptionProof) {
+	c := &k.signed.Change
+	next, err := v.gov.Backdate(c.Seq, k.adopted)
+	if err != nil || next == v.gov {
+		v.reply(id, cluster.Reply{Outcome: cluster.OutcomeDone}) // it does not wait any more, or not longer than elsewhere
+		return
+	}
+	if err := v.keepChange(k); err != nil {
+		v.reply(id, failed(err))
+		return
+	}
+	v.appendLog(audit.KindGovernance, (&audit.Governance{Event: audit.ChangeBackdated, Seq: c.Seq, Change: c.Hash(), Time: k.adopted, Proofs: proofs}).Encode())
+	v.note("others adopted a change earlier: it waits from then on", "change", c.Seq)
+	v.govern(next.At(v.now), fmt.Errorf("change %d of the governance waits from another time: retry", c.Seq))
+	v.adopted(id)
+}
+
 // refuseChange says no to a change, and writes it down.
 func (v *Vault) refuseChange(id uint64, c *governance.Change, r *refusal.Refusal) {
+	v.logRefusal(c, r)
+	v.refuse(id, r)
+}
+
+// logRefusal writes down that a change, or what came with it, was refused; c is nil if
+// it does not decode.
+func (v *Vault) logRefusal(c *governance.Change, r *refusal.Refusal) {
 	g := audit.Governance{Event: audit.ChangeRefused, Time: v.now, Code: r.Code, Detail: r.Detail}
 	if c != nil {
 		g.Seq, g.Change = c.Seq, c.Hash()
@@ -100,7 +215,6 @@ func (v *Vault) refuseChange(id uint64, c *governance.Change, r *refusal.Refusal
 		!again && v.refusals.spend(v.now, uint64(len(b))/refusalBytesPerMs+1, refusalBurst) {
 		v.appendLog(audit.KindGovernance, b)
 	}
-	v.refuse(id, r)
 }
 
 // repeatCost is how often it is logged that an adopted change was offered again, in
@@ -116,9 +230,6 @@ func (v *Vault) enactDue() {
 	if next == v.gov {
 		return
 	}
-	if err := v.store.put(recordGoverned, wire.NewWriter(1).Uint64(v.now).Bytes()); err != nil {
-		panic("vault: randomness ended: " + err.Error())
-	}
 	v.govern(next, fmt.Errorf("a change of the governance has come in force: retry"))
 }
 
@@ -127,6 +238,11 @@ func (v *Vault) enactDue() {
 func (v *Vault) govern(next *governance.State, why error) {
 	before := v.gov
 	v.gov = next
+	if next.Genesis.Cooling > 0 {
+		if err := v.store.put(recordGoverned, wire.NewWriter(1).Uint64(v.now).Bytes()); err != nil {
+			panic("vault: randomness ended: " + err.Error())
+		}
+	}
 	v.endSessions(func([]mpc.ID) bool { return true }, why)
 	if string(before.Measurements.Normalize().Encode()) != string(next.Measurements.Normalize().Encode()) {
 		v.remeasure()
@@ -136,7 +252,7 @@ func (v *Vault) govern(next *governance.State, why error) {
 		if i < len(before.Fates) && before.Fates[i].Status == f.Status {
 			continue
 		}
-		v.settled(f, i < len(before.Fates))
+		v.settled(f)
 		if f.Status == governance.InForce && f.Kind == governance.KindVault {
 			for j := range next.VaultOrders {
 				if o := &next.VaultOrders[j]; o.Seq == f.Seq {
@@ -147,14 +263,14 @@ func (v *Vault) govern(next *governance.State, why error) {
 	}
 }
 
-// settled writes down what became of a change that had waited.
-func (v *Vault) settled(f *governance.Fate, waited bool) {
+// settled writes down what became of a change that had to wait.
+func (v *Vault) settled(f *governance.Fate) {
 	g := audit.Governance{Seq: f.Seq, Change: f.Hash, Time: f.Since, Detail: f.Detail}
 	switch {
 	case f.Status == governance.NoEffect:
 		v.note("a withdrawal came too late", "change", f.Seq, "detail", f.Detail)
 		return
-	case !waited || f.Status == governance.Waiting:
+	case f.Due == f.Adopted || f.Status == governance.Waiting:
 		return
 	case f.Status == governance.InForce:
 		g.Event = audit.ChangeInForce
@@ -175,3 +291,6 @@ func (v *Vault) wakeForChange() {
 		v.out.Wake = due
 	}
 }
+
+// Governance is what is in force at this vault; nil before it has its genesis.
+func (v *Vault) Governance() *governance.State { return v.gov }

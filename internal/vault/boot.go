@@ -289,11 +289,16 @@ func (v *Vault) loadLog(m *manifest, loaded Loaded) error {
 	if len(loaded.Entries) > int(m.LogSize) {
 		return fmt.Errorf("the log has %d entries, the vault wrote %d", len(loaded.Entries), m.LogSize)
 	}
-	for _, b := range loaded.Entries {
-		if e, err := audit.DecodeEntry(b); err == nil && e.Kind == audit.KindReceipt {
+	for i, b := range loaded.Entries {
+		e, err := audit.DecodeEntry(b)
+		switch {
+		case err != nil:
+		case e.Kind == audit.KindReceipt:
 			if x, err := audit.DecodeReceipt(e.Body); err == nil {
 				v.receipts[x.Attempt] = true
 			}
+		case e.Kind == audit.KindGovernance:
+			v.loadAdoption(uint64(i), e, b)
 		}
 	}
 	if len(loaded.Checkpoint) > 0 {

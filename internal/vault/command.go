@@ -35,6 +35,8 @@ func (v *Vault) command(in *Command) {
 		v.refuse(in.ID, v.replaced(c))
 	case c.Kind == cluster.CommandChange:
 		v.change(in.ID, c)
+	case c.Kind == cluster.CommandAdoption:
+		v.proveAdoption(in.ID, c)
 	case c.Kind != cluster.CommandAbandon && v.ready() != nil:
 		v.reply(in.ID, abortReply(benign("start", v.ready())))
 	case c.Kind == cluster.CommandKeygen:

@@ -142,6 +142,9 @@ type Vault struct {
 
 	refusals pace // of the log
 	repeats  pace // of adopted changes
+	// adoptions are this vault's log's words of when it adopted a change that had to
+	// wait, by number.
+	adoptions map[uint64]adoption
 
 	device     map[uint64]func(DeviceResult) error
 	nextDevice uint64
@@ -176,8 +179,9 @@ func New(cfg Config, rand io.Reader, now uint64, loaded Loaded) (*Vault, Ready, 
 		machines: map[[32]byte]*handover.Machine{}, candidates: map[[32]byte]*candidate{}, handovers: map[[16]byte]*handoverSession{},
 		repairs: map[[16]byte]*repairSession{}, helps: map[string]helpGiven{}, lost: newLostShares(),
 		keygens: map[[16]byte]*keygenSession{}, begun: map[[16]byte]bool{},
-		device:  map[uint64]func(DeviceResult) error{},
-		ratchet: ratchet{able: hasRatchet(cfg.Info)},
+		adoptions: map[uint64]adoption{},
+		device:    map[uint64]func(DeviceResult) error{},
+		ratchet:   ratchet{able: hasRatchet(cfg.Info)},
 	}
 	if err := v.start(loaded); err != nil {
 		return nil, Ready{}, err
