@@ -52,6 +52,7 @@ func (s *server) fate(gov *governance.State, x *coordinator.StoredChange, out *c
 	c := &x.Signed.Change
 	if f, ok := gov.Fate(c.Seq); ok && x.Applied {
 		due := millis(f.Due)
+		out.Quorum = f.Quorum
 		out.Class, out.Why, out.Due, out.Status, out.EndedBy, out.Detail = f.Class.String(), f.Reason, &due, f.Status.String(), f.By, f.Detail
 		return
 	} else if ok {
@@ -64,6 +65,7 @@ func (s *server) fate(gov *governance.State, x *coordinator.StoredChange, out *c
 		out.Detail = err.Error()
 		return
 	}
+	out.Quorum = f.Quorum
 	out.Class, out.Why, out.Supersedes = f.Class.String(), f.Reason, f.Supersedes
 	if f.Due > now {
 		due := millis(f.Due)

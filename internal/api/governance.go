@@ -104,7 +104,7 @@ func (s *server) change(x *coordinator.StoredChange) (*client.Change, error) {
 	h, gov := c.Hash(), s.co.Governance()
 	out := &client.Change{
 		Hash: hex.EncodeToString(h[:]), Seq: c.Seq, Prev: hex.EncodeToString(c.Prev[:]), Kind: c.Kind.String(), Author: c.Author, Note: c.Note,
-		Created: millis(c.Created), SignedBy: []string{}, Quorum: gov.Quorum(c), Applied: x.Applied, Canonical: b64(c.Encode()),
+		Created: millis(c.Created), SignedBy: []string{}, Quorum: int(gov.Roster.AdminQuorum), Applied: x.Applied, Canonical: b64(c.Encode()),
 	}
 	for _, sig := range x.Signed.Signatures {
 		out.SignedBy = append(out.SignedBy, sig.Principal)

@@ -110,6 +110,9 @@ func (st *State) enact(x *content) (*State, error) {
 		if err := next.Policy.Check(next.Roster); err != nil {
 			return nil, body(c, err)
 		}
+		if err := checkInvariants(next.Policy, next.Roster); err != nil {
+			return nil, body(c, err)
+		}
 	}
 	return &next, nil
 }
@@ -132,7 +135,7 @@ func (st *State) adopt(x *content, f *Forecast, at uint64, signed *SignedChange)
 	c, next := x.change, *st
 	next.Seq, next.Head, next.Clock = c.Seq, x.hash, at
 	next.Fates = append(slices.Clone(st.Fates), Fate{
-		Seq: c.Seq, Hash: x.hash, Kind: c.Kind, Class: f.Class, Reason: f.Reason, Adopted: at, Due: f.Due, Status: Waiting,
+		Seq: c.Seq, Hash: x.hash, Kind: c.Kind, Class: f.Class, Reason: f.Reason, Quorum: f.Quorum, Adopted: at, Due: f.Due, Status: Waiting,
 	})
 	if c.Kind == KindWithdraw {
 		return next.withdraw(x, at, signed, st)

@@ -318,7 +318,10 @@ func (g *Genesis) Check() error {
 	if err := g.Roster.Check(); err != nil {
 		return err
 	}
-	return g.Policy.Check(g.Roster)
+	if err := g.Policy.Check(g.Roster); err != nil {
+		return err
+	}
+	return checkInvariants(g.Policy, g.Roster)
 }
 
 // checkVaults also sees to it that no key serves twice, be it in two vaults or in

@@ -1,33 +1,44 @@
 package governance
 
 import (
-	"slices"
-
 	"github.com/cofferhq/coffer/internal/identity"
 	"github.com/cofferhq/coffer/internal/policy"
+	"github.com/cofferhq/coffer/internal/policy/analysis"
+	"github.com/cofferhq/coffer/internal/refusal"
 )
 
 // judgePolicy compares two policies, each with its roster.
 func judgePolicy(old, new *policy.Document, oldRoster, newRoster *identity.Roster) Judgement {
-	if old.Root() == new.Root() && sameGroups(oldRoster, newRoster) {
+	if old.Root() == new.Root() && oldRoster.Root() == newRoster.Root() {
 		return tightens("the policy says the same")
 	}
-	return loosens("it is not proven that the policy allows nothing new")
+	r := analysis.Classify(old, new, oldRoster, newRoster)
+	j := Judgement{Unknown, r.Reason}
+	switch r.Class {
+	case analysis.Tightening:
+		j.Class = Tightening
+	case analysis.Loosening:
+		j.Class = Loosening
+	}
+	if r.Example != nil {
+		j.Reason += "; for example " + r.Example.Words
+	}
+	return j
 }
 
-// sameGroups says whether everybody who is left is in the groups that they were in.
-// Somebody who is gone can do nothing; who is in a group no longer may be one whom
-// a rule held back.
-func sameGroups(old, new *identity.Roster) bool {
-	for _, g := range old.Groups {
-		if g.Name == identity.Admins {
-			continue
-		}
-		for _, m := range g.Members {
-			if _, left := new.Principal(m); left && !slices.Contains(new.Members(g.Name), m) {
-				return false
-			}
+// checkInvariants: what the admins stated of their policy is proven, or it does not
+// come in force.
+func checkInvariants(d *policy.Document, ro *identity.Roster) error {
+	for _, f := range analysis.Invariants(d, ro) {
+		switch {
+		case f.Outcome == analysis.Proven:
+		case f.Example != nil:
+			return refusal.Newf("policy.invariant", "rules by which it holds, or a policy without that invariant",
+				"invariant %q is broken: %s; for example %s", f.Invariant, f.Reason, f.Example.Words)
+		default:
+			return refusal.Newf("policy.invariant", "rules by which it can be proven, or a policy without that invariant",
+				"invariant %q is %s: %s", f.Invariant, f.Outcome, f.Reason)
 		}
 	}
-	return true
+	return nil
 }

@@ -46,6 +46,7 @@ type Fate struct {
 	Kind    Kind
 	Class   Class
 	Reason  string // of the class
+	Quorum  int    // how many admins had to sign
 	Adopted uint64 // unix milliseconds
 	Due     uint64 // when it comes, or would have come, in force
 	Status  Status

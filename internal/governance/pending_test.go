@@ -7,6 +7,7 @@ import (
 	"github.com/cofferhq/coffer/internal/attest"
 	"github.com/cofferhq/coffer/internal/identity"
 	"github.com/cofferhq/coffer/internal/policy"
+	"github.com/cofferhq/coffer/internal/policy/source"
 	"github.com/cofferhq/coffer/internal/refusal"
 )
 
@@ -19,7 +20,7 @@ const (
 func cooling(t testing.TB) *State {
 	t.Helper()
 	g := sampleGenesis(t)
-	g.Cooling = day
+	g.Cooling, g.Policy = day, samplePolicy(t, "3")
 	st, err := Start(g)
 	if err != nil {
 		t.Fatal(err)
@@ -113,7 +114,7 @@ func TestClassify(t *testing.T) {
 		want Class
 		why  string
 	}{
-		"same policy":   {st, KindPolicy, sendTo("1", t), Tightening, "the same"},
+		"same policy":   {st, KindPolicy, sendTo("3", t), Tightening, "the same"},
 		"other policy":  {st, KindPolicy, samplePolicy(t, "2").Encode(), Loosening, ""},
 		"same roster":   {st, KindRoster, edit(func(*identity.Roster) {}), Tightening, ""},
 		"admin removed": {st, KindRoster, edit(func(r *identity.Roster) { r.Groups[0].Members = both }), Tightening, "takes away"},
@@ -207,11 +208,11 @@ func TestWithdraw(t *testing.T) {
 // A newer word of the same kind takes the place of what waits, be it instant or not.
 func TestSuperseded(t *testing.T) {
 	st := adopt(t, cooling(t), t0, KindPolicy, sendTo("2", t), both...)
-	st = adopt(t, st, t0+1, KindPolicy, sendTo("3", t), both...)
+	st = adopt(t, st, t0+1, KindPolicy, sendTo("1", t), both...)
 	if status(t, st, 1) != Superseded || st.NextDue() != t0+1+day {
 		t.Errorf("%+v", st.Fates)
 	}
-	same := adopt(t, st, t0+2, KindPolicy, sendTo("1", t), both...) // as it is: tightening, at once
+	same := adopt(t, st, t0+2, KindPolicy, sendTo("3", t), both...) // as it is: tightening, at once
 	if len(same.Pending) != 0 || same.At(t0+9*day).Policy.Root() != same.Policy.Root() {
 		t.Error("a pending policy outlives a newer one that is in force at once")
 	}
@@ -226,6 +227,23 @@ func TestSuperseded(t *testing.T) {
 	if _, suspended := v.At(t0 + 2*day).Suspended(2); !suspended {
 		t.Error("an older lift undid a newer suspension")
 	}
+}
+
+func compile(text string) *policy.Document { return source.MustCompile(text) }
+
+// byBook lets one approver pay to what is known, and three to anybody.
+func byBook() *policy.Document {
+	return compile(`
+rules:
+  - name: known
+    when: onlyTransfers && transfers.all(t, t.to.labelled("known"))
+    then: {require: {approvers: 1}}
+  - name: anybody
+    when: onlyTransfers
+    then: {require: {approvers: 3}}
+addressBook:
+  known: []
+`)
 }
 
 // The address book: additions cool off, removals are not proven harmless either until
@@ -246,7 +264,16 @@ func TestBook(t *testing.T) {
 		}
 		return false
 	}
-	st := adopt(t, cooling(t), t0, KindBook, add(x), both...)
+	g := sampleGenesis(t)
+	g.Cooling, g.Policy = day, byBook()
+	first, err := Start(g)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if class, why := first.Classify(&Change{Kind: KindBook, Body: (&Book{Add: []Labelled{{"nobody-asks", x.Address}}}).Encode()}); class != Tightening {
+		t.Errorf("a label that no rule speaks of: %s: %s", class, why)
+	}
+	st := adopt(t, first, t0, KindBook, add(x), both...)
 	if in(st, x) || !in(st.At(t0+day), x) {
 		t.Error("a new address does not cool off")
 	}
@@ -259,7 +286,8 @@ func TestBook(t *testing.T) {
 		t.Errorf("removed while it waited: %+v", gone.Fates)
 	}
 	// A policy that was written before the removal does not bring it back.
-	doc := samplePolicy(t, "2")
+	doc := byBook()
+	doc.Rules[1].Then.Require[0].Count = 2
 	doc.AddressBook = []policy.Entry{{Label: "known", Addresses: []string{x.Address, y.Address}}}
 	waits := adopt(t, st.At(t0+day), t0+day, KindPolicy, doc.Encode(), both...)
 	waits = adopt(t, waits, t0+day+1, KindBook, remove(x), both...)
@@ -349,20 +377,24 @@ func TestTighteningWithWhatWaits(t *testing.T) {
 	}
 }
 
-// A removal from a group that the policy which waits speaks of is judged by that
-// policy, too: what waits is looked at as if it were in force.
+// A change that tightens by the policy in force, and not by the one that waits, waits
+// with it: otherwise it would open at the last moment what nobody could see coming.
 func TestJudgedByWhatWaits(t *testing.T) {
-	ro := sampleRoster(t)
-	ro.AdminQuorum = 3
-	st := cooling(t)
-	waiting := adopt(t, st, t0, KindChains, EncodeChains([]string{"eip155:1"}), both...) // first list: at once
-	waiting = adopt(t, waiting, t0, KindPolicy, sendTo("2", t), both...)
 	less := sampleRoster(t)
 	less.Groups[1].Members = []string{"bob", "carol"} // dave stays, and is no approver
-	for name, s := range map[string]*State{"in force alone": st, "with what waits": waiting} {
-		if class, why := s.Classify(&Change{Kind: KindRoster, Body: less.Encode()}); class == Tightening {
-			t.Errorf("%s: %s: %s", name, class, why)
-		}
+	c := &Change{Kind: KindRoster, Body: less.Encode()}
+	st := cooling(t)
+	if class, why := st.Classify(c); class != Tightening {
+		t.Errorf("in force alone: %s: %s", class, why)
+	}
+	st = adopt(t, st, t0, KindPolicy, compile(`
+rules:
+  - name: others
+    when: onlyTransfers && !initiator.inGroup("approvers")
+    then: {require: {approvers: 2}}
+`).Encode(), "alice", "bob", "carol")
+	if class, why := st.Classify(c); class == Tightening || !strings.Contains(why, "with what waits already") {
+		t.Errorf("with what waits: %s: %s", class, why)
 	}
 }
 
@@ -421,7 +453,7 @@ func TestBackdate(t *testing.T) {
 // Forecast says beforehand what Apply does.
 func TestForecast(t *testing.T) {
 	st := adopt(t, cooling(t), t0, KindPolicy, sendTo("2", t), both...)
-	f, err := st.Forecast(&next(st, KindPolicy, sendTo("3", t)).Change, t0+5)
+	f, err := st.Forecast(&next(st, KindPolicy, sendTo("1", t)).Change, t0+5)
 	if err != nil || f.Class != Loosening || f.Due != t0+5+day || f.Quorum != 2 || len(f.Supersedes) != 1 || f.Supersedes[0] != 1 {
 		t.Errorf("%+v %v", f, err)
 	}

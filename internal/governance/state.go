@@ -76,6 +76,10 @@ func (st *State) Apply(s *SignedChange, at uint64) (*State, error) {
 	if err != nil {
 		return nil, err
 	}
+	// Whoever brings a change makes a vault think about it only if enough have signed.
+	if err := now.checkQuorum(c, &Forecast{Quorum: now.quorum(x, Tightening)}, signed); err != nil {
+		return nil, err
+	}
 	f := now.forecast(x, at)
 	if err := now.checkQuorum(c, f, signed); err != nil {
 		return nil, err
@@ -94,7 +98,8 @@ func (st *State) CheckChange(c *Change, at uint64) error {
 func body(c *Change, err error) error {
 	if r := refusal.As(err); r != nil {
 		code := "change.body"
-		if r.Code == "keygen.diversity" { // one code, whether a key is made or moved
+		switch r.Code {
+		case "keygen.diversity", "policy.invariant": // one code, wherever it is found
 			code = r.Code
 		}
 		return refusal.New(code, "", fmt.Sprintf("%s of change %d: %s", c.Kind, c.Seq, r.Detail), r.Fix)
