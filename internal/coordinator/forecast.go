@@ -1,8 +1,13 @@
 package coordinator
 
 import (
+	"cmp"
+	"context"
+	"slices"
 	"time"
 
+	"github.com/cofferhq/coffer/internal/audit"
+	"github.com/cofferhq/coffer/internal/cluster"
 	"github.com/cofferhq/coffer/internal/governance"
 )
 
@@ -41,4 +46,44 @@ func (c *Coordinator) untilDue(most time.Duration) time.Duration {
 	}
 	left := time.Duration(due-min(due, c.now())) * time.Millisecond
 	return max(min(most, left), time.Millisecond)
+}
+
+// lateAfter is the age of a change, in milliseconds, from which on a vault that lacks it
+// is brought the others' proofs of when they adopted it.
+const lateAfter = 5_000
+
+// adoptions are the other vaults' proofs of when they adopted a change that had to
+// wait, for one that hears of it late; nil if there are too few, or none is needed. The
+// vault believes them, not the coordinator.
+func (c *Coordinator) adoptions(ctx context.Context, late uint16, seq uint64) []byte {
+	gov := c.Governance()
+	f, ok := gov.Fate(seq)
+	if !ok || f.Due == f.Adopted || c.now() < f.Adopted+lateAfter {
+		return nil
+	}
+	var others []uint16
+	for i := range gov.Vaults {
+		if id := gov.Vaults[i].ID; id != late {
+			others = append(others, id)
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, commandTimeout/2)
+	defer cancel()
+	answers := c.askAll(ctx, others, &cluster.Command{Kind: cluster.CommandAdoption, Body: cluster.Adoption(seq)})
+	var proofs []audit.AdoptionProof
+	for range others {
+		a := <-answers
+		if a.err != nil || a.reply.Outcome != cluster.OutcomeDone {
+			continue
+		}
+		if p, err := audit.DecodeAdoptions(a.reply.Body); err == nil {
+			proofs = append(proofs, p...)
+		}
+	}
+	slices.SortFunc(proofs, func(a, b audit.AdoptionProof) int { return cmp.Compare(a.Checkpoint.Vault, b.Checkpoint.Vault) })
+	if _, err := governance.AdoptedAt(gov, seq, f.Hash, proofs); err != nil {
+		c.log.Debug("no proof of when a change was adopted", "change", seq, "err", err)
+		return nil
+	}
+	return audit.EncodeAdoptions(proofs)
 }

@@ -144,7 +144,8 @@ func (c *Coordinator) catchUp(vault uint16, from uint64) error {
 		if !ch.Applied || ch.Signed.Change.Seq <= from {
 			continue
 		}
-		r, err := c.command(ctx, vault, &cluster.Command{Kind: cluster.CommandChange, Body: ch.Signed.Encode()})
+		cmd := &cluster.Command{Kind: cluster.CommandChange, Body: ch.Signed.Encode(), Unsigned: c.adoptions(ctx, vault, ch.Signed.Change.Seq)}
+		r, err := c.command(ctx, vault, cmd)
 		if err := answered(vault, r, err); err != nil {
 			return fmt.Errorf("change %d: %w", ch.Signed.Change.Seq, err)
 		}
