@@ -4,6 +4,7 @@
 //
 // The formats are specified in docs/spec/governance.md. The genesis has no
 // signature: its hash is the cluster's name, which people compare. The package
-// keeps nothing and delays nothing: that tightening is instant while loosening
-// waits is not built yet. Whoever hands over a change is not trusted.
+// reads no clock: what a change does, and whether it waits for its cooling-off time,
+// is a function of the changes and of when each was adopted (State.Apply, State.At).
+// Whoever hands over a change is not trusted.
 package governance

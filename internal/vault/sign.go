@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
 
@@ -387,6 +388,9 @@ func (v *Vault) signDecide(s *signSession) error {
 	}
 	s.decided = v.decision(s, s.prepared.Canonical, nil)
 	index := v.appendDecision(&s.decided)
+	if s.decided.BreakGlass {
+		v.note("BREAK-GLASS: a rule for emergencies allows this request", "request", hex.EncodeToString(s.request[:8]), "rule", s.decided.Rule, "initiator", s.bundle.Request.Initiator)
+	}
 	s.busy, s.round = true, 2
 	v.covered(func(cp *audit.SignedCheckpoint, err error) {
 		if v.signs[s.attempt] != s {
