@@ -247,3 +247,26 @@ func TestIgnoredVerdict(t *testing.T) {
 	})
 	wantText(t, "detail", payments(t).Evaluate(testRoster(t), in).Detail, "no verdict of risk engine screening yet (the verdict expired)")
 }
+
+// Arguments of calls and fields of messages are read in their kind.
+func TestArguments(t *testing.T) {
+	args := []chain.Arg{{Path: "n", Kind: chain.ArgUint, Uint: num(7)}, {Path: "to", Kind: chain.ArgAddress, Text: known}, {Path: "s", Kind: chain.ArgText, Text: "x"},
+		{Path: "on", Kind: chain.ArgFlag, Uint: num(1)}, {Path: "off", Kind: chain.ArgFlag}, {Path: "b", Kind: chain.ArgBytes, Text: "0x01"}}
+	call := send(t, "", "", calls(swapper, "swap(address,uint256)", args...))
+	message := send(t, "", "", func(in *Input) { in.Effects.Message = &chain.Message{Type: "Permit", Fields: args} })
+	for _, c := range []struct {
+		in   Input
+		e    Expr
+		want string
+	}{
+		{call, op(OpAll, op(OpCalls), named(OpArgFlag, "on")), CodeAllow}, {call, op(OpAll, op(OpCalls), named(OpArgFlag, "off")), CodeDefault},
+		{call, op(OpAll, op(OpCalls), named(OpArgFlag, "n")), CodeError}, {message, named(OpMessageFlag, "on"), CodeAllow}, {message, named(OpMessageFlag, "off"), CodeDefault},
+		{call, op(OpAll, op(OpCalls), op(OpEq, named(OpArgUint, "n"), number(7))), CodeAllow}, {message, op(OpEq, named(OpMessageUint, "n"), number(8)), CodeDefault},
+		{call, op(OpAll, op(OpCalls), op(OpEq, named(OpArgAddress, "to"), text(known))), CodeAllow}, {call, op(OpAll, op(OpCalls), op(OpEq, named(OpArgAddress, "s"), text(known))), CodeError},
+		{message, op(OpEq, named(OpMessageText, "s"), text("x")), CodeAllow}, {message, op(OpEq, named(OpMessageText, "b"), text("0x01")), CodeAllow}, {message, op(OpEq, named(OpMessageText, "to"), text("x")), CodeError},
+	} {
+		if got := when(t, c.e).Evaluate(testRoster(t), c.in); got.Code != c.want {
+			t.Errorf("%s: decided %+v, want %s", testPolicy().Format(&c.e), got, c.want)
+		}
+	}
+}
