@@ -133,6 +133,8 @@ func TestClassifyPolicies(t *testing.T) {
 		{"a total replaces a limit", base(rule("a", named(policy.OpWithin, "daily"), allow)), base(rule("a", atMostETH(100), allow)), Loosening, "before"},
 		{"a longer window", base(rule("a", named(policy.OpWithin, "daily"), allow)), base(rule("a", named(policy.OpWithin, "weekly"), allow)), Tightening, ""},
 		{"a shorter window", base(rule("a", named(policy.OpWithin, "weekly"), allow)), base(rule("a", named(policy.OpWithin, "daily"), allow)), Loosening, "before"},
+		{"a score that is missing", base(rule("a", or(infix(policy.OpLe, named(policy.OpRiskScore, "screening"), num(5)), infix(policy.OpGt, named(policy.OpRiskScore, "screening"), num(5))), allow)), base(rule("a", boolean(true), allow)), Loosening, ""},
+		{"amounts of another asset", base(rule("a", quant(policy.OpAll, policy.OpTransfers, or(infix(policy.OpLe, field("amount"), amountOf(5, eth)), infix(policy.OpGt, field("amount"), amountOf(5, eth)))), allow)), base(rule("a", boolean(true), allow)), Loosening, "a transfer of"},
 		{"sums that do not fit", base(rule("a", or(atMostETH(10), not(atMostETH(10))), allow)), base(rule("a", boolean(true), allow)), Unknown, ""},
 		{"a count more", base(rule("a", named(policy.OpWithin, "daily"), allow)), base(rule("a", and(named(policy.OpWithin, "daily"), named(policy.OpWithin, "few")), allow)), Tightening, ""},
 		{"an initiator's group", base(rule("a", inGroup(leaf(policy.OpInitiator), "treasurers"), allow)), base(rule("a", infix(policy.OpEq, leaf(policy.OpInitiator), str("bob")), allow)), Tightening, ""},
