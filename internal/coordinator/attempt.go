@@ -46,7 +46,8 @@ func (c *Coordinator) sign(r *Record) error {
 	if err != nil {
 		return err
 	}
-	denied := c.denies(r)
+	// A sum of the coordinator's is no reason to put together what no chain would take.
+	denied := c.denies(r, noLedger)
 	v, err := c.version(r, denied, t.attempts > 0)
 	if errors.Is(err, errParked) {
 		return err
@@ -84,8 +85,8 @@ func (c *Coordinator) sign(r *Record) error {
 }
 
 // denies says that the policy, as the coordinator reads it, will not have this.
-func (c *Coordinator) denies(r *Record) bool {
-	x, err := c.explain(r, policy.MemoryLedger{})
+func (c *Coordinator) denies(r *Record, l *view) bool {
+	x, err := c.explainOver(r, l)
 	return err != nil || !x.Decision.Allow && !x.Decision.Pending
 }
 
@@ -216,13 +217,13 @@ func (c *Coordinator) judge(r *Record, cert *dkg.Certificate, t *tried, a *Attem
 	}
 	refusedNow := slices.ContainsFunc(a.Replies, func(p *cluster.Reply) bool { return t.refused[p.Vault] != nil && p.Outcome == cluster.OutcomeRefused })
 	switch {
-	case refusedNow && (c.denies(r) || left < len(a.Signers)+len(a.Witnesses)):
+	case refusedNow && (c.denies(r, c.view(c.ctx)) || left < len(a.Signers)+len(a.Witnesses)):
 		// The vaults say no, and the coordinator sees why, or too few are left that
 		// might say yes.
 		m = &move{To: Denied, Reason: words}
 	case lapsed(a.Replies):
 		// A verdict or an approval was good here and not there.
-		if n, err := c.next(r, ""); err == nil && n.To != Signing {
+		if n, err := c.next(r, c.view(c.ctx), ""); err == nil && n.To != Signing {
 			m = n
 		}
 	}

@@ -70,6 +70,8 @@ type Coordinator struct {
 	peers   *roll
 	prices  prices
 
+	movements movements
+
 	ctx    context.Context // ends with Close; the requests' goroutines live under it
 	cancel context.CancelFunc
 	wg     sync.WaitGroup

@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/cofferhq/coffer/internal/chain/evm"
@@ -28,4 +29,48 @@ rules:
 	if err != nil || x.Decision.Allow || len(x.Limits) != 1 || x.Limits[0].Used != sim.ETH(3) {
 		t.Errorf("%+v, %v", x, err)
 	}
+}
+
+// What is over a limit is for people to allow, where a later rule asks them: it does
+// not go to the vaults, to be denied.
+func TestOverALimitPeopleDecide(t *testing.T) {
+	f := own(t, seed+13)
+	d := source.MustCompile(fmt.Sprintf(`
+assets: {ETH: {id: %s, decimals: 18}}
+limits: [{name: daily, max: 2 ETH, window: 24h}]
+rules:
+  - {name: small, when: onlyTransfers && within("daily"), then: allow}
+  - {name: large, when: onlyTransfers, then: {approvals: 2, of: approvers}}
+`, evm.NativeAsset(sim.Chain)))
+	if _, err := f.co.Change(t.Context(), f.change(d, "ada", "ben")); err != nil {
+		t.Fatal(err)
+	}
+	if r := f.state(f.handIn(f.transfer(sim.Known, sim.ETH(1))).ID, Confirmed); !strings.Contains(f.reasons(r.ID), "allowed by rule small") {
+		t.Error(f.reasons(r.ID))
+	}
+	over := f.state(f.handIn(f.transfer(sim.Known, sim.ETH(2))).ID, AwaitingApproval).ID
+	if r := f.approve(over, "bob", true); r.State != AwaitingApproval || !strings.Contains(r.Reason, "1 given (bob)") || !strings.Contains(r.Reason, "3 ETH is above 2 ETH") {
+		t.Errorf("%s: %s", r.State, r.Reason)
+	}
+	if as := f.attempts(over); len(as) != 0 {
+		t.Errorf("the vaults were asked %d times", len(as))
+	}
+	f.approve(over, "carol", true)
+	f.state(over, Confirmed)
+	// After a start the same, from the database; and what is within waits for nobody.
+	f.restart()
+	f.state(f.handIn(f.transfer(sim.Known, sim.ETH(1))).ID, AwaitingApproval)
+}
+
+// reasons are all that the request's history says.
+func (f *fixture) reasons(id [32]byte) (out string) {
+	f.t.Helper()
+	ts, _, err := f.co.History(f.t.Context(), id)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	for _, t := range ts {
+		out += t.Reason + "\n"
+	}
+	return out
 }

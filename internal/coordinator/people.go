@@ -83,9 +83,9 @@ func (c *Coordinator) chainList() string {
 
 // Approve takes one person's yes or no, and sees at once what follows from it.
 func (c *Coordinator) Approve(ctx context.Context, a *request.Approval) (*Record, error) {
-	changed := false
+	changed, l := false, c.view(ctx)
 	r, err := c.store.update(ctx, a.Request, func(r *Record) (*move, error) {
-		m, err := c.approve(r, a)
+		m, err := c.approve(r, a, l)
 		changed = m != nil
 		return m, err
 	})
@@ -99,7 +99,7 @@ func (c *Coordinator) Approve(ctx context.Context, a *request.Approval) (*Record
 	return r, nil
 }
 
-func (c *Coordinator) approve(r *Record, a *request.Approval) (*move, error) {
+func (c *Coordinator) approve(r *Record, a *request.Approval, l *view) (*move, error) {
 	others := slices.Clone(r.Bundle.Approvals)
 	if i := slices.IndexFunc(others, func(o request.Approval) bool { return o.Principal == a.Principal }); i >= 0 {
 		old := others[i]
@@ -131,7 +131,7 @@ func (c *Coordinator) approve(r *Record, a *request.Approval) (*move, error) {
 	r.Bundle = &with
 	m := &move{To: r.State, Reason: r.Reason, Bundle: &with}
 	if r.State == AwaitingApproval {
-		if m, err = c.next(r, ""); err != nil {
+		if m, err = c.next(r, l, ""); err != nil {
 			return nil, err
 		}
 		m.Bundle = &with

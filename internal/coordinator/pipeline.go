@@ -44,6 +44,9 @@ func (c *Coordinator) drive(id [32]byte, wake <-chan struct{}) {
 			return
 		case err == nil, errors.Is(err, ErrConflict):
 			// It was changed meanwhile: cancelled, approved. Look again.
+		case errors.Is(err, errWindow):
+			c.sleep(r, heldMost, wake)
+			tries = 0
 		case errors.Is(err, errParked):
 			c.sleep(r, maxSleep, wake)
 			tries = 0
@@ -73,6 +76,9 @@ func (c *Coordinator) park(id [32]byte) {
 // errParked: the request waits for people.
 var errParked = errors.New("waits for people")
 
+// errWindow: it waits for people, or for a limit's window to pass.
+var errWindow = errors.New("waits for people or a limit")
+
 // retry is an error with how long to wait at most before the step is tried
 // again.
 type retry struct {
@@ -88,7 +94,7 @@ const (
 	retryMost   = 15 * time.Second
 	vaultsMost  = time.Second      // a vault that comes back is asked soon
 	silentMost  = 2 * time.Second  // so is an engine
-	heldMost    = 30 * time.Second // a request on hold is screened again
+	heldMost    = 30 * time.Second // a request on hold is screened again, one over a limit looked at again
 	maxSleep    = 24 * time.Hour
 	followEvery = 2 * time.Second
 )
@@ -263,12 +269,13 @@ func bounded(all []risk.Past) []risk.Past {
 // evaluate takes a verdict (nil: there is no engine) and sees what the policy
 // makes of the request.
 func (c *Coordinator) evaluate(r *Record, v *request.RiskVerdict) error {
+	l := c.view(c.ctx)
 	next, err := c.store.update(c.ctx, r.ID, func(now *Record) (*move, error) {
 		if now.State != r.State {
 			return nil, fmt.Errorf("%w: the request is %s by now", ErrConflict, now.State)
 		}
 		if v == nil {
-			return c.next(now, "no risk engine is configured; ")
+			return c.next(now, l, "no risk engine is configured; ")
 		}
 		b := *now.Bundle // approvals may have come while the engine thought
 		b.Verdicts = slices.DeleteFunc(slices.Clone(b.Verdicts), func(o request.RiskVerdict) bool { return o.Engine == v.Engine })
@@ -278,7 +285,7 @@ func (c *Coordinator) evaluate(r *Record, v *request.RiskVerdict) error {
 			return nil, fmt.Errorf("held: the risk engine's verdict is of no use: %w", err)
 		}
 		now.Bundle = &b
-		m, err := c.next(now, "")
+		m, err := c.next(now, l, "")
 		if err != nil {
 			return nil, err
 		}
@@ -347,8 +354,8 @@ func readsVerdict(x *policy.Expr, v *request.RiskVerdict) bool {
 
 // next says where the policy sends an unsigned request. What it denies goes to
 // the vaults all the same: their signed refusal is what counts.
-func (c *Coordinator) next(r *Record, prefix string) (*move, error) {
-	x, err := c.explain(r, policy.MemoryLedger{})
+func (c *Coordinator) next(r *Record, l *view, prefix string) (*move, error) {
+	x, err := c.explainOver(r, l)
 	if err != nil {
 		return &move{To: Signing, Reason: prefix + "the vaults decide: " + err.Error()}, nil
 	}
@@ -369,15 +376,17 @@ func (c *Coordinator) next(r *Record, prefix string) (*move, error) {
 // Explain evaluates a request as the vaults will, as a courtesy to people. Limits
 // count what the coordinator knows of.
 func (c *Coordinator) Explain(ctx context.Context, r *Record) (*policy.Explanation, error) {
-	l, err := c.ledger(ctx, c.Governance().Policy)
-	if err != nil {
-		return nil, err
-	}
-	return c.explain(r, l)
+	return c.explainOver(r, c.view(ctx))
 }
 
-// explain is Explain over a ledger. Within a transaction of the store, where none
-// can be read, the ledger is empty: a limit then counts this request alone.
+// explainOver is Explain over what limits count.
+func (c *Coordinator) explainOver(r *Record, l *view) (*policy.Explanation, error) {
+	if l.err != nil {
+		return nil, l.err
+	}
+	return c.explain(r, l.ledger)
+}
+
 func (c *Coordinator) explain(r *Record, l policy.Ledger) (*policy.Explanation, error) {
 	q, gov := r.Bundle.Request, c.Governance()
 	v, err := gov.Roster.CheckBundle(c.priced(r.Bundle), c.cluster, c.now())
@@ -399,13 +408,17 @@ func (c *Coordinator) explain(r *Record, l policy.Ledger) (*policy.Explanation, 
 // await sees whether enough people approved: policy may have changed, a verdict
 // may have lapsed.
 func (c *Coordinator) await(r *Record) error {
-	m, err := c.next(r, "")
+	l := c.view(c.ctx)
+	m, err := c.next(r, l, "")
 	if err != nil {
 		return err
 	}
 	if m.To == AwaitingApproval {
 		if m.Reason != r.Reason && !strings.HasSuffix(r.Reason, m.Reason) {
 			c.reason(r.ID, AwaitingApproval, errors.New(m.Reason))
+		}
+		if l.limits {
+			return errWindow
 		}
 		return errParked
 	}
