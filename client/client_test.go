@@ -302,8 +302,8 @@ func TestChangeDraft(t *testing.T) {
 	if err != nil || again.Hash != d.Hash {
 		t.Errorf("%+v, %v", again, err)
 	}
-	sig := signer(t, "ada").SignChange(again)
-	if sig.Principal != "ada" || sig.Signature == "" {
+	sig, err := signer(t, "ada").SignChange(again)
+	if err != nil || sig.Principal != "ada" || sig.Signature == "" {
 		t.Errorf("%+v", sig)
 	}
 }

@@ -15,8 +15,17 @@ import (
 	"github.com/cofferhq/coffer/internal/wire"
 )
 
-// Signer signs as one person or service, with a key from a file.
-type Signer struct{ key *keyfile.Key }
+// Signer signs as one person or service, with a key from a file or an External one.
+type Signer struct {
+	principal string
+	keys      []signature.PublicKey // it signs with one of them
+	key       *keyfile.Key          // nil: external signs
+	external  *External
+}
+
+func fromFile(k *keyfile.Key) *Signer {
+	return &Signer{principal: k.Principal, keys: []signature.PublicKey{k.Public()}, key: k}
+}
 
 // NewSigner makes a key for a principal and stores it in a new file (mode 0600).
 func NewSigner(principal, path string) (*Signer, error) {
@@ -27,7 +36,7 @@ func NewSigner(principal, path string) (*Signer, error) {
 	if err := k.Write(path); err != nil {
 		return nil, err
 	}
-	return &Signer{k}, nil
+	return fromFile(k), nil
 }
 
 // NewP256Signer is NewSigner for a key of ECDSA over P-256, which devices take as an
@@ -40,7 +49,7 @@ func NewP256Signer(principal, path string) (*Signer, error) {
 	if err := k.Write(path); err != nil {
 		return nil, err
 	}
-	return &Signer{k}, nil
+	return fromFile(k), nil
 }
 
 // LoadSigner reads a key's file. It refuses one that other users can read.
@@ -49,33 +58,51 @@ func LoadSigner(path string) (*Signer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Signer{k}, nil
+	return fromFile(k), nil
 }
 
 // Principal is whose key it is.
-func (s *Signer) Principal() string { return s.key.Principal }
+func (s *Signer) Principal() string { return s.principal }
 
-// PublicKey is what a roster lists: "ed25519:BASE64URL".
-func (s *Signer) PublicKey() string { return s.key.Public().String() }
+// PublicKey is what a roster lists: "ed25519:BASE64URL". Of an External with several it
+// is the first.
+func (s *Signer) PublicKey() string { return s.keys[0].String() }
 
 // P256 says that it is a key that devices take as an approver's.
-func (s *Signer) P256() bool { return s.key.Public().Algorithm == signature.P256 }
+func (s *Signer) P256() bool { return s.keys[0].Algorithm == signature.P256 }
 
 // Fingerprint names the key to people.
-func (s *Signer) Fingerprint() string { return s.key.Public().Fingerprint() }
+func (s *Signer) Fingerprint() string { return s.keys[0].Fingerprint() }
 
 // Close wipes the key.
-func (s *Signer) Close() { s.key.Destroy() }
+func (s *Signer) Close() {
+	if s.key != nil {
+		s.key.Destroy()
+	} else if s.external.Close != nil {
+		s.external.Close()
+	}
+}
+
+// sign signs a statement, and says with which key.
+func (s *Signer) sign(st signature.Statement) (signature.PublicKey, signature.Signature, error) {
+	if s.key != nil {
+		return s.keys[0], s.key.Sign(st), nil
+	}
+	return s.outside(st.Digest(), func(k signature.PublicKey, sig signature.Signature) error { return signature.Verify(k, st, sig) })
+}
 
 // Propose makes the signer the draft's initiator and signs it.
 func (s *Signer) Propose(d *Draft) (*Proposal, error) {
 	q := d.request
-	q.Initiator = s.key.Principal
+	q.Initiator = s.principal
 	if err := q.Check(); err != nil {
 		return nil, err
 	}
-	sig := s.key.Sign(request.ProposeStatement(q.ID()))
-	return &Proposal{Request: encode(q.Encode()), Key: s.PublicKey(), Signature: encode(sig.Bytes)}, nil
+	key, sig, err := s.sign(request.ProposeStatement(q.ID()))
+	if err != nil {
+		return nil, err
+	}
+	return &Proposal{Request: encode(q.Encode()), Key: key.String(), Signature: encode(sig.Bytes)}, nil
 }
 
 // Approve says yes or no to exactly the request that was decoded. A yes counts
@@ -83,7 +110,7 @@ func (s *Signer) Propose(d *Draft) (*Proposal, error) {
 func (s *Signer) Approve(r *Decoded, yes bool, validity time.Duration) (approval string, err error) {
 	now := uint64(time.Now().UnixMilli())
 	a := request.Approval{
-		Request: r.request.ID(), Principal: s.key.Principal, Approve: yes, Time: now, Expires: r.request.Expires, Key: s.key.Public(),
+		Request: r.request.ID(), Principal: s.principal, Approve: yes, Time: now, Expires: r.request.Expires,
 	}
 	if validity > 0 {
 		a.Expires = min(a.Expires, now+uint64(validity.Milliseconds()))
@@ -91,7 +118,9 @@ func (s *Signer) Approve(r *Decoded, yes bool, validity time.Duration) (approval
 	if a.Expires <= now {
 		return "", fmt.Errorf("the request expired at %s", request.Instant(r.request.Expires))
 	}
-	a.Signature = s.key.Sign(a.Statement())
+	if a.Key, a.Signature, err = s.sign(a.Statement()); err != nil {
+		return "", err
+	}
 	return encode(a.Encode()), nil
 }
 
@@ -112,7 +141,7 @@ func (s *Signer) ApproveDevices(r *Decoded, c *Cluster) (out []DeviceApproval, e
 		if err != nil {
 			return nil, fmt.Errorf("vault %d's card: %w", v.ID, err)
 		}
-		sig, err := s.key.Approve(digest)
+		sig, err := s.signDevice(digest)
 		if err != nil {
 			return nil, err
 		}
@@ -122,10 +151,12 @@ func (s *Signer) ApproveDevices(r *Decoded, c *Cluster) (out []DeviceApproval, e
 }
 
 // Cancel takes a request back.
-func (s *Signer) Cancel(r *Decoded) (cancellation string) {
-	c := request.Cancellation{Request: r.request.ID(), Principal: s.key.Principal, Time: uint64(time.Now().UnixMilli()), Key: s.key.Public()}
-	c.Signature = s.key.Sign(c.Statement())
-	return encode(c.Encode())
+func (s *Signer) Cancel(r *Decoded) (cancellation string, err error) {
+	c := request.Cancellation{Request: r.request.ID(), Principal: s.principal, Time: uint64(time.Now().UnixMilli())}
+	if c.Key, c.Signature, err = s.sign(c.Statement()); err != nil {
+		return "", err
+	}
+	return encode(c.Encode()), nil
 }
 
 // OrderWallet orders a key for ECDSA over secp256k1 from the named vaults (nil:
@@ -173,7 +204,7 @@ func (s *Signer) Order(c *Cluster, k KeyOptions) (order string, err error) {
 	vaults := k.Vaults
 	o := governance.KeygenOrder{
 		Name: k.Name, Threshold: uint16(k.Threshold), Purpose: cmp.Or(k.Purpose, governance.PurposeECDSA), Tier: tier, Insist: k.Insist, Faults: uint16(k.Faults),
-		Created: uint64(time.Now().UnixMilli()), Author: s.key.Principal, Key: s.key.Public(),
+		Created: uint64(time.Now().UnixMilli()), Author: s.principal,
 	}
 	if o.Cluster, err = clusterID(c); err != nil {
 		return "", err
@@ -186,14 +217,19 @@ func (s *Signer) Order(c *Cluster, k KeyOptions) (order string, err error) {
 	for _, v := range vaults {
 		o.Parties = append(o.Parties, uint16(v))
 	}
-	o.Signature = s.key.Sign(o.Statement())
+	if o.Key, o.Signature, err = s.sign(o.Statement()); err != nil {
+		return "", err
+	}
 	return encode(o.Encode()), nil
 }
 
 // SignChange signs exactly the change that was decoded.
-func (s *Signer) SignChange(c *DecodedChange) *ChangeSignature {
-	sig := s.key.Sign(c.change.Statement())
-	return &ChangeSignature{Principal: s.key.Principal, Key: s.PublicKey(), Signature: encode(sig.Bytes)}
+func (s *Signer) SignChange(c *DecodedChange) (*ChangeSignature, error) {
+	key, sig, err := s.sign(c.change.Statement())
+	if err != nil {
+		return nil, err
+	}
+	return &ChangeSignature{Principal: s.principal, Key: key.String(), Signature: encode(sig.Bytes)}, nil
 }
 
 // ChangeSignature is one admin's signature of a change.

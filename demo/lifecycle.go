@@ -123,7 +123,10 @@ func (d *demo) epochs(ctx context.Context, address string) error {
 
 // ordered proposes a change, or adds a signature to it.
 func (d *demo) ordered(ctx context.Context, draft *client.DecodedChange, who string) error {
-	_, err := d.client.ProposeChange(ctx, draft, d.cluster.Person(who).SignChange(draft))
+	sig, err := d.cluster.Person(who).SignChange(draft)
+	if err == nil {
+		_, err = d.client.ProposeChange(ctx, draft, sig)
+	}
 	return err
 }
 

@@ -142,7 +142,11 @@ func (d *demo) raiseLimit(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c, err := d.client.ProposeChange(ctx, change, d.cluster.Person("alice").SignChange(change))
+	sig, err := d.cluster.Person("alice").SignChange(change)
+	if err != nil {
+		return err
+	}
+	c, err := d.client.ProposeChange(ctx, change, sig)
 	if err == nil && c.Applied {
 		err = errors.New("it is in force already")
 	}
@@ -158,7 +162,10 @@ func (d *demo) raiseLimit(ctx context.Context) error {
 	if !bytes.Equal(compact(theirs.Document), compact(change.Document)) {
 		return errors.New("bob sees another policy than alice wrote")
 	}
-	if _, err = d.client.SignChange(ctx, c.Hash, d.cluster.Person("bob").SignChange(theirs)); err != nil {
+	if sig, err = d.cluster.Person("bob").SignChange(theirs); err != nil {
+		return err
+	}
+	if _, err = d.client.SignChange(ctx, c.Hash, sig); err != nil {
 		return err
 	}
 	d.check("with the second the change is in force in every vault", d.everywhere(ctx, d.info.Governance.Seq+1))

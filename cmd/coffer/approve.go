@@ -107,7 +107,7 @@ func (s *session) deviceSigner(k *client.Signer, file string) (*client.Signer, e
 	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
 		return nil, withHint(fmt.Errorf("there is no key at %s", file), "coffer user create %s --p256", k.Principal())
 	}
-	d, err := client.LoadSigner(file)
+	d, err := s.load(file)
 	if err != nil {
 		return nil, err
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -167,7 +166,7 @@ func (s *session) signer() (*client.Signer, error) {
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		return nil, withHint(fmt.Errorf("--as: there is no key of %s at %s", name, path), "coffer user create %s", name)
 	}
-	return client.LoadSigner(path)
+	return s.load(path)
 }
 
 func (s *session) out() io.Writer { return s.cmd.OutOrStdout() }
@@ -202,7 +201,7 @@ func table(w io.Writer, rows ...[]string) {
 // confirm asks the user, who must answer yes.
 func (s *session) confirm(question string) error {
 	fmt.Fprintf(s.cmd.ErrOrStderr(), "%s [yes/no] ", question)
-	line, err := bufio.NewReader(s.cmd.InOrStdin()).ReadString('\n')
+	line, err := readLine(s.cmd.InOrStdin())
 	if err != nil && line == "" {
 		return withHint(errors.New("nobody answered"), "add --yes to sign without being asked")
 	}
@@ -211,6 +210,25 @@ func (s *session) confirm(question string) error {
 	}
 	return nil
 }
+
+// readLine reads no byte behind the line: a PIN may follow it.
+func readLine(r io.Reader) (string, error) {
+	var line []byte
+	for one := make([]byte, 1); len(line) < maxAnswer; {
+		n, err := r.Read(one)
+		if n == 1 && one[0] == '\n' {
+			return string(line), nil
+		}
+		line = append(line, one[:n]...)
+		if err != nil {
+			return string(line), err
+		}
+	}
+	return string(line), nil
+}
+
+// maxAnswer bounds what a person answers to a question.
+const maxAnswer = 255
 
 // both shows an amount in people's unit and in the smallest.
 func both(a client.Amount) string {

@@ -113,7 +113,11 @@ func proposeChange(ctx context.Context, s *session, kind, path, note string) err
 	if err := s.foretell(ctx, d); err != nil {
 		return err
 	}
-	c, err := s.api.ProposeChange(ctx, d, k.SignChange(d))
+	sig, err := k.SignChange(d)
+	if err != nil {
+		return err
+	}
+	c, err := s.api.ProposeChange(ctx, d, sig)
 	if err != nil {
 		return err
 	}
@@ -168,7 +172,11 @@ func signShown(ctx context.Context, s *session, kind, hash string, sure bool) (*
 			return nil, nil, err
 		}
 	}
-	c, err = s.api.SignChange(ctx, d.Hash, k.SignChange(d))
+	sig, err := k.SignChange(d)
+	if err != nil {
+		return nil, nil, err
+	}
+	c, err = s.api.SignChange(ctx, d.Hash, sig)
 	return c, d, err
 }
 

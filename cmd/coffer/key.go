@@ -129,7 +129,11 @@ func giveOrder(ctx context.Context, s *session, name string, f *orderFlags, draf
 	if err != nil {
 		return err
 	}
-	c, err := s.api.ProposeChange(ctx, d, k.SignChange(d))
+	sig, err := k.SignChange(d)
+	if err != nil {
+		return err
+	}
+	c, err := s.api.ProposeChange(ctx, d, sig)
 	if err != nil {
 		return err
 	}

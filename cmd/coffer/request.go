@@ -362,7 +362,11 @@ func cancelCommand() *cobra.Command {
 			return err
 		}
 		defer k.Close()
-		r, err := s.api.Cancel(ctx, dec.ID, k.Cancel(dec))
+		c, err := k.Cancel(dec)
+		if err != nil {
+			return err
+		}
+		r, err := s.api.Cancel(ctx, dec.ID, c)
 		if err != nil {
 			return err
 		}

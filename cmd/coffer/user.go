@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -13,14 +14,23 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/cofferhq/coffer/client"
+	"github.com/cofferhq/coffer/internal/keyfile"
 )
 
 func userCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "user", Short: "People's keys", Args: cobra.ArbitraryArgs, RunE: help}
 	var p256 bool
+	var card string
 	create := verb("create NAME", "Make a key for a person or a service", cobra.ExactArgs(1), false, func(ctx context.Context, s *session, args []string) error {
+		if card != "" {
+			if p256 {
+				return &usageError{errors.New("--p256: a card's key is one anyway; leave it out")}
+			}
+			return createCard(ctx, s, args[0], card)
+		}
 		return createUser(s, args[0], p256)
 	})
+	create.Flags().StringVar(&card, "pkcs11", "", "the key is on a smart card, and is made there unless it is: pkcs11:token=LABEL?module-path=/path/to/library.so")
 	create.Flags().BoolVar(&p256, "p256", false, "a P-256 key, with which the person approves in the vaults' devices (NAME.p256)")
 	cmd.AddCommand(
 		create, addPasskeyCommand(),
@@ -46,29 +56,39 @@ type user struct {
 	Roster  bool     `json:"in_roster"`
 }
 
-func createUser(s *session, name string, p256 bool) error {
-	if err := os.MkdirAll(s.keys(), 0o700); err != nil {
-		return err
+// keyPath is where a new key's file goes.
+func (s *session) keyPath(name, suffix string) (string, error) {
+	if strings.ContainsRune(name, filepath.Separator) {
+		return "", &usageError{fmt.Errorf("name %q: want a name such as alice, not a path", name)}
 	}
+	path := filepath.Join(s.keys(), name+suffix)
+	if _, err := os.Stat(path); err == nil {
+		return "", withHint(fmt.Errorf("there is a key of %s already: %s", name, path), "another name; a key is never overwritten")
+	}
+	return path, os.MkdirAll(s.keys(), 0o700)
+}
+
+func createUser(s *session, name string, p256 bool) error {
 	suffix, make := ".key", client.NewSigner
 	if p256 {
 		suffix, make = p256Suffix, client.NewP256Signer
 	}
-	path := filepath.Join(s.keys(), name+suffix)
-	if strings.ContainsRune(name, filepath.Separator) {
-		return &usageError{fmt.Errorf("name %q: want a name such as alice, not a path", name)}
-	}
-	if _, err := os.Stat(path); err == nil {
-		return withHint(fmt.Errorf("there is a key of %s already: %s", name, path), "another name; a key is never overwritten")
+	path, err := s.keyPath(name, suffix)
+	if err != nil {
+		return err
 	}
 	k, err := make(name, path)
 	if err != nil {
 		return err
 	}
 	defer k.Close()
-	u := user{Name: name, Keys: []string{k.PublicKey()}, KeyHere: path}
+	return s.created(name, path, k.PublicKey())
+}
+
+func (s *session) created(name, path, key string) error {
+	u := user{Name: name, Keys: []string{key}, KeyHere: path}
 	return s.print(u, func(w io.Writer) {
-		fmt.Fprintf(w, "key of %s: %s\npublic key: %s\n", name, path, k.PublicKey())
+		fmt.Fprintf(w, "key of %s: %s\npublic key: %s\n", name, path, key)
 		fmt.Fprintln(w, "It counts once the admins have put it into the roster: coffer roster show --json > roster.json, add it, coffer roster propose roster.json")
 	})
 }
@@ -118,9 +138,14 @@ func listUsers(ctx context.Context, s *session, _ []string) error {
 // an admin needs for putting them into it.
 func localUser(name, file string) user {
 	u := user{Name: name}
-	if k, err := client.LoadSigner(file); err == nil {
-		u.Keys = []string{k.PublicKey()}
-		k.Close()
+	k, card, err := keyfile.Open(file)
+	switch {
+	case err != nil:
+	case card != nil:
+		u.Keys = []string{card.Public.String()}
+	default:
+		u.Keys = []string{k.Public().String()}
+		k.Destroy()
 	}
 	return u
 }

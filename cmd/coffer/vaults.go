@@ -163,7 +163,11 @@ func orderVault(ctx context.Context, s *session, name string, f *vaultFlags, dra
 			return err
 		}
 	}
-	c, err := s.api.ProposeChange(ctx, d, k.SignChange(d))
+	sig, err := k.SignChange(d)
+	if err != nil {
+		return err
+	}
+	c, err := s.api.ProposeChange(ctx, d, sig)
 	if err != nil {
 		return err
 	}

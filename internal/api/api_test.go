@@ -100,6 +100,25 @@ func newFixture(t testing.TB, v *coordinatortest.Vaults) *fixture {
 }
 
 // signer is a person of the cast, from a key file.
+// signed is a change with somebody's signature.
+func (f *fixture) signed(name string, d *client.DecodedChange) *client.ChangeSignature {
+	f.t.Helper()
+	sig, err := f.signer(name).SignChange(d)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return sig
+}
+
+func (f *fixture) cancelled(name string, d *client.Decoded) string {
+	f.t.Helper()
+	c, err := f.signer(name).Cancel(d)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return c
+}
+
 func (f *fixture) signer(name string) *client.Signer {
 	f.t.Helper()
 	path := filepath.Join(f.keys, name+".key")
@@ -287,7 +306,7 @@ func TestFlow(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r, err = f.Cancel(ctx, r.ID, f.signer(sim.Trader).Cancel(d)); err != nil || r.State != "cancelled" {
+	if r, err = f.Cancel(ctx, r.ID, f.cancelled(sim.Trader, d)); err != nil || r.State != "cancelled" {
 		t.Fatalf("%+v, %v", r, err)
 	}
 	if rs, err := f.Requests(ctx, ""); err != nil || len(rs) != 4 {
@@ -319,7 +338,7 @@ func TestGovernanceFlow(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	x, err := f.ProposeChange(ctx, d, f.signer("ada").SignChange(d))
+	x, err := f.ProposeChange(ctx, d, f.signed("ada", d))
 	if err != nil || x.Applied || len(x.SignedBy) != 1 || x.Quorum != 2 || x.Seq != 1 || x.Note != "a larger limit" {
 		t.Fatalf("%+v, %v", x, err)
 	}
@@ -328,10 +347,10 @@ func TestGovernanceFlow(t *testing.T) {
 	if err != nil || seen.Hash != x.Hash || !strings.Contains(string(seen.Document), "20 ETH") {
 		t.Fatalf("%+v, %v", seen, err)
 	}
-	if _, err := f.SignChange(ctx, x.Hash[:12], f.signer("bob").SignChange(seen)); !is(err, "governance.admin", 403) {
+	if _, err := f.SignChange(ctx, x.Hash[:12], f.signed("bob", seen)); !is(err, "governance.admin", 403) {
 		t.Errorf("by no admin: %v", err)
 	}
-	if x, err = f.SignChange(ctx, x.Hash[:12], f.signer("cleo").SignChange(seen)); err != nil || !x.Applied || len(x.SignedBy) != 2 {
+	if x, err = f.SignChange(ctx, x.Hash[:12], f.signed("cleo", seen)); err != nil || !x.Applied || len(x.SignedBy) != 2 {
 		t.Fatalf("%+v, %v", x, err)
 	}
 	r := f.propose(sim.Stranger, "15 ETH")
@@ -352,7 +371,7 @@ func TestGovernanceFlow(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.ProposeChange(ctx, late, f.signer("ada").SignChange(late)); !is(err, "change.seq", 409) {
+	if _, err := f.ProposeChange(ctx, late, f.signed("ada", late)); !is(err, "change.seq", 409) {
 		t.Errorf("a late change: %v", err)
 	}
 }

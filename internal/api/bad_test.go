@@ -206,7 +206,7 @@ func (f *fixture) cancellation(r *client.Request, who string) string {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	return f.signer(who).Cancel(d)
+	return f.cancelled(who, d)
 }
 
 func (f *fixture) order(who, name string, threshold int) string {

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/cofferhq/coffer/internal/hsm/pkcs11uri"
 	"github.com/cofferhq/coffer/internal/secret"
 	"github.com/cofferhq/coffer/internal/signature"
 	"github.com/cofferhq/coffer/internal/wire"
@@ -22,7 +23,7 @@ import (
 
 const (
 	magic   = "coffer-key-v1"
-	maxFile = 1024
+	maxFile = 1024 + pkcs11uri.MaxLength
 )
 
 // seedSize is the length of an Ed25519 seed, and of a P-256 scalar.
@@ -133,7 +134,13 @@ func (k *Key) signP256(digest [32]byte) signature.Signature {
 func (k *Key) Destroy() { k.seed.Destroy() }
 
 // Write stores the key in a new file with mode 0600. It never overwrites one.
-func (k *Key) Write(path string) (err error) {
+func (k *Key) Write(path string) error {
+	line := k.line()
+	defer secret.Wipe(line)
+	return writeNew(path, line)
+}
+
+func writeNew(path string, line []byte) (err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("couldn't write key: %w", err)
@@ -143,8 +150,6 @@ func (k *Key) Write(path string) (err error) {
 	if err != nil {
 		return err
 	}
-	line := k.line()
-	defer secret.Wipe(line)
 	_, err = f.Write(line)
 	if err == nil {
 		err = f.Sync()
@@ -169,16 +174,33 @@ func syncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// Read reads a key's file, which other users must not be able to read.
+// Read reads the file of a key that stands in it. Other users must not be able to
+// read it.
 func Read(path string) (*Key, error) {
-	k, err := read(path)
-	if err != nil {
-		return nil, fmt.Errorf("couldn't read key %s: %w", path, err)
+	k, c, err := Open(path)
+	if err == nil && c != nil {
+		return nil, fmt.Errorf("couldn't read key %s: it is on a smart card (%s), which only people's verbs of coffer use", path, c.URI)
 	}
-	return k, nil
+	return k, err
 }
 
-func read(path string) (*Key, error) {
+// Open reads a key's file, which other users must not be able to read: it holds a key,
+// or names the card that does.
+func Open(path string) (*Key, *Card, error) {
+	b, err := read(path)
+	defer secret.Wipe(b)
+	var k *Key
+	var c *Card
+	if err == nil {
+		k, c, err = parse(b)
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("couldn't read key %s: %w", path, err)
+	}
+	return k, c, nil
+}
+
+func read(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		var p *os.PathError
@@ -198,26 +220,31 @@ func read(path string) (*Key, error) {
 	if perm := info.Mode().Perm(); perm&0o077 != 0 {
 		return nil, fmt.Errorf("its mode is %04o and other users may read it, want 0600 (chmod 600 %s)", perm, path)
 	}
-	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	defer secret.Wipe(b)
-	if err != nil {
-		return nil, err
-	}
-	return parse(b)
+	return io.ReadAll(io.LimitReader(f, maxFile+1))
 }
 
 // parse never quotes what it reads: a mistyped file may hold a secret.
-func parse(b []byte) (*Key, error) {
+func parse(b []byte) (*Key, *Card, error) {
 	if len(b) > maxFile {
-		return nil, fmt.Errorf("more than %d bytes, want one line that begins with %s", maxFile, magic)
+		return nil, nil, fmt.Errorf("more than %d bytes, want one line that begins with %s", maxFile, magic)
 	}
 	fields := strings.Split(strings.TrimSuffix(string(b), "\n"), " ")
-	if len(fields) != 4 || fields[0] != magic {
-		return nil, fmt.Errorf("want one line: %s NAME ed25519 SEED, or p256 for ed25519", magic)
+	onCard := len(fields) == 5 && fields[2] == cardWord
+	if fields[0] != magic || len(fields) != 4 && !onCard {
+		return nil, nil, fmt.Errorf("want one line: %s NAME ed25519 SEED, or p256 for ed25519, or %[1]s NAME %s PUBLIC-KEY URI", magic, cardWord)
 	}
 	if err := wire.CheckName(fields[1]); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	if onCard {
+		c, err := parseCard(fields[1], fields[3], fields[4])
+		return nil, c, err
+	}
+	k, err := parseKey(fields)
+	return k, nil, err
+}
+
+func parseKey(fields []string) (*Key, error) {
 	algorithm := signature.Ed25519
 	switch fields[2] {
 	case signature.Ed25519.String():

@@ -9,6 +9,7 @@ import (
 	"github.com/cofferhq/coffer/internal/hsm/pkcs11"
 	"github.com/cofferhq/coffer/internal/hsm/pkcs11uri"
 	"github.com/cofferhq/coffer/internal/secret"
+	"github.com/cofferhq/coffer/internal/signature"
 )
 
 func openPKCS11(ctx context.Context, uri string) (Device, error) {
@@ -37,4 +38,18 @@ func changePIN(ctx context.Context, uri string, to secret.Bytes) error {
 		return hsm.Errorf(hsm.ErrConfig, "", "%w", err)
 	}
 	return pkcs11.ChangePIN(ctx, u, to)
+}
+
+func openCard(ctx context.Context, u pkcs11uri.URI, public *signature.PublicKey, ask func(string) (secret.Bytes, error)) (Card, error) {
+	var c *pkcs11.Card
+	var err error
+	if public == nil {
+		c, err = pkcs11.MakeCard(ctx, u, ask)
+	} else {
+		c, err = pkcs11.OpenCard(ctx, u, *public, ask)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
 }

@@ -6,7 +6,9 @@ import (
 	"context"
 
 	"github.com/cofferhq/coffer/internal/hsm"
+	"github.com/cofferhq/coffer/internal/hsm/pkcs11uri"
 	"github.com/cofferhq/coffer/internal/secret"
+	"github.com/cofferhq/coffer/internal/signature"
 )
 
 func noCgo(uri string) error {
@@ -19,3 +21,7 @@ func openPKCS11(_ context.Context, uri string) (Device, error) { return nil, noC
 func provisionPKCS11(_ context.Context, uri string) error { return noCgo(uri) }
 
 func changePIN(_ context.Context, uri string, _ secret.Bytes) error { return noCgo(uri) }
+
+func openCard(_ context.Context, u pkcs11uri.URI, _ *signature.PublicKey, _ func(string) (secret.Bytes, error)) (Card, error) {
+	return nil, noCgo(u.String())
+}
