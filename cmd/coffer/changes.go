@@ -90,7 +90,11 @@ func draftChange(ctx context.Context, s *session, f *changeFlags, draft func(aut
 			return err
 		}
 	}
-	c, err := s.api.ProposeChange(ctx, d, k.SignChange(d))
+	sig, err := k.SignChange(d)
+	if err != nil {
+		return err
+	}
+	c, err := s.api.ProposeChange(ctx, d, sig)
 	if err != nil {
 		return err
 	}
