@@ -63,6 +63,11 @@ func (c *Client) Vaults(ctx context.Context) ([]Vault, error) {
 	return list[Vault](ctx, c, "/v1/vaults")
 }
 
+// Limits asks every vault how much of the policy's limits is used.
+func (c *Client) Limits(ctx context.Context) (*Limits, error) {
+	return get[Limits](ctx, c, "/v1/limits", callTimeout)
+}
+
 // Wallets lists the wallets.
 func (c *Client) Wallets(ctx context.Context) ([]Wallet, error) {
 	return list[Wallet](ctx, c, "/v1/wallets")

@@ -407,6 +407,46 @@ type Document struct {
 	Canonical string     `json:"canonical" doc:"Base64url."`
 }
 
+// Limits are the policy's limits, and how much of them each vault counts as used.
+type Limits struct {
+	PolicyRoot string        `json:"policy_root"`
+	Limits     []Limit       `json:"limits"`
+	Vaults     []VaultLimits `json:"vaults"`
+}
+
+// Limit is one limit of the policy in force.
+type Limit struct {
+	Name     string `json:"name"`
+	Max      string `json:"max" example:"10 ETH"`
+	MaxUnits string `json:"max_units" doc:"In the smallest unit, decimal."`
+}
+
+// VaultLimits is what one vault counts: the word that decides.
+type VaultLimits struct {
+	Vault    int       `json:"vault"`
+	Name     string    `json:"name"`
+	Time     time.Time `json:"time" doc:"By the vault's clock."`
+	Counters []Counter `json:"counters" doc:"Of each limit the fullest."`
+	More     int       `json:"more,omitempty" doc:"Counters in use that are not listed."`
+	Error    string    `json:"error,omitempty" doc:"Why the vault says nothing, or nothing of this policy."`
+}
+
+// Counter is one counter of a limit; it counts for the whole cluster, or for the
+// wallet, asset, initiator or destination that it names.
+type Counter struct {
+	Limit       string     `json:"limit"`
+	Wallet      string     `json:"wallet,omitempty" doc:"Its name, or its id."`
+	Asset       string     `json:"asset,omitempty"`
+	Initiator   string     `json:"initiator,omitempty"`
+	Destination string     `json:"destination,omitempty"`
+	Used        string     `json:"used,omitempty" example:"7.5 ETH"`
+	UsedUnits   string     `json:"used_units,omitempty"`
+	Left        string     `json:"left,omitempty" example:"2.5 ETH"`
+	Frees       *time.Time `json:"frees,omitempty" doc:"When the next part comes back."`
+	FreesAmount string     `json:"frees_amount,omitempty" doc:"How much comes back then."`
+	Error       string     `json:"error,omitempty" doc:"Why it cannot be counted."`
+}
+
 // Change is a change of policy or roster with the signatures so far.
 type Change struct {
 	Hash      string    `json:"hash" doc:"What the admins sign."`

@@ -43,7 +43,7 @@ func policyTools() []*cobra.Command {
 	f.StringVar(&cases, "cases", "", "explain the cases of a file instead of a request")
 	f.StringVar(&name, "case", "", "only the case of this name")
 	f.StringVar(&roster, "roster", "", "who is who for --cases: a file, or cluster (default: the section people of the cases)")
-	return append([]*cobra.Command{check, test, explain}, policyAnalysis()...)
+	return append([]*cobra.Command{check, test, explain, policyLimits()}, policyAnalysis()...)
 }
 
 // policyFile compiles a policy's file. Errors show its lines.

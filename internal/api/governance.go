@@ -37,6 +37,7 @@ type ChangePath struct {
 }
 
 func (s *server) registerGovernance(a huma.API) {
+	huma.Register(a, read("get-limits", "/v1/limits", "How much of the policy's limits each vault counts as used"), s.limits)
 	huma.Register(a, read("get-policy", "/v1/policy", "The policy in force"), s.policy)
 	huma.Register(a, read("get-roster", "/v1/roster", "The roster in force"), s.roster)
 	huma.Register(a, read("get-measurements", "/v1/measurements", "What the vaults' machines may run"), s.measurements)

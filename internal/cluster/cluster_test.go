@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/holiman/uint256"
 
 	"github.com/cofferhq/coffer/internal/wire"
 )
@@ -95,12 +96,19 @@ func TestCanonical(t *testing.T) {
 		law(t, s, (*Status).Encode, DecodeStatus)
 	}
 	law(t, &Handover{[32]byte{1}, []byte("certificate")}, (*Handover).Encode, DecodeHandover)
+	for _, u := range []*Usage{{}, {Time: 5, Policy: [32]byte{1}, More: 7, Counters: []CounterUsage{
+		{Limit: "daily", Wallet: [32]byte{2}, Asset: "eip155:1/slip44:60", Initiator: "ada", Destination: "eip155:1:0x1", Used: *uint256.NewInt(9), Frees: 11, Then: *uint256.NewInt(4)},
+		{Limit: "money", Error: "it has no value"},
+	}}} {
+		law(t, u, (*Usage).Encode, DecodeUsage)
+	}
 }
 
 func TestRefused(t *testing.T) {
 	command := func(c *Command) error { _, err := DecodeCommand(c.Encode()); return err }
 	reply := func(r *Reply) error { _, err := DecodeReply(r.Encode()); return err }
 	status := func(s *Status) error { _, err := DecodeStatus(s.Encode()); return err }
+	usage := func(c ...CounterUsage) error { return second(DecodeUsage((&Usage{Counters: c}).Encode())) }
 	many := make([]uint16, MaxVaults+1)
 	for i := range many {
 		many[i] = uint16(i + 1)
@@ -116,8 +124,8 @@ func TestRefused(t *testing.T) {
 		{"command version", second(DecodeCommand(version(commands()[0].Encode()))), "version 9, want 3"},
 		{"reply version", second(DecodeReply(version(replies()[0].Encode()))), "version 9, want 1"},
 		{"status version", second(DecodeStatus(version(statuses()[0].Encode()))), "version 9, want 2"},
-		{"kind 0", command(&Command{}), "unknown command 0, want 1 to 9"},
-		{"kind 10", command(&Command{Kind: 10}), "unknown command 10"},
+		{"kind 0", command(&Command{}), "unknown command 0, want 1 to 10"},
+		{"kind 11", command(&Command{Kind: 11}), "unknown command 11"},
 		{"long body", command(&Command{Kind: CommandChange, Body: make([]byte, MaxBody+1)}), "body"},
 		{"long transaction", command(&Command{Kind: CommandSign, Unsigned: make([]byte, MaxUnsigned+1)}), "unsigned"},
 		{"signer 0", command(&Command{Kind: CommandSign, Signers: []uint16{0, 1}}), "above 0, sorted and unique; got 0"},
@@ -148,6 +156,11 @@ func TestRefused(t *testing.T) {
 		{"too many approvals", command(&Command{Kind: CommandSign, Approvals: make([][]byte, 17)}), "approvals: 17 items"},
 		{"long approval", command(&Command{Kind: CommandSign, Approvals: [][]byte{make([]byte, 1025)}}), "approval"},
 		{"two lines in a key's name", status(&Status{Keys: []KeyStatus{{Name: "a\nb"}}}), "key name: text"},
+		{"too many counters", usage(make([]CounterUsage, 1025)...), "counters: 1025 items"},
+		{"escape in a limit's name", usage(CounterUsage{Limit: "\x1b[2J"}), "limit: text"},
+		{"escape in a destination", usage(CounterUsage{Destination: "\x1b[2J"}), "destination: text"},
+		{"escape in an error", usage(CounterUsage{Error: "\x1b[2J"}), "error: text"},
+		{"usage version", second(DecodeUsage(version((&Usage{}).Encode()))), "version 9, want 1"},
 		{"long name", status(&Status{Name: long}), "name"},
 		{"too many peers", status(&Status{Peers: make([]PeerStatus, MaxVaults+1)}), "peers: 17 items"},
 		{"too many keys", status(&Status{Keys: make([]KeyStatus, 1025)}), "keys: 1025 items"},

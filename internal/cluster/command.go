@@ -25,9 +25,10 @@ const (
 	CommandCosigned CommandKind = 8 // no fields → audit.CosignedCheckpoint in Reply.Body: what the peers cosigned
 	// Body: Adoption → audit.EncodeAdoptions of the one proof in Reply.Body.
 	CommandAdoption CommandKind = 9
+	CommandLimits   CommandKind = 10 // no fields → Usage in Reply.Body
 )
 
-const lastCommand = CommandAdoption
+const lastCommand = CommandLimits
 
 func (k CommandKind) String() string {
 	switch k {
@@ -49,6 +50,8 @@ func (k CommandKind) String() string {
 		return "cosigned"
 	case CommandAdoption:
 		return "adoption"
+	case CommandLimits:
+		return "limits"
 	}
 	return fmt.Sprintf("command-%d", uint8(k))
 }

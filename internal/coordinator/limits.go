@@ -3,10 +3,12 @@ package coordinator
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"sync"
 	"time"
 
 	"github.com/cofferhq/coffer/internal/chain/family"
+	"github.com/cofferhq/coffer/internal/cluster"
 	"github.com/cofferhq/coffer/internal/identity"
 	"github.com/cofferhq/coffer/internal/policy"
 )
@@ -128,4 +130,45 @@ func movementOf(d *policy.Document, r *Record) *policy.Movement {
 		return nil
 	}
 	return m
+}
+
+// VaultUsage is how much of the limits one vault counts as used, or why it does not
+// say.
+type VaultUsage struct {
+	Vault uint16
+	Name  string
+	Usage *cluster.Usage
+	Err   error
+}
+
+// Usage asks every vault at once what its limits hold: theirs is the word that
+// counts.
+func (c *Coordinator) Usage(ctx context.Context) []VaultUsage {
+	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
+	defer cancel()
+	vaults := c.Governance().Vaults
+	out := make([]VaultUsage, len(vaults))
+	var wg sync.WaitGroup
+	for i := range vaults {
+		out[i].Vault, out[i].Name = vaults[i].ID, vaults[i].Name
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			out[i].Usage, out[i].Err = c.usage(ctx, vaults[i].ID)
+		}()
+	}
+	wg.Wait()
+	return out
+}
+
+func (c *Coordinator) usage(ctx context.Context, vault uint16) (*cluster.Usage, error) {
+	r, err := c.command(ctx, vault, &cluster.Command{Kind: cluster.CommandLimits})
+	if err := answered(vault, r, err); err != nil {
+		return nil, err
+	}
+	u, err := cluster.DecodeUsage(r.Body)
+	if err != nil {
+		return nil, fmt.Errorf("vault %d: %w", vault, err)
+	}
+	return u, nil
 }

@@ -57,6 +57,19 @@ rules:
 	}
 	f.approve(over, "carol", true)
 	f.state(over, Confirmed)
+	// The vaults count the same, and say so: those that signed at least.
+	full := 0
+	for _, u := range f.co.Usage(t.Context()) {
+		if u.Err != nil || u.Usage.Policy != d.Root() || len(u.Usage.Counters) != 1 || u.Usage.Counters[0].Limit != "daily" {
+			t.Fatalf("vault %d: %+v, %v", u.Vault, u.Usage, u.Err)
+		}
+		if c := &u.Usage.Counters[0]; c.Used == sim.ETH(3) && c.Frees > f.now() {
+			full++
+		}
+	}
+	if full < 2 {
+		t.Errorf("%d vaults count all 3 ETH, want 2 or more", full)
+	}
 	// After a start the same, from the database; and what is within waits for nobody.
 	f.restart()
 	f.state(f.handIn(f.transfer(sim.Known, sim.ETH(1))).ID, AwaitingApproval)

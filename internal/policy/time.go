@@ -115,3 +115,9 @@ func (e *evaluation) since(w *Window) (uint64, error) {
 	}
 	return uint64(max(begin, 0)) * 1000, nil
 }
+
+// WindowStart is when a limit's window began that ends at a time; both unix ms.
+func (d *Document) WindowStart(l *Limit, now uint64) (uint64, error) {
+	e := evaluation{doc: d, in: Input{Now: now}}
+	return e.since(&l.Window)
+}

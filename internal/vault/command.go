@@ -31,6 +31,8 @@ func (v *Vault) command(in *Command) {
 		v.reply(in.ID, abortReply(benign("start", errors.New("the vault is still starting, or waits for its genesis"))))
 	case c.Kind == cluster.CommandCosigned:
 		v.tellCosigned(in.ID)
+	case c.Kind == cluster.CommandLimits:
+		v.reply(in.ID, cluster.Reply{Outcome: cluster.OutcomeDone, Body: v.usage().Encode()})
 	case v.replaced(c) != nil:
 		v.refuse(in.ID, v.replaced(c))
 	case c.Kind == cluster.CommandChange:

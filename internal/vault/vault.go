@@ -108,6 +108,7 @@ type Vault struct {
 	holdMost   uint64
 	deviceTook uint64 // microseconds, for the newest
 	waiters    []checkpointWaiter
+	lastUsage  *cluster.Usage // what people were last told of the limits
 
 	keys    map[[32]byte]*key
 	pending map[[16]byte]*pendingKey
