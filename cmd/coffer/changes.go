@@ -90,6 +90,7 @@ func draftChange(ctx context.Context, s *session, f *changeFlags, draft func(aut
 			return err
 		}
 	}
+	s.describe = describeChange(d)
 	sig, err := k.SignChange(d)
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -41,6 +42,11 @@ type session struct {
 	json bool
 	as   string
 
+	passkey  bool
+	origin   string                // of the passkey's page
+	told     bytes.Buffer          // what was said before signing: the passkey's page shows it
+	describe func(io.Writer) error // what is to be signed, where it was not said yet
+
 	api  *client.Client
 	info *client.Cluster
 }
@@ -60,6 +66,8 @@ func verb(use, short string, args cobra.PositionalArgs, writes bool, do func(ctx
 	f.BoolVar(&s.json, "json", false, "print JSON")
 	if writes {
 		f.StringVar(&s.as, "as", os.Getenv("COFFER_AS"), "who signs: the name of a key in HOME/keys (default $COFFER_AS, or the only key)")
+		f.BoolVar(&s.passkey, "passkey", false, "sign with a passkey of --as, on a page that this command serves on this machine")
+		f.StringVar(&s.origin, "origin", "", "of --passkey: the page's origin, http://localhost:PORT (default: the roster's first one)")
 	}
 	return cmd
 }
@@ -140,6 +148,9 @@ func (s *session) keys() string { return filepath.Join(s.home, "keys") }
 
 // signer loads the key of whoever --as names.
 func (s *session) signer() (*client.Signer, error) {
+	if s.passkey {
+		return s.passkeySigner(s.cmd.Context())
+	}
 	name := s.as
 	if name == "" {
 		files, err := filepath.Glob(filepath.Join(s.keys(), "*.key"))
@@ -171,7 +182,18 @@ func (s *session) signer() (*client.Signer, error) {
 
 func (s *session) out() io.Writer { return s.cmd.OutOrStdout() }
 
-func (s *session) say(format string, args ...any) { fmt.Fprintf(s.out(), format+"\n", args...) }
+func (s *session) say(format string, args ...any) {
+	fmt.Fprintf(io.MultiWriter(s.out(), &s.told), format+"\n", args...)
+}
+
+// tell says what is to be signed: on a passkey's page in any case, on the terminal
+// unless JSON is wanted there.
+func (s *session) tell(text func(w io.Writer)) {
+	text(&s.told)
+	if !s.json {
+		text(s.out())
+	}
+}
 
 // print prints JSON when that was asked for, else text.
 func (s *session) print(v any, text func(w io.Writer)) error {

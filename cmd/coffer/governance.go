@@ -113,6 +113,7 @@ func proposeChange(ctx context.Context, s *session, kind, path, note string) err
 	if err := s.foretell(ctx, d); err != nil {
 		return err
 	}
+	s.describe = describeChange(d)
 	sig, err := k.SignChange(d)
 	if err != nil {
 		return err
@@ -122,6 +123,18 @@ func proposeChange(ctx context.Context, s *session, kind, path, note string) err
 		return err
 	}
 	return s.print(c, func(w io.Writer) { printChange(w, c) })
+}
+
+// describeChange shows a change whole, for who proposes it.
+func describeChange(d *client.DecodedChange) func(io.Writer) error {
+	return func(w io.Writer) error {
+		var text bytes.Buffer
+		if err := json.Indent(&text, d.Document, "", "  "); err != nil {
+			return err
+		}
+		_, err := fmt.Fprintf(w, "change %d of the %s, by %s: %s\n%s\n", d.Seq, d.Kind, d.Author, d.Note, text.Bytes())
+		return err
+	}
 }
 
 func approveChange(ctx context.Context, s *session, kind, hash string, sure bool) error {

@@ -11,11 +11,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -27,13 +25,6 @@ import (
 //
 //go:embed passkey.html
 var passkeyPage []byte
-
-// Bounds of a registration at this machine's own page.
-const (
-	maxRegistration   = 64 << 10 // bytes
-	passkeyWait       = 10 * time.Minute
-	passkeyHeaderTime = 5 * time.Second // a local page sends its headers at once
-)
 
 type passkeyFlags struct{ rp, origin, file, challenge string }
 
@@ -66,7 +57,7 @@ func addPasskey(ctx context.Context, s *session, name string, f *passkeyFlags) e
 	if f.file != "" {
 		c, err = registerFile(f)
 	} else {
-		c, err = registerHere(ctx, s, name, u, f)
+		c, err = registerHere(ctx, name, u, f)
 	}
 	if err != nil {
 		return err
@@ -123,34 +114,15 @@ func registerFile(f *passkeyFlags) (*passkey.Credential, error) {
 }
 
 // registerHere serves the page and waits for one passkey.
-func registerHere(ctx context.Context, s *session, name string, u *url.URL, f *passkeyFlags) (*passkey.Credential, error) {
-	if u.Scheme != "http" || u.Hostname() != "localhost" || u.Port() == "" {
-		return nil, &usageError{fmt.Errorf("--origin %s: a page is served on http://localhost:PORT only; with --file a passkey of another site is read", f.origin)}
-	}
-	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", u.Port()))
-	if err != nil {
-		return nil, err
+func registerHere(ctx context.Context, name string, u *url.URL, f *passkeyFlags) (*passkey.Credential, error) {
+	if _, err := localOrigin(f.origin); err != nil {
+		return nil, &usageError{withHint(fmt.Errorf("--origin: %w", err), "with --file a passkey of another site is read")}
 	}
 	p := &registration{name: name, flags: f, done: make(chan *passkey.Credential, 1)}
 	if _, err := io.ReadFull(rand.Reader, p.challenge[:]); err != nil {
-		return nil, errors.Join(err, l.Close())
+		return nil, err
 	}
-	srv := &http.Server{Handler: p, ReadHeaderTimeout: passkeyHeaderTime}
-	served := make(chan error, 1)
-	go func() { served <- srv.Serve(l) }()
-	defer func() {
-		_ = srv.Shutdown(context.WithoutCancel(ctx))
-		<-served
-	}()
-	fmt.Fprintf(os.Stderr, "open %s in the browser of %s\n", f.origin, name)
-	ctx, cancel := context.WithTimeout(ctx, passkeyWait)
-	defer cancel()
-	select {
-	case c := <-p.done:
-		return c, nil
-	case <-ctx.Done():
-		return nil, fmt.Errorf("no passkey was made: %w", ctx.Err())
-	}
+	return servePage(ctx, u, name, p, p.done)
 }
 
 // registration is the page's server. One registration ends it.
@@ -163,8 +135,7 @@ type registration struct {
 
 func (p *registration) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
-	h.Set("Cache-Control", "no-store")
-	h.Set("Content-Security-Policy", "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; frame-ancestors 'none'")
+	pageHeaders(h)
 	switch {
 	case "http://"+r.Host != p.flags.origin: // another name for this machine: a page elsewhere tries its luck
 		http.Error(w, "open "+p.flags.origin, http.StatusMisdirectedRequest)
@@ -186,7 +157,7 @@ func (p *registration) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (p *registration) register(w http.ResponseWriter, r *http.Request) {
 	var body registrationJSON
-	err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxRegistration)).Decode(&body)
+	err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxPageBody)).Decode(&body)
 	var reg *passkey.Registration
 	if err == nil {
 		reg, err = body.decode()

@@ -57,7 +57,7 @@ func TestRegistrationPage(t *testing.T) {
 	x.Origin = "http://localhost:8421"
 	for name, body := range map[string][]byte{
 		"nothing": nil, "garbage": []byte(`{"clientDataJSON": "*"}`), "another challenge": registrationBody(t, x.Create([32]byte{8})),
-		"too much": append([]byte(`{"clientDataJSON": "`), bytes.Repeat([]byte("a"), maxRegistration)...),
+		"too much": append([]byte(`{"clientDataJSON": "`), bytes.Repeat([]byte("a"), maxPageBody)...),
 	} {
 		if w := ask("POST", "localhost:8421", "/register", body); w.Code != http.StatusUnprocessableEntity {
 			t.Errorf("%s: %d %s", name, w.Code, w.Body)

@@ -69,6 +69,13 @@ func propose(ctx context.Context, s *session, p *proposal) error {
 
 // hand proposes a draft and follows it.
 func (s *session) hand(ctx context.Context, k *client.Signer, d *client.Draft, wait time.Duration) error {
+	s.describe = func(w io.Writer) error {
+		dec, err := d.Decoded()
+		if err == nil {
+			printDecoded(w, dec)
+		}
+		return err
+	}
 	signed, err := k.Propose(d)
 	if err != nil {
 		return err
@@ -282,9 +289,7 @@ func answerCommand(yes bool) *cobra.Command {
 			return err
 		}
 		defer k.Close()
-		if !s.json {
-			printDecoded(s.out(), dec)
-		}
+		s.tell(func(w io.Writer) { printDecoded(w, dec) })
 		if !sure {
 			word := "Approve"
 			if !yes {
@@ -362,6 +367,7 @@ func cancelCommand() *cobra.Command {
 			return err
 		}
 		defer k.Close()
+		printDecoded(&s.told, dec)
 		c, err := k.Cancel(dec)
 		if err != nil {
 			return err

@@ -2,8 +2,6 @@ package main_test
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -143,7 +141,10 @@ func TestGovernanceScripts(t *testing.T) { runScripts(t, filepath.Join("testdata
 // TestVaultScripts suspends a vault, and lifts that.
 func TestVaultScripts(t *testing.T) { runScripts(t, filepath.Join("testdata", "vaults")) }
 
-// TestCardScripts is last: it adds people to the roster.
+// TestPasskeyScripts and TestCardScripts are last, and not at the same time: they add
+// people to the roster.
+func TestPasskeyScripts(t *testing.T) { runScripts(t, filepath.Join("testdata", "passkey")) }
+
 func TestCardScripts(t *testing.T) {
 	if _, _, err := softhsm.FindModule(); err != nil {
 		if os.Getenv("CI") == "true" {
@@ -177,7 +178,7 @@ func runScripts(t *testing.T, dir string) {
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"capture": capture, "flip": flip, "code": code, "softcard": softcard, "enroll": enroll,
+			"capture": capture, "flip": flip, "code": code, "softcard": softcard, "enroll": enroll, "authenticator": authenticator, "touch": touch,
 		},
 	})
 }
@@ -220,32 +221,4 @@ func code(ts *testscript.TestScript, neg bool, args []string) {
 	if got != args[0] {
 		ts.Fatalf("exit code %s, want %s", got, args[0])
 	}
-}
-
-// softcard LABEL makes a token, and sets CARD to its URI and PINFILE to where its PIN is.
-func softcard(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 1 {
-		ts.Fatalf("usage: softcard LABEL")
-	}
-	t, err := softhsm.InitToken(context.Background(), ts.MkAbs(args[0]), args[0], rand.Reader)
-	ts.Check(err)
-	ts.Setenv(softhsm.EnvConf, t.Conf)
-	ts.Setenv("PINFILE", t.PINFile)
-	ts.Setenv("CARD", "pkcs11:token="+t.Label+"?module-path="+t.Module)
-}
-
-// enroll NAME KEY writes new.json: the roster that the last command showed, with one
-// more approver.
-func enroll(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 2 {
-		ts.Fatalf("usage: enroll NAME KEY")
-	}
-	var doc map[string]any
-	ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &doc))
-	doc["principals"] = append(doc["principals"].([]any), map[string]any{"id": args[0], "kind": "person", "credentials": []any{args[1]}})
-	groups := doc["groups"].(map[string]any)
-	groups["approvers"] = append(groups["approvers"].([]any), args[0])
-	b, err := json.Marshal(doc)
-	ts.Check(err)
-	ts.Check(os.WriteFile(ts.MkAbs("new.json"), b, 0o600))
 }
