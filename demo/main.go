@@ -18,7 +18,7 @@ import (
 func main() {
 	bin := flag.String("bin", ".build", "folder with the programs coffer, attacker and auditor")
 	keep := flag.Bool("keep", false, "leave the cluster's folder behind")
-	part := flag.Int("part", 0, "run this part alone; only 9 stands without the others (0: all)")
+	part := flag.Int("part", 0, "run this part alone; only 8 and 10 stand without the others (0: all)")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, *bin, *keep, *part)
@@ -26,7 +26,7 @@ func main() {
 	os.Exit(code)
 }
 
-// groups are the demo's nine parts, in order.
+// groups are the demo's ten parts, in order.
 var groups = []struct {
 	title string
 	run   func(*demo, context.Context) error
@@ -38,6 +38,7 @@ var groups = []struct {
 	{"The coordinator turns dishonest", (*demo).attack},
 	{"Vaults die", (*demo).deaths},
 	{"The boundary: what a vault's process, its disk and its device keep apart", (*demo).boundary},
+	{"Policy, limits and the log: what is allowed, who changes that, and how anybody can tell", (*demo).governed},
 	{"An auditor who trusts nobody", (*demo).audit},
 	{"A key's life: new shares, and other vaults, while payments go on", (*demo).lifecycle},
 }

@@ -81,7 +81,7 @@ func (d *demo) refused(ctx context.Context, to, text, wanted string) error {
 		err := checkRefusal(&a, wanted)
 		words := fmt.Sprintf("vault %d refuses", a.Vault)
 		if a.Refusal != nil {
-			words += fmt.Sprintf(": %s: %s (would pass: %s)", or(a.Refusal.Rule, a.Refusal.Code), a.Refusal.Detail, a.Refusal.Fix)
+			words += fmt.Sprintf(": %s: %s (would pass: %s)", or(a.Refusal.Rule, a.Refusal.Code), cut(a.Refusal.Detail, 250), a.Refusal.Fix)
 		}
 		d.check(words, err)
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -222,6 +223,7 @@ func printNext(w io.Writer, c *dev.Cluster) {
 			address = treasury(ws).Addresses[evm.ChainName(c.Chain)]
 		}
 	}
+	h := c.Genesis.Hash()
 	money := ", which has 100 ETH and 1000000 TEST of play money"
 	if c.Anvil == nil {
 		money = ": send it some test money"
@@ -241,12 +243,17 @@ In another terminal:
   coffer approve REQUEST --as carol
   coffer show REQUEST
   coffer propose --as bot --to 0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC --amount "20 ETH"    # refused by the vaults
-  coffer policy show > policy.yaml     # edit it, then: coffer policy check policy.yaml; coffer policy propose policy.yaml --as alice
+  coffer policy show > policy.yaml     # edit it, then see what your edit allows and what it would have done:
+  coffer policy diff policy.yaml; coffer policy backtest policy.yaml
+  coffer policy propose policy.yaml --as alice   # another admin: coffer policy approve CHANGE --as bob; coffer changes pending
+  coffer freeze treasury --reason "a test" --as carol; coffer thaw treasury --reason "it was one" --as carol   # then coffer changes approve
+  coffer bundle REQUEST -o proof       # what an auditor needs of a confirmed payment; anywhere, offline:
+  coffer verify proof --genesis %s
   coffer log verify
   coffer doctor; coffer node list      # this machine; the vaults' devices and what isolates them
 %s
 Kill a process if you like: it is started again. Ctrl-C stops everything.
-`, c.Words(), c.Chain, c.NodeURL, c.API, address, money, c.Dir, filepath.Dir(c.Binary), coldNext(c))
+`, c.Words(), c.Chain, c.NodeURL, c.API, address, money, c.Dir, filepath.Dir(c.Binary), hex.EncodeToString(h[:]), coldNext(c))
 }
 
 // coldNext is how to try a cold wallet, where two devices here have operators.

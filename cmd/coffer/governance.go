@@ -171,10 +171,10 @@ func signShown(ctx context.Context, s *session, kind, hash string, sure bool) (*
 	case d.Cluster != s.info.ID:
 		return nil, nil, fmt.Errorf("the change is for cluster %s, this is %s", d.Cluster, s.info.ID)
 	case kind != "" && d.Kind != kind:
-		return nil, nil, withHint(fmt.Errorf("change %s is of the %s", short(d.Hash), d.Kind), "coffer %s %s", approveOf(d.Kind), short(d.Hash))
+		return nil, nil, withHint(fmt.Errorf("change %s is of kind %s", short(d.Hash), d.Kind), "coffer %s %s", approveOf(d.Kind), short(d.Hash))
 	}
 	if !s.json {
-		s.say("change %d of the %s, by %s: %s", d.Seq, d.Kind, d.Author, d.Note)
+		s.say("change %d (%s), by %s: %s", d.Seq, d.Kind, d.Author, d.Note)
 		if err := s.showDifference(ctx, d.Kind, d.Document); err != nil {
 			return nil, nil, err
 		}
@@ -335,7 +335,7 @@ func approveOf(kind string) string {
 }
 
 func printChange(w io.Writer, c *client.Change) {
-	fmt.Fprintf(w, "change %s, number %d of the %s: %s\n", c.Hash, c.Seq, c.Kind, changeState(c))
+	fmt.Fprintf(w, "change %s, number %d (%s): %s\n", c.Hash, c.Seq, c.Kind, changeState(c))
 	switch {
 	case c.Status == "waiting":
 		fmt.Fprintf(w, "%s: %s\nany admin can withdraw it until then: coffer changes withdraw %d --reason TEXT --as ADMIN\n", c.Class, c.Why, c.Seq)

@@ -22,10 +22,13 @@ import (
 // policyAnalysis are the verbs that say what a change of policy means.
 func policyAnalysis() []*cobra.Command {
 	var roster, newRoster string
-	diff := verb("diff OLD NEW", "What a new policy allows and forbids that the old one did not, with examples", cobra.ExactArgs(2), false, func(ctx context.Context, s *session, args []string) error {
+	diff := verb("diff [OLD] NEW", "What a new policy allows and forbids that the old one did not, with examples", cobra.RangeArgs(1, 2), false, func(ctx context.Context, s *session, args []string) error {
+		if len(args) == 1 {
+			args = []string{"cluster", args[0]}
+		}
 		return diffPolicies(ctx, s, args[0], args[1], roster, newRoster)
 	})
-	diff.Long = "Compares two policies for all transactions: files, or cluster for the policy in force.\nEvery example is a transaction that both policies were asked about; tightening is a proof."
+	diff.Long = "Compares two policies for all transactions: files, or cluster for the policy in force, which OLD is when it is left out.\nEvery example is a transaction that both policies were asked about; tightening is a proof."
 	diff.Flags().StringVar(&roster, "roster", "cluster", "who is who: a file, or cluster for the roster in force")
 	diff.Flags().StringVar(&newRoster, "new-roster", "", "the roster that comes with the new policy (default: the same)")
 	var logs []string

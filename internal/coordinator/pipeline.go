@@ -209,7 +209,7 @@ func (c *Coordinator) screen(r *Record) error {
 	if err != nil {
 		return err
 	}
-	v, err := c.opts.Screener.Screen(ctx, &risk.Question{Bundle: r.Bundle, History: history})
+	v, err := c.opts.Screener.Screen(ctx, &risk.Question{Bundle: r.Bundle, History: history, Methods: c.Governance().Policy.Methods})
 	if err != nil {
 		return &retry{fmt.Errorf("held: the risk engine gives no verdict: %w", err), silentMost}
 	}

@@ -17,6 +17,8 @@ import (
 	"github.com/cofferhq/coffer/internal/chain/evm/devnode"
 	"github.com/cofferhq/coffer/internal/chain/evm/rpc"
 	"github.com/cofferhq/coffer/internal/governance"
+	"github.com/cofferhq/coffer/internal/identity"
+	"github.com/cofferhq/coffer/internal/policy"
 	"github.com/cofferhq/coffer/internal/policy/example"
 	"github.com/cofferhq/coffer/internal/policy/source"
 	"github.com/cofferhq/coffer/internal/signature"
@@ -44,6 +46,7 @@ type Options struct {
 	Vaults int // how many parties; 0: Vaults
 
 	Known   []string      // addresses that the policy's address book knows
+	Policy  []byte        // YAML or JSON, to start with; empty: the example's
 	Cooling time.Duration // how long changes wait that are not proven to tighten
 
 	Progress func(step string, took time.Duration)
@@ -237,7 +240,7 @@ func (c *Cluster) found(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	doc, err := example.Policy(example.Parameters{ChainID: c.Chain, Known: c.Known})
+	doc, err := c.firstPolicy(roster)
 	if err != nil {
 		return err
 	}
@@ -263,6 +266,13 @@ func (c *Cluster) found(ctx context.Context) error {
 		os.WriteFile(c.path("policy.yaml"), source.YAML(doc), 0o644),
 		os.WriteFile(c.path("genesis.hash"), []byte(hex.EncodeToString(h[:])+"\n"), 0o644),
 		os.WriteFile(c.path("genesis"), g.Encode(), 0o644))
+}
+
+func (c *Cluster) firstPolicy(roster *identity.Roster) (*policy.Document, error) {
+	if len(c.Policy) > 0 {
+		return source.Compile(c.Policy, roster)
+	}
+	return example.Policy(example.Parameters{ChainID: c.Chain, Known: c.Known})
 }
 
 // Reenrol gives a party that lost its disk and its device new ones, and has the vault

@@ -119,7 +119,7 @@ key = %q
 [broker]
 url = %q
 credentials = %q
-`, c.path("genesis"), c.KeyFile(example.Engine), c.Broker, "file:"+c.path("risk.seed")),
+%s`, c.path("genesis"), c.KeyFile(example.Engine), c.Broker, "file:"+c.path("risk.seed"), c.simulate()),
 		"client.toml": fmt.Sprintf("api = %q\ntoken_file = %q\n", c.API, c.path("api.token")),
 	}
 	for name, text := range files {
@@ -128,6 +128,15 @@ credentials = %q
 		}
 	}
 	return nil
+}
+
+// simulate has the risk engine try requests on the chain's node; a node of somebody's own
+// may not know how to.
+func (c *Cluster) simulate() string {
+	if c.Anvil == nil {
+		return ""
+	}
+	return fmt.Sprintf("\n[simulate]\n%q = %q\n", evm.ChainName(c.Chain), c.NodeURL)
 }
 
 // WaitReady returns when every vault answers and is paired with every other.

@@ -1,6 +1,8 @@
 package governance
 
 import (
+	"strings"
+
 	"github.com/cofferhq/coffer/internal/identity"
 	"github.com/cofferhq/coffer/internal/policy"
 	"github.com/cofferhq/coffer/internal/policy/analysis"
@@ -20,7 +22,7 @@ func judgePolicy(old, new *policy.Document, oldRoster, newRoster *identity.Roste
 	case analysis.Loosening:
 		j.Class = Loosening
 	}
-	if r.Example != nil {
+	if r.Example != nil && !strings.Contains(j.Reason, r.Example.Words) {
 		j.Reason += "; for example " + r.Example.Words
 	}
 	return j
@@ -34,7 +36,7 @@ func checkInvariants(d *policy.Document, ro *identity.Roster) error {
 		case f.Outcome == analysis.Proven:
 		case f.Example != nil:
 			return refusal.Newf("policy.invariant", "rules by which it holds, or a policy without that invariant",
-				"invariant %q is broken: %s; for example %s", f.Invariant, f.Reason, f.Example.Words)
+				"invariant %q is broken: %s", f.Invariant, f.Reason)
 		default:
 			return refusal.Newf("policy.invariant", "rules by which it can be proven, or a policy without that invariant",
 				"invariant %q is %s: %s", f.Invariant, f.Outcome, f.Reason)

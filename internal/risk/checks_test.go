@@ -335,6 +335,7 @@ func TestSimulation(t *testing.T) {
 		return rpc.Move{Kind: kind, Asset: asset, From: from, To: to, Amount: eth(t, n)}
 	}
 	pay := evm.NewERC20Transfer(token, friend, eth(t, "5 wei"))
+	create := &evm.Intent{Value: eth(t, "5 wei"), Data: []byte{0}}
 	for name, c := range map[string]struct {
 		in    *evm.Intent
 		moves []rpc.Move
@@ -355,6 +356,10 @@ func TestSimulation(t *testing.T) {
 		"item, as decoded":   {pay, []rpc.Move{send(rpc.MoveItem, coin, sender, to, "5 wei")}, ""},
 		"every item":         {pay, []rpc.Move{send(rpc.MoveForAll, coin, sender, bad, "1 wei")}, "every item"},
 		"every item, no":     {pay, []rpc.Move{send(rpc.MoveForAll, coin, sender, bad, "0 wei")}, ""},
+		"new contract":       {create, []rpc.Move{send(rpc.MoveTransfer, native, sender, bad, "5 wei")}, ""},
+		"new contract, more": {create, []rpc.Move{send(rpc.MoveTransfer, native, sender, bad, "6 wei")}, "6 of " + native},
+		"new contract, two":  {create, []rpc.Move{send(rpc.MoveTransfer, native, sender, bad, "5 wei"), send(rpc.MoveTransfer, native, sender, to, "1 wei")}, "1 of " + native},
+		"new contract, coin": {create, []rpc.Move{send(rpc.MoveTransfer, coin, sender, bad, "5 wei")}, "5 of " + coin},
 		"the same one twice": {pay, []rpc.Move{send(rpc.MoveTransfer, coin, sender, to, "5 wei"), send(rpc.MoveTransfer, coin, sender, to, "5 wei")}, "5 of " + coin},
 	} {
 		e := newEngine(t, nil)

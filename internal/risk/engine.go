@@ -58,7 +58,7 @@ func (e *Engine) Judge(ctx context.Context, q *Question, now time.Time) (*reques
 	if err != nil {
 		return nil, err
 	}
-	effects, err := codec.Intent(r.Chain, r.Sender, r.Intent, r.MaxFee, nil)
+	effects, err := codec.Intent(r.Chain, r.Sender, r.Intent, r.MaxFee, q.Methods)
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +70,7 @@ func (e *Engine) Judge(ctx context.Context, q *Question, now time.Time) (*reques
 	if err := e.known(f, effects, now); err != nil {
 		return nil, err
 	}
-	history, past := e.past(codec, effects, q.History)
+	history, past := e.past(codec, effects, q)
 	e.recipients(f, effects, past)
 	e.lookalike(f, effects, past)
 	e.amounts(f, effects, past)
@@ -158,14 +158,14 @@ func (e *Engine) known(f *findings, x *chain.Effects, now time.Time) error {
 
 // past decodes what this wallet did on this chain. What does not decode taught
 // nothing.
-func (e *Engine) past(codec chain.Codec, x *chain.Effects, history []Past) (own []Past, out []*chain.Effects) {
-	for i := range history {
-		r := history[i].Request
+func (e *Engine) past(codec chain.Codec, x *chain.Effects, q *Question) (own []Past, out []*chain.Effects) {
+	for i := range q.History {
+		r := q.History[i].Request
 		if r.Cluster != e.cluster || r.Sender != x.Sender {
 			continue
 		}
-		if p, err := codec.Intent(r.Chain, r.Sender, r.Intent, r.MaxFee, nil); err == nil {
-			own, out = append(own, history[i]), append(out, p)
+		if p, err := codec.Intent(r.Chain, r.Sender, r.Intent, r.MaxFee, q.Methods); err == nil {
+			own, out = append(own, q.History[i]), append(out, p)
 		}
 	}
 	return own, out

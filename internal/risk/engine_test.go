@@ -199,12 +199,39 @@ func TestConfig(t *testing.T) {
 	}
 }
 
+// TestDeclared: a call that the policy declares is one that the engine understands.
+func TestDeclared(t *testing.T) {
+	q := ask(t, &evm.Intent{To: &friend, Data: []byte{0xd0, 0x9d, 0xe0, 0x8a}}, "0.01 ETH") // increment()
+	for _, c := range []struct {
+		methods []chain.Method
+		score   uint16
+	}{
+		{nil, 600},
+		{[]chain.Method{{Contract: evm.Account(chainID, stranger), Signature: "increment()"}}, 600},
+		{[]chain.Method{{Contract: evm.Account(chainID, friend), Signature: "increment()"}}, 0},
+		{[]chain.Method{{Signature: "increment()"}}, 0},
+	} {
+		q.Methods = c.methods
+		if v := judge(t, newEngine(t, nil), q); v.Score != c.score {
+			t.Errorf("%v: score %d, %q; want %d", c.methods, v.Score, v.Reasons, c.score)
+		}
+	}
+	// The past is read with them, too.
+	pay := evm.NewTransfer(friend, eth(t, "1 ETH"))
+	q = ask(t, pay, "0.01 ETH", &evm.Intent{To: &friend, Value: eth(t, "1 ETH"), Data: []byte{0xd0, 0x9d, 0xe0, 0x8a}})
+	q.Methods = []chain.Method{{Signature: "increment()"}}
+	if v := judge(t, newEngine(t, nil), q); v.Score != 0 {
+		t.Errorf("after a deposit to the same account: score %d, %q", v.Score, v.Reasons)
+	}
+}
+
 func TestQuestion(t *testing.T) {
 	one := evm.NewTransfer(friend, eth(t, "1 ETH"))
 	q := ask(t, one, "0.01 ETH", one, one)
+	q.Methods = []chain.Method{{Contract: evm.Account(chainID, friend), Signature: "increment()"}, {Signature: "swap(address token,uint256 amount)"}}
 	b := q.Encode()
 	got, err := DecodeQuestion(b)
-	if err != nil || len(got.History) != 2 || !bytes.Equal(got.Encode(), b) {
+	if err != nil || len(got.History) != 2 || len(got.Methods) != 2 || !bytes.Equal(got.Encode(), b) {
 		t.Fatalf("%+v, %v", got, err)
 	}
 	for i := range b {
@@ -214,6 +241,13 @@ func TestQuestion(t *testing.T) {
 	}
 	if _, err := DecodeQuestion(append(slices.Clone(b), 0)); err == nil {
 		t.Error("with a byte more it decodes")
+	}
+	for what, m := range map[string]chain.Method{"signature": {Signature: "swap("}, "account": {Contract: "0x12", Signature: "increment()"}} {
+		bad := *q
+		bad.Methods = []chain.Method{m}
+		if _, err := DecodeQuestion(bad.Encode()); err == nil {
+			t.Errorf("a method without a right %s decodes", what)
+		}
 	}
 	for range MaxHistory {
 		q.History = append(q.History, q.History[0])
@@ -227,6 +261,9 @@ func FuzzDecodeQuestion(f *testing.F) {
 	one := evm.NewTransfer(friend, eth(f, "1 ETH"))
 	f.Add(ask(f, one, "0.01 ETH").Encode())
 	f.Add(ask(f, one, "0.01 ETH", one, one).Encode())
+	declared := ask(f, &evm.Intent{To: &friend, Data: []byte{0xd0, 0x9d, 0xe0, 0x8a}}, "0.01 ETH", one)
+	declared.Methods = []chain.Method{{Signature: "increment()"}}
+	f.Add(declared.Encode())
 	e := newEngine(f, nil)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		q, err := DecodeQuestion(b)

@@ -3,15 +3,19 @@ package risk
 import (
 	"fmt"
 
+	"github.com/cofferhq/coffer/internal/chain"
+	"github.com/cofferhq/coffer/internal/chain/family"
+	"github.com/cofferhq/coffer/internal/policy"
 	"github.com/cofferhq/coffer/internal/request"
 	"github.com/cofferhq/coffer/internal/wire"
 )
 
-// Question is what the coordinator asks: a request, and what this wallet did
-// before.
+// Question is what the coordinator asks: a request, what this wallet did before, and
+// which methods the policy in force declares.
 type Question struct {
 	Bundle  *request.Bundle
-	History []Past // newest first
+	History []Past         // newest first
+	Methods []chain.Method // without them a declared call would weigh as one that nobody understands
 }
 
 // Past is a request that was confirmed.
@@ -20,7 +24,7 @@ type Past struct {
 	Time    uint64 // when it was confirmed, unix milliseconds
 }
 
-const questionVersion = 1
+const questionVersion = 2
 
 // MaxHistory bounds the past, in requests and in bytes.
 const (
@@ -28,11 +32,21 @@ const (
 	MaxHistoryBytes = 256 << 10
 )
 
+// Bounds of a declared method's texts, those of a policy.
+const (
+	maxContract  = 256
+	maxSignature = 1024
+)
+
 // Encode is the canonical encoding (docs/spec/risk.md).
 func (q *Question) Encode() []byte {
 	w := wire.NewWriter(questionVersion).Var(q.Bundle.Encode()).Count(len(q.History))
 	for i := range q.History {
 		w.Var(q.History[i].Request.Encode()).Uint64(q.History[i].Time)
+	}
+	w.Count(len(q.Methods))
+	for _, m := range q.Methods {
+		w.String(m.Contract).String(m.Signature)
 	}
 	return w.Bytes()
 }
@@ -58,6 +72,17 @@ func DecodeQuestion(b []byte) (*Question, error) {
 			break
 		}
 		q.History = append(q.History, Past{p, at})
+	}
+	for range r.Count("methods", policy.MaxMethods, 8) {
+		m := chain.Method{Contract: r.Text("contract", maxContract), Signature: r.Text("signature", maxSignature)}
+		if r.Err() != nil {
+			break
+		}
+		if err := family.CheckMethod(&m); err != nil {
+			r.Fail(err)
+			break
+		}
+		q.Methods = append(q.Methods, m)
 	}
 	if err := r.Done(); err != nil {
 		return nil, fmt.Errorf("couldn't decode question to the risk engine: %w", err)

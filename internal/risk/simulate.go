@@ -82,6 +82,9 @@ func surplus(x *chain.Effects, moves []rpc.Move) []string {
 		case rpc.MoveTransfer, rpc.MoveAllowance:
 			k := flow{m.Kind, m.Asset, m.To}
 			left := decoded[k]
+			if fresh := (flow{m.Kind, m.Asset, ""}); m.Amount.Gt(&left) && len(x.Creates) > 0 {
+				k, left = fresh, decoded[fresh] // a contract that is created has no address in the effects
+			}
 			if m.Amount.Gt(&left) {
 				out = append(out, words(m)+fmt.Sprintf(", decoded %s", left.Dec()))
 				continue

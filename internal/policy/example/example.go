@@ -31,6 +31,8 @@ type Parameters struct {
 	Token   string   // of the test token; empty: the address that anvil's first deployment gets
 	Known   []string // label known, instead of the example's own
 	Blocked []string // label blocked, besides the example's own
+
+	Unlimited bool // without the limit of a day: for logs that are made without vaults' ledgers
 }
 
 // PolicyYAML is the policy as a person would write it.
@@ -43,12 +45,16 @@ func PolicyYAML(p Parameters) ([]byte, error) {
 }
 
 // Policy is the policy: nothing to blocked addresses, up to 1 ETH or SOL to known
-// ones without approval, up to 10 ETH, 10 SOL or 10,000 TEST with two approvals, nothing else.
+// ones without approval, up to 10 ETH, 10 SOL or 10,000 TEST with two approvals, at most
+// 50 ETH a wallet in 24 hours, nothing else.
 func Policy(p Parameters) (*policy.Document, error) {
 	id := fmt.Sprintf("eip155:%d", p.ChainID)
 	text := strings.ReplaceAll(document, chain, id)
 	if p.Token != "" {
 		text = strings.ReplaceAll(text, token, p.Token)
+	}
+	if p.Unlimited {
+		text = withoutLimit(text)
 	}
 	d, err := source.Compile([]byte(text), nil)
 	if err != nil {
@@ -70,6 +76,12 @@ func Policy(p Parameters) (*policy.Document, error) {
 		return nil, fmt.Errorf("couldn't adapt the example policy: %w", err)
 	}
 	return d, nil
+}
+
+// withoutLimit drops the lines that name the limit.
+func withoutLimit(text string) string {
+	lines := slices.DeleteFunc(strings.Split(text, "\n"), func(l string) bool { return strings.Contains(l, "a-day") })
+	return strings.Join(lines, "\n")
 }
 
 func accounts(id string, addresses []string) []string {

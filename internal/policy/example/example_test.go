@@ -57,6 +57,10 @@ func TestExampleFits(t *testing.T) {
 	if _, err := policy.DecodeDocument(d.Encode()); err != nil {
 		t.Error(err)
 	}
+	free, err := example.Policy(example.Parameters{ChainID: 1, Unlimited: true})
+	if err != nil || len(free.Limits) != 0 || len(d.Limits) != 1 || len(free.Rules) != len(d.Rules) {
+		t.Errorf("limits %v, and without them %+v, %v", d.Limits, free, err)
+	}
 }
 
 func TestExampleRefuses(t *testing.T) {

@@ -467,11 +467,11 @@ func checkAsset(s string) error {
 	return err
 }
 
-var signature = regexp.MustCompile(`^[A-Za-z_$][A-Za-z0-9_$]*\([^"']*\)$`)
+var signature = regexp.MustCompile(`^(message )?[A-Za-z_$][A-Za-z0-9_$]*\([^"']*\)$`)
 
 func checkMethod(s string) error {
 	if !signature.MatchString(s) || strings.Count(s, "(") != strings.Count(s, ")") {
-		return fmt.Errorf("%q is no signature, want one such as swap(address token,uint256 amount)", s)
+		return fmt.Errorf("%q is no signature, want one such as swap(address token,uint256 amount), or message Order(address maker,uint256 amount)", s)
 	}
 	return nil
 }

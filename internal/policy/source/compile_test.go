@@ -238,6 +238,7 @@ func TestSectionErrors(t *testing.T) {
 		{"wallets: {a: 12}" + rules, "this is a number, want a wallet id"},
 		{"addressBook: {known: [0x8617E340B3D01FA5F11F306F4090FD50E238070D]}" + rules, "want a CAIP-10 account"},
 		{"methods: [swap]" + rules, `"swap" is no signature`},
+		{"methods: [message]" + rules, `"message" is no signature`},
 		{"zones: {Europe/Zuerich: 2030}" + rules, `line 1, column 9: zones.Europe/Zuerich: the tz database has no zone "Europe/Zuerich"; did you mean "Europe/Zurich"?`},
 		{"zones: {UTC: 1999}" + rules, "want a whole number from 2021 to 2099"},
 		{"limits: [{name: a, max: 5 ETH, window: 1h}]" + rules, `unknown asset "ETH"`},

@@ -78,7 +78,7 @@ func New() (*Maker, error) {
 	if err != nil {
 		return nil, err
 	}
-	doc, err := example.Policy(example.Parameters{ChainID: 31337})
+	doc, err := example.Policy(example.Parameters{ChainID: 31337, Unlimited: true})
 	if err != nil {
 		return nil, err
 	}
