@@ -119,7 +119,7 @@ func (d *demo) invariant(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = d.client.ProposeChange(ctx, change, d.cluster.Person("alice").SignChange(change))
+	err = d.ordered(ctx, change, "alice")
 	var refused *client.Error
 	words := ""
 	switch {
@@ -142,10 +142,10 @@ func (d *demo) changed(ctx context.Context, note string, text []byte) (c *client
 	if err != nil {
 		return nil, err
 	}
-	if c, err = d.client.ProposeChange(ctx, change, d.cluster.Person("alice").SignChange(change)); err != nil {
+	if err := errors.Join(d.ordered(ctx, change, "alice"), d.ordered(ctx, change, "bob")); err != nil {
 		return nil, err
 	}
-	return d.client.SignChange(ctx, c.Hash, d.cluster.Person("bob").SignChange(change))
+	return d.client.Change(ctx, change.Hash)
 }
 
 // widen raises the limit of the day.

@@ -244,7 +244,7 @@ In another terminal:
   coffer show REQUEST
   coffer propose --as bot --to 0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC --amount "20 ETH"    # refused by the vaults
   coffer policy show > policy.yaml     # edit it, then see what your edit allows and what it would have done:
-  coffer policy diff policy.yaml; coffer policy backtest policy.yaml
+  coffer policy limits; coffer policy diff policy.yaml; coffer policy backtest policy.yaml
   coffer policy propose policy.yaml --as alice   # another admin: coffer policy approve CHANGE --as bob; coffer changes pending
   coffer freeze treasury --reason "a test" --as carol; coffer thaw treasury --reason "it was one" --as carol   # then coffer changes approve
   coffer bundle REQUEST -o proof       # what an auditor needs of a confirmed payment; anywhere, offline:
