@@ -274,6 +274,7 @@ func TestFormat(t *testing.T) {
 		{Expr{Op: OpDuring, Text: "UTC", Num: Hours{31, 480, 1080}.Num()}, `during("Mon-Fri 08:00-18:00 UTC")`},
 		{Expr{Op: OpBefore, Num: num(1800000000)}, `before("2027-01-15T08:00:00Z")`},
 		{op(OpLe, ofAsset(OpTotal, eth), Expr{Op: OpAmount, Num: eths(t, "2.5"), Asset: eth}), `total("ETH") <= amount("2.5 ETH")`},
+		{op(OpNot, op(OpNot, yes())), "!(!true)"}, // CEL reads !!a as a
 		{op(OpIf, yes(), op(OpIf, no(), yes(), no()), no()), "true ? (false ? true : false) : false"},
 	} {
 		if got := d.Format(&c.e); got != c.want {
@@ -308,5 +309,42 @@ func TestCompiledIsACopy(t *testing.T) {
 	}
 	if (*Document)(nil).Compiled() != nil {
 		t.Error("nothing is compiled to something")
+	}
+}
+
+// A chain of && or || has one form: what brackets would tell apart is refused, and so
+// are hours that end when they begin.
+func TestOneForm(t *testing.T) {
+	d := &Document{Zones: []Zone{{Name: "UTC", Steps: []Step{{0, 0}}, Until: 4_000_000_000}}}
+	hours := func(from, to uint16) Expr { return Expr{Op: OpDuring, Text: "UTC", Num: Hours{127, from, to}.Num()} }
+	code := func(s string) Expr { return op(OpExists, op(OpCreations), op(OpEq, field("code", 0), text(s))) }
+	for name, c := range map[string]struct {
+		e    Expr
+		want string // "" accepted
+	}{
+		"and in and":       {op(OpAnd, yes(), op(OpAnd, yes(), no())), "&&: an operand is && too"},
+		"or in or":         {op(OpOr, op(OpOr, yes(), no()), yes()), "||: an operand is || too"},
+		"deeper":           {op(OpNot, op(OpAnd, yes(), op(OpOr, yes(), op(OpOr, yes(), no())))), "||: an operand is || too"},
+		"or in and in or":  {op(OpOr, yes(), op(OpAnd, yes(), op(OpOr, yes(), no()))), ""},
+		"not not":          {op(OpNot, op(OpNot, yes())), ""},
+		"no time":          {hours(480, 480), "to 1 to 1440 and not from"},
+		"over midnight":    {hours(480, 479), ""},
+		"all day":          {hours(0, 1440), ""},
+		"code":             {code("0x" + strings.Repeat("0a", 32)), ""},
+		"code, upper case": {code("0x" + strings.Repeat("0A", 32)), "code hash"},
+		"code, short":      {code("0x" + strings.Repeat("0a", 31)), "code hash"},
+		"code, bare":       {code(strings.Repeat("0a", 32)), "code hash"},
+		"code, empty":      {code(""), "code hash"},
+		"code, labelled":   {op(OpExists, op(OpCreations), named(OpLabelled, "x", field("code", 0))), "want an account"},
+		"code, an account": {op(OpExists, op(OpCreations), op(OpEq, field("code", 0), op(OpSender))), "never equal"},
+	} {
+		_, err := d.Type(&c.e)
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%s: %v, want %q", name, err, c.want)
+		}
+	}
+	d.Rules = []Rule{{Name: "nested", When: op(OpAnd, yes(), op(OpAnd, yes(), no())), Then: Verdict{Effect: Allow}}}
+	if _, err := DecodeDocument(d.Encode()); err == nil || !strings.Contains(err.Error(), "an operand is && too") {
+		t.Errorf("decoded: %v", err)
 	}
 }

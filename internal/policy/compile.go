@@ -59,11 +59,12 @@ const (
 	fieldUnlimited
 	fieldMethod
 	fieldDepth
+	fieldCode
 )
 
 var fieldNumbers = map[string]itemField{
 	"from": fieldFrom, "to": fieldTo, "asset": fieldAsset, "amount": fieldAmount, "value": fieldValue,
-	"owner": fieldOwner, "spender": fieldSpender, "unlimited": fieldUnlimited, "method": fieldMethod, "depth": fieldDepth,
+	"owner": fieldOwner, "spender": fieldSpender, "unlimited": fieldUnlimited, "method": fieldMethod, "depth": fieldDepth, "code": fieldCode,
 }
 
 // Compile makes the document ready, so that evaluations need not do it each time.

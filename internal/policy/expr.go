@@ -206,5 +206,5 @@ var listFields = map[Type]map[string]Type{
 	TypeTransfers:  {"from": TypeText, "to": TypeText, "asset": TypeText, "amount": TypeAmount, "value": TypeMoney},
 	TypeAllowances: {"owner": TypeText, "spender": TypeText, "asset": TypeText, "amount": TypeAmount, "unlimited": TypeBool},
 	TypeCalls:      {"from": TypeText, "to": TypeText, "method": TypeText, "value": TypeAmount, "depth": TypeUint},
-	TypeCreations:  {"value": TypeAmount},
+	TypeCreations:  {"value": TypeAmount, "code": TypeText},
 }

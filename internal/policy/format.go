@@ -62,7 +62,7 @@ func (f *formatter) write(e *Expr, need int) {
 		f.member(e)
 	case e.Op == OpNot && len(e.Args) == 1:
 		f.b.WriteByte('!')
-		f.write(&e.Args[0], precUnary)
+		f.write(&e.Args[0], precMember) // CEL drops the second of !!
 	case e.Op == OpIf && len(e.Args) == 3:
 		f.write(&e.Args[0], precOr)
 		f.b.WriteString(" ? ")

@@ -9,7 +9,7 @@ import (
 )
 
 // Hours is a weekly time, "Mon-Fri 08:00-18:00": from From until To on each of
-// Days. When To is not after From it ends on the next day.
+// Days. When To is before From it ends on the next day.
 type Hours struct {
 	Days uint8  // bit 0 Monday … bit 6 Sunday
 	From uint16 // minutes since midnight, 0 to 1439
@@ -27,8 +27,8 @@ func (h Hours) Num() chain.Amount {
 func HoursOf(n *chain.Amount) (Hours, error) {
 	u := n.Uint64()
 	h := Hours{uint8(u >> 32), uint16(u >> 16), uint16(u)}
-	if !n.IsUint64() || u>>39 != 0 || h.Days == 0 || h.From > 1439 || h.To == 0 || h.To > 1440 {
-		return Hours{}, fmt.Errorf("hours %s: want days 1 to 127, from 0 to 1439, to 1 to 1440", n.Hex())
+	if !n.IsUint64() || u>>39 != 0 || h.Days == 0 || h.From > 1439 || h.To == 0 || h.To > 1440 || h.From == h.To {
+		return Hours{}, fmt.Errorf("hours %s: want days 1 to 127, from 0 to 1439, to 1 to 1440 and not from", n.Hex())
 	}
 	return h, nil
 }

@@ -71,7 +71,7 @@ func (g *gen) composite(want Type) (Expr, bool) {
 	case TypeBool:
 		switch draw(8) {
 		case 0, 1:
-			return op([]Op{OpAnd, OpOr}[draw(2)], g.args(2+draw(2), TypeBool)...), true
+			return chained([]Op{OpAnd, OpOr}[draw(2)], g.args(2+draw(2), TypeBool)...), true
 		case 2:
 			return op(OpNot, g.of(TypeBool)), true
 		case 3, 4:
@@ -239,8 +239,11 @@ func (g *gen) leafBool(n int) Expr {
 	case 7:
 		return op(OpNe, named(OpRiskOutcome, "screening"), text(g.pick("outcome", "pass", "hold", "deny")))
 	case 8:
-		return Expr{Op: OpDuring, Text: g.pick("zone", "Europe/Zurich", "UTC"), Num: Hours{uint8(rapid.IntRange(1, 127).Draw(g.t, "days")),
-			uint16(rapid.IntRange(0, 1439).Draw(g.t, "from")), uint16(rapid.IntRange(1, 1440).Draw(g.t, "to"))}.Num()}
+		h := Hours{uint8(rapid.IntRange(1, 127).Draw(g.t, "days")), uint16(rapid.IntRange(0, 1439).Draw(g.t, "from")), uint16(rapid.IntRange(1, 1440).Draw(g.t, "to"))}
+		if h.From == h.To {
+			h.To++
+		}
+		return Expr{Op: OpDuring, Text: g.pick("zone", "Europe/Zurich", "UTC"), Num: h.Num()}
 	case 9:
 		return Expr{Op: g.pick2(OpBefore, OpAfter), Num: num(testNow/1000 + rapid.Uint64Range(0, 2).Draw(g.t, "s"))}
 	case 10:
@@ -408,7 +411,7 @@ func TestDecisionsAreStable(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		d := genPolicy()
 		g := &gen{t: t}
-		d.Guards = []Guard{{"guard", op(OpAnd, g.of(TypeBool), g.of(TypeBool))}}
+		d.Guards = []Guard{{"guard", chained(OpAnd, g.of(TypeBool), g.of(TypeBool))}}
 		d.Rules = []Rule{
 			{Name: "first", When: g.of(TypeBool), Then: Verdict{Effect: Require, Require: []Requirement{{"treasurers", 2}}}},
 			{Name: "second", When: g.of(TypeBool), Then: Verdict{Effect: Allow}, BreakGlass: true},
@@ -436,4 +439,18 @@ func TestDecisionsAreStable(t *testing.T) {
 			t.Fatalf("explains another decision: %+v, not %+v", x.Decision, plain)
 		}
 	})
+}
+
+// chained has the operands of operands by the same operator in their place, as
+// documents must.
+func chained(o Op, args ...Expr) Expr {
+	out := Expr{Op: o}
+	for _, e := range args {
+		if e.Op == o {
+			out.Args = append(out.Args, e.Args...)
+		} else {
+			out.Args = append(out.Args, e)
+		}
+	}
+	return out
 }

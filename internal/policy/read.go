@@ -22,6 +22,7 @@ type evaluation struct {
 	in        Input
 	native    string // CAIP-19
 	walletHex string
+	codes     []string // of the creations, once asked for
 	// id is the request's, once identified.
 	id         [32]byte
 	identified bool
@@ -249,7 +250,21 @@ func (e *evaluation) fieldText(n *node) (string, Truth) {
 			return c.Method, True
 		}
 	}
+	if i := e.item(n); n.list == TypeCreations && n.field == fieldCode && i < len(e.in.Effects.Creates) {
+		return e.code(i), True
+	}
 	return "", Failed
+}
+
+// code is the hash of a creation's code as conditions write it.
+func (e *evaluation) code(i int) string {
+	if e.codes == nil {
+		e.codes = make([]string, len(e.in.Effects.Creates))
+	}
+	if e.codes[i] == "" {
+		e.codes[i] = "0x" + hex.EncodeToString(e.in.Effects.Creates[i].CodeHash[:])
+	}
+	return e.codes[i]
 }
 
 func (e *evaluation) fieldNumber(n *node, out *quantity) Truth {

@@ -318,7 +318,12 @@ func (r *reference) quantifier(e *Expr) value {
 		}
 	case OpCreations:
 		for _, c := range f.Creates {
-			fields = append(fields, func(string) value { return numeric(bigOf(c.Value), f.Chain+"/slip44:60") })
+			fields = append(fields, func(n string) value {
+				if n == "code" {
+					return textual("0x" + hex.EncodeToString(c.CodeHash[:]))
+				}
+				return numeric(bigOf(c.Value), f.Chain+"/slip44:60")
+			})
 		}
 	case OpApprovers:
 		for _, who := range r.in.Verified.Approvers {

@@ -37,10 +37,11 @@ const (
 	kindPrincipal
 	kindMethod
 	kindOutcome
+	kindCode
 )
 
 func (k kind) String() string {
-	return [...]string{"a text", "a chain", "a wallet", "an account", "an asset", "a principal", "a method", "an outcome"}[k]
+	return [...]string{"a text", "a chain", "a wallet", "an account", "an asset", "a principal", "a method", "an outcome", "the hash of a creation's code"}[k]
 }
 
 // typing is one check of one tree.
@@ -149,6 +150,9 @@ func (c *typing) operator(e *Expr, depth int) (Type, kind, error) {
 	switch e.Op {
 	case OpAnd, OpOr, OpNot:
 		for i := range e.Args {
+			if e.Args[i].Op == e.Op && e.Op != OpNot {
+				return 0, 0, wrong(e, "an operand is %s too: want its operands in its place, so that a condition has one form", e.Op)
+			}
 			if err := c.want(e, &e.Args[i], TypeBool, depth+1); err != nil {
 				return 0, 0, err
 			}
@@ -426,6 +430,8 @@ func fieldKind(field string) kind {
 		return kindAsset
 	case "method":
 		return kindMethod
+	case "code":
+		return kindCode
 	}
 	return kindAccount // from, to, owner, spender; of numbers it says nothing
 }
@@ -496,6 +502,10 @@ func (d *Document) checkLiteral(k kind, s string) error {
 	case kindMethod:
 		if s == "" || strings.ContainsAny(s, " ") {
 			return fmt.Errorf("method %q: want a signature without spaces such as approve(address,uint256)", wire.CleanText(s, 80))
+		}
+	case kindCode:
+		if b, err := hex.DecodeString(strings.TrimPrefix(s, "0x")); err != nil || len(b) != 32 || !strings.HasPrefix(s, "0x") || strings.ToLower(s) != s {
+			return fmt.Errorf("code hash %q: want 0x and 64 hex digits in lower case, the Keccak-256 of the creation's init code", wire.CleanText(s, 80))
 		}
 	case kindOutcome:
 		if s != "pass" && s != "hold" && s != "deny" {

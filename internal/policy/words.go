@@ -120,6 +120,8 @@ func fieldSubject(n *node) string {
 		return "caller"
 	case n.list == TypeCalls && n.field == fieldValue:
 		return "value sent along"
+	case n.list == TypeCreations && n.field == fieldCode:
+		return "hash of the code"
 	}
 	return n.text
 }

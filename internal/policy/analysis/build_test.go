@@ -24,9 +24,24 @@ const (
 	bad1   = "eip155:1:0x6666666666666666666666666666666666666666"
 )
 
-func and(a ...ex) ex { return ex{Op: policy.OpAnd, Args: a} }
-func or(a ...ex) ex  { return ex{Op: policy.OpOr, Args: a} }
-func not(a ex) ex    { return ex{Op: policy.OpNot, Args: []ex{a}} }
+func and(a ...ex) ex { return chained(policy.OpAnd, a) }
+func or(a ...ex) ex  { return chained(policy.OpOr, a) }
+
+// chained has the operands of operands by the same operator in their place, as
+// documents must.
+func chained(op policy.Op, a []ex) ex {
+	out := ex{Op: op}
+	for _, e := range a {
+		if e.Op == op {
+			out.Args = append(out.Args, e.Args...)
+		} else {
+			out.Args = append(out.Args, e)
+		}
+	}
+	return out
+}
+
+func not(a ex) ex { return ex{Op: policy.OpNot, Args: []ex{a}} }
 func boolean(b bool) ex {
 	e := ex{Op: policy.OpBool}
 	if b {

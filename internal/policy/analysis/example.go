@@ -117,6 +117,8 @@ func (b *builder) stranger(t *text, on string) string {
 		return unmentioned
 	case t == b.wallet:
 		return strings.Repeat("ee", 32)
+	case strings.HasSuffix(t.name, ".code"):
+		return "0x" + strings.Repeat("e", 60) + fmt.Sprintf("%04x", b.fresh)
 	case t.domain == plain:
 		return fmt.Sprintf("other-%d", b.fresh)
 	case strings.HasSuffix(t.name, ".asset") && b.unasked(t, on) != "":
@@ -264,6 +266,11 @@ func (b *builder) items() {
 	}
 	for _, i := range b.present(policy.OpCreations) {
 		c := chain.Creation{CodeHash: [32]byte{1}}
+		if t, ok := b.texts[i.name+".code"]; ok {
+			if h, err := hex.DecodeString(strings.TrimPrefix(b.value(t), "0x")); err == nil && len(h) == 32 {
+				c.CodeHash = [32]byte(h)
+			}
+		}
 		if _, ok := b.numbers[i.name+".value"]; ok {
 			c.Value = b.plainNumber(i.name+".value", 0)
 		}

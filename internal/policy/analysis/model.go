@@ -190,7 +190,7 @@ func (m *model) itemText(i *item, field string) *text {
 	switch {
 	case i.list == policy.OpApprovers:
 		return m.text(name, enumerated, m.who(identity.Approve)...)
-	case field == "method":
+	case field == "method", field == "code":
 		return m.text(name, plain)
 	case field == "to" && i.list == policy.OpTransfers:
 		return m.text(name, onChainOr)

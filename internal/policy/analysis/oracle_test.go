@@ -171,6 +171,9 @@ func (g gen) itemAtom(list policy.Op) ex {
 		}
 		return infix(g.order(), field("value"), amountOf(g.amount(), eth))
 	case policy.OpCreations:
+		if g.n(2) == 0 {
+			return infix(policy.OpEq, field("code"), str(g.pick("0x"+strings.Repeat("01", 32), "0x"+strings.Repeat("ab", 32))))
+		}
 		return infix(g.order(), field("value"), amountOf(g.amount(), eth))
 	}
 	who := ex{Op: policy.OpItem}

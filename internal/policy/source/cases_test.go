@@ -32,6 +32,9 @@ rules:
       onlyTransfers && transfers.all(t, t.to.labelled("known")) && within("daily") && within("money")
         && risk("screening").outcome == "pass" && fee <= amount("0.05 ETH")
     then: allow
+  - name: audited
+    when: creations.size() == 1 && creations.all(n, n.code == "0xaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaBaB") && calls.size() + transfers.size() == 0
+    then: allow
   - name: swap
     when: |
       calls.all(c, c.method == "swap(address,uint256)" && c.to.labelled("router")
@@ -89,6 +92,12 @@ cases:
     message: {type: Permit, name: Dai, version: "1", contract: "0x6B175474E89094C44Da98b954EedeAC495271d0F", fields: {spender: router, value: 100 DAI, nonce: 1}}
     approvedBy: [bob]
     expect: {verdict: allow, rule: permit}
+  - name: the audited code
+    creations: [{value: 0 ETH, code: "0xabababababababababababababababababababababababababababababababab"}]
+    expect: {verdict: allow, rule: audited}
+  - name: other code
+    creations: [{value: 0 ETH, code: "0xacacacacacacacacacacacacacacacacacacacacacacacacacacacacacacacac"}]
+    expect: {verdict: deny, rule: none}
   - name: not understood
     undecoded: a method that nobody declared
     expect: {verdict: deny, code: policy.undecoded}

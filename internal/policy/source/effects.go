@@ -1,6 +1,7 @@
 package source
 
 import (
+	"encoding/hex"
 	"fmt"
 	"slices"
 	"strings"
@@ -38,10 +39,9 @@ func (r *caseReader) effects(v *value) *chain.Effects {
 		f.Calls = tokenCalls(f)
 	}
 	if list, ok := r.field(v, "creations"); ok {
-		for _, item := range r.most(list, "a list such as {value: 0 ETH}") {
-			item.fields("value")
-			_, n := r.amountOf(item.get("value"))
-			f.Creates = append(f.Creates, chain.Creation{Value: n})
+		for _, item := range r.most(list, "a list such as {value: 0 ETH, code: \"0x…\"}") {
+			item.fields("value", "code")
+			f.Creates = append(f.Creates, r.creation(item))
 		}
 	}
 	if m, ok := r.field(v, "message"); ok {
@@ -145,6 +145,20 @@ func (r *caseReader) callOf(v *value) chain.Call {
 	}
 	if args, ok := v.lookup("args"); ok {
 		c.Args = r.args(args)
+	}
+	return c
+}
+
+func (r *caseReader) creation(v *value) (c chain.Creation) {
+	_, c.Value = r.amountOf(v.get("value"))
+	if code, ok := v.lookup("code"); ok {
+		s := code.text("the hash of the code, 0x and 64 hex digits")
+		b, err := hex.DecodeString(strings.TrimPrefix(s, "0x"))
+		if err != nil || len(b) != 32 || !strings.HasPrefix(s, "0x") {
+			code.fail("%q is no hash of a creation's code, want 0x and 64 hex digits", s)
+			return c
+		}
+		c.CodeHash = [32]byte(b)
 	}
 	return c
 }

@@ -33,7 +33,7 @@ var objects = map[string]map[string]*cel.Type{
 	"transfer":  {"from": cel.StringType, "to": cel.StringType, "asset": cel.StringType, "amount": tAmount, "value": tMoney},
 	"allowance": {"owner": cel.StringType, "spender": cel.StringType, "asset": cel.StringType, "amount": tAmount, "unlimited": cel.BoolType},
 	"call":      {"from": cel.StringType, "to": cel.StringType, "method": cel.StringType, "value": tAmount, "depth": cel.IntType},
-	"creation":  {"value": tAmount},
+	"creation":  {"value": tAmount, "code": cel.StringType},
 	"message":   {"present": cel.BoolType, "type": cel.StringType, "name": cel.StringType, "version": cel.StringType, "contract": cel.StringType},
 	"risk":      {"outcome": cel.StringType, "score": cel.IntType},
 }

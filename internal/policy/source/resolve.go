@@ -31,6 +31,7 @@ const (
 	principals
 	methods
 	outcomes
+	codes
 )
 
 // textKind is what the values of an operator name.
@@ -52,6 +53,8 @@ func (x *condition) textKind(e *policy.Expr, scope []bound) textKind {
 			return assetIDs
 		case "method":
 			return methods
+		case "code":
+			return codes
 		case "from", "to", "owner", "spender":
 			return accounts
 		}
@@ -126,6 +129,8 @@ func (x *condition) resolve(at ast.Expr, kind textKind, s string) string {
 		x.checkPrincipal(at, s)
 	case methods:
 		return x.method(at, s)
+	case codes:
+		return x.code(at, s)
 	case outcomes:
 		if !slices.Contains([]string{"pass", "hold", "deny"}, s) {
 			x.failAt(at, "%q is no outcome, want pass, hold or deny%s", s, form.Suggest(s, []string{"pass", "hold", "deny"}))
@@ -476,4 +481,13 @@ func (c *compiler) principal(name string, kind identity.Kind, what string) strin
 		}
 	}
 	return fmt.Sprintf("the roster has no %s %q%s", what, name, suggestOr(name, known, ""))
+}
+
+// code is the hash of a creation's code.
+func (x *condition) code(at ast.Expr, s string) string {
+	digits, ok := strings.CutPrefix(strings.ToLower(s), "0x")
+	if b, err := hex.DecodeString(digits); !ok || err != nil || len(b) != 32 {
+		x.failAt(at, "%q is no hash of a creation's code, want 0x and 64 hex digits: Keccak-256 of its init code", s)
+	}
+	return strings.ToLower(s)
 }

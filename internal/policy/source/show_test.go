@@ -247,3 +247,32 @@ func (g *generator) quantity(depth int, t policy.Type) policy.Expr {
 	}
 	return policy.Expr{Op: policy.OpAdd + policy.Op(g.n(2)), Args: []policy.Expr{g.quantity(depth-1, t), g.quantity(depth-1, t)}}
 }
+
+// Brackets mean nothing in a chain: both writings are one tree. What policy.Format
+// writes, in explanations, is the same CEL: read again it gives the same tree.
+func TestChainsAreFlat(t *testing.T) {
+	in := func(when string) *policy.Document {
+		return MustCompile("assets: {ETH: {id: " + ethID + ", decimals: 18}}\nrules: [{name: a, then: allow, when: '" + when + "'}]")
+	}
+	flat := in(`onlyTransfers && message.present && chain == "eip155:1" && sender == "` + someone + `"`)
+	for _, when := range []string{
+		`onlyTransfers && (message.present && (chain == "eip155:1" && sender == "` + someone + `"))`,
+		`(onlyTransfers && message.present) && (chain == "eip155:1" && sender == "` + someone + `")`,
+	} {
+		if d := in(when); d.Root() != flat.Root() {
+			t.Errorf("%s is another policy:\n%s", when, YAML(d))
+		}
+	}
+	for _, when := range []string{
+		"!(!onlyTransfers)", "!(onlyTransfers && (fee > amount(\"1 ETH\") || !message.present))",
+		"(onlyTransfers ? 1 : 2) - (3 - 2) == 1 % (2 * 3)", "(onlyTransfers == message.present) == true",
+		"creations.all(n, n.code == \"0x" + strings.Repeat("ab", 32) + "\" && calls.exists(c, c.value == n.value))",
+	} {
+		d := in(when)
+		for what, text := range map[string]string{"policy.Format": d.Format(&d.Rules[0].When), "Format": Format(d, &d.Rules[0].When)} {
+			if again := in(text); again.Root() != d.Root() {
+				t.Errorf("%s of %s reads back as another policy: %s", what, when, text)
+			}
+		}
+	}
+}
