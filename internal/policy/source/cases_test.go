@@ -109,7 +109,7 @@ func TestCases(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(cs.List) != 10 {
+	if len(cs.List) != 12 {
 		t.Fatalf("%d cases", len(cs.List))
 	}
 	for _, o := range cs.Run(d) {
