@@ -505,7 +505,7 @@ func TestOpenAPI(t *testing.T) {
 		"/v1/requests/{id}": "get", "/v1/requests/{id}/approvals": "post", "/v1/requests/{id}/cancel": "post", "/v1/requests/{id}/transaction": "get post",
 		"/v1/requests/{id}/wait": "get", "/v1/policy": "get", "/v1/limits": "get", "/v1/roster": "get", "/v1/changes": "get post", "/v1/changes/{hash}": "get",
 		"/v1/changes/{hash}/signatures": "post", "/v1/log/{vault}": "get",
-		"/v1/measurements": "get", "/v1/requests/{id}/device-approvals": "post",
+		"/v1/measurements": "get", "/v1/requests/{id}/device-approvals": "post", "/v1/forecasts": "post",
 	}
 	paths := doc["paths"].(map[string]any)
 	if len(paths) != len(want) {

@@ -73,7 +73,7 @@ func TestBadInput(t *testing.T) {
 		"longer":            {requests, proposal(func(p *client.Proposal) { p.Request = b64(append(mustUnb64(t, p.Request), 0)) }), 422, "form", "request", "couldn't decode request"},
 		"key":               {requests, proposal(func(p *client.Proposal) { p.Key = "rsa:AQAB" }), 422, "form", "key", "want ed25519, p256, rsa3072, webauthn-p256 or webauthn-ed25519"},
 		"key's length":      {requests, proposal(func(p *client.Proposal) { p.Key = "ed25519:AQAB" }), 422, "form", "key", "want 32"},
-		"signature's form":  {requests, proposal(func(p *client.Proposal) { p.Signature = "AQAB" }), 422, "form", "signature", "want 64"},
+		"signature's form":  {requests, proposal(func(p *client.Proposal) { p.Signature = "AQAB" }), 422, "form", "signature", "3 bytes for a key of ed25519"},
 		"signature":         {requests, proposal(func(p *client.Proposal) { p.Signature = flip(p.Signature) }), 403, "identity.signature", "request.initiator", "does not verify"},
 		"somebody's key":    {requests, proposal(func(p *client.Proposal) { p.Key = f.signer("bob").PublicKey() }), 403, "identity.key", "request.initiator", "not one of"},
 		"unknown initiator": {requests, signed(func(q *request.Request) { q.Initiator = "mallory" }), 403, "identity.principal", "request.initiator", `"mallory" is not in the roster`},

@@ -133,12 +133,6 @@ func calls(to, method string, args ...chain.Arg) func(*Input) {
 	}
 }
 
-func allowance(spender string, a chain.Amount) func(*Input) {
-	return func(in *Input) {
-		in.Effects.Approvals = append(in.Effects.Approvals, chain.Approval{Owner: wallet, Spender: spender, Asset: dai, Amount: a})
-	}
-}
-
 func approved(who ...string) func(*Input) { return func(in *Input) { in.Verified.Approvers = who } }
 func denied(who ...string) func(*Input)   { return func(in *Input) { in.Verified.Denials = who } }
 func at(ms uint64) func(*Input)           { return func(in *Input) { in.Now = ms } }

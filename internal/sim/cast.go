@@ -74,8 +74,6 @@ func ETH(n uint64) chain.Amount {
 	return *a.Mul(&unit, a.Clone().SetUint64(n))
 }
 
-func sol(n uint64) (a chain.Amount) { return *a.SetUint64(Lamports(n)) }
-
 // Policy allows up to 1 ETH or SOL to known recipients, and up to 10 to anybody with
 // two approvals; the risk engine must pass both.
 func Policy() *policy.Document {

@@ -300,7 +300,6 @@ func (m *model) unknown(key, words string) truth {
 // limitUse is what a limit has counted, with this request.
 type limitUse struct {
 	limit policy.Limit
-	zone  string
 	used  *number
 	valid lit
 }

@@ -46,7 +46,6 @@ type Skipped struct {
 // past is the decision on a request that counts: the first that allows, or the last.
 type past struct {
 	*audit.Decision
-	bundle *request.Bundle
 }
 
 // Run decides again what the copies of logs in the folders tell of, with a policy

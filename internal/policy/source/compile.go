@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/cofferhq/coffer/internal/chain"
-	"github.com/cofferhq/coffer/internal/chain/evm"
 	"github.com/cofferhq/coffer/internal/chain/family"
 	"github.com/cofferhq/coffer/internal/identity"
 	"github.com/cofferhq/coffer/internal/policy"
@@ -173,7 +172,7 @@ func (c *compiler) assets(v *value) {
 		if err := checkSymbol(symbol); err != nil {
 			key.fail("%v", err)
 		}
-		if err := checkAsset(a.ID); err != nil && id.isText() {
+		if err := family.CheckAsset(a.ID); err != nil && id.isText() {
 			id.fail("%v", err)
 		}
 		for _, b := range c.doc.Assets {
@@ -247,7 +246,7 @@ func (c *compiler) methods(v *value) {
 			}
 		}
 		m.Signature = at.text("a signature such as swap(address token,uint256 amount)")
-		if err := checkMethod(m.Signature); err != nil && at.isText() {
+		if err := family.CheckMethod(&m); err != nil && at.isText() {
 			at.fail("%v", err)
 		}
 		if slices.Contains(c.doc.Methods, m) {
@@ -452,26 +451,6 @@ var symbol = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9.-]{0,15}$`)
 func checkSymbol(s string) error {
 	if !symbol.MatchString(s) {
 		return fmt.Errorf("symbol %q: want 1 to 16 letters, digits, '.' and '-', starting with a letter", s)
-	}
-	return nil
-}
-
-func checkAsset(s string) error {
-	id, namespace, reference, err := chain.ParseAsset(s)
-	if err == nil {
-		err = family.CheckChain(id)
-	}
-	if err == nil && namespace == "erc20" && strings.HasPrefix(id, evm.Namespace+":") {
-		err = family.CheckAccount(id + ":" + reference)
-	}
-	return err
-}
-
-var signature = regexp.MustCompile(`^(message )?[A-Za-z_$][A-Za-z0-9_$]*\([^"']*\)$`)
-
-func checkMethod(s string) error {
-	if !signature.MatchString(s) || strings.Count(s, "(") != strings.Count(s, ")") {
-		return fmt.Errorf("%q is no signature, want one such as swap(address token,uint256 amount), or message Order(address maker,uint256 amount)", s)
 	}
 	return nil
 }
