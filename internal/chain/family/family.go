@@ -91,6 +91,9 @@ func CheckAsset(asset string) error {
 // chains only.
 func CheckMethod(m *chain.Method) error { return evm.CheckMethod(m) }
 
+// Declared says what a method or message that a policy declares is about.
+func Declared(m *chain.Method) (*evm.Declaration, error) { return evm.Declared(m) }
+
 // Native is a chain's own coin and its units, the one that people use first and
 // the smallest last.
 func Native(id string) (asset string, units []amount.Unit) {

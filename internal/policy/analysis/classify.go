@@ -60,6 +60,9 @@ func classify(old, new *policy.Document, oldRoster, newRoster *identity.Roster, 
 	if renamed(old, new) {
 		return Result{Class: Unknown, Reason: "the arguments of a declared method have other names now"}
 	}
+	if name, ok := collide(old, new); ok {
+		return Result{Class: Unknown, Reason: "calls of " + name + " could be of another declared method"}
+	}
 	c := compare(old, new, oldRoster, newRoster, budget)
 	if name, ok := c.forgotten(); ok {
 		return Result{Class: Loosening, Reason: fmt.Sprintf("the invariant %s is not promised any more", name)}

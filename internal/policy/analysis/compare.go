@@ -85,15 +85,14 @@ func compare(old, new *policy.Document, oldRoster, newRoster *identity.Roster, b
 	return c
 }
 
-// methods: what calls a method that only the new policy declares, the old one could
-// not read, and the other way round.
+// methods: what the old policy could not read, or read otherwise, passes newly if it
+// passes; what the new one cannot read does not pass.
 func (c *comparison) methods() {
-	if added := undeclared(c.new.doc, c.old.doc); len(added) > 0 {
-		calls := c.calls(added)
-		c.wider = c.or(c.wider, c.and(c.new.allows, calls))
+	if l := c.declaredIn(otherwise(c.old.doc, c.new.doc)); l != no {
+		c.wider = c.or(c.wider, c.and(c.new.allows, l))
 	}
-	if removed := undeclared(c.old.doc, c.new.doc); len(removed) > 0 {
-		c.wider = c.and(c.wider, c.calls(removed).not())
+	if l := c.declaredIn(unreadable(c.old.doc, c.new.doc)); l != no {
+		c.wider = c.and(c.wider, l.not())
 	}
 }
 
@@ -172,7 +171,7 @@ func (c *comparison) decide(in *Input) *Example {
 		return nil
 	}
 	before := in.Policy()
-	if c.unreadable(in) {
+	if c.unread(in) {
 		effects := *in.Effects
 		effects.Undecoded = "it calls a method that the policy does not declare"
 		before.Effects = &effects

@@ -100,10 +100,18 @@ func (v *view) limitUse(name string) *limitUse {
 	if !ok {
 		return nil
 	}
-	key := v.limitKey(l)
+	key, name := v.limitKey(l), "used "+v.limitKey(l)
+	if l.Measure == policy.MeasureMoney { // it takes the value of all that was moved, which depends on the assets
+		key = v.valuedName(name)
+	}
 	shared, ok := v.limitBy[key]
 	if !ok {
-		shared = &limitUse{limit: *l, used: v.number("used " + key), valid: v.usually("used " + key + " known")}
+		shared = &limitUse{limit: *l, used: v.number(name)}
+		if l.Measure == policy.MeasureMoney {
+			shared.valid = v.valuedFlag(name)
+		} else {
+			shared.valid = v.usually(name + " known")
+		}
 		if l.Window.Kind == policy.Calendar {
 			v.clause(shared.valid.not(), v.zone(l.Window.Zone).valid)
 		}
@@ -140,7 +148,9 @@ func (v *view) zone(name string) *zone {
 	}
 	z := &zone{zone: v.findZone(name), valid: no}
 	for _, o := range v.zoneList {
-		if agree(o.zone, z.zone) {
+		// One minute for many zones takes that each agrees with each: one that is known for
+		// a moment agrees with two that do not agree.
+		if !slices.ContainsFunc(v.zoneList, func(p *zone) bool { return p.minute == o.minute && !agree(p.zone, z.zone) }) {
 			z.minute = o.minute
 		}
 	}

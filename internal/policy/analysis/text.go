@@ -42,8 +42,8 @@ type set struct {
 type class struct {
 	is    lit
 	chain string   // the chain that its texts are on; "" any
-	named []string // its texts that are mentioned; empty: a text that no condition mentions
-	empty bool     // the empty text
+	named []string // its texts that are mentioned, and the empty one; none: a text that no condition mentions
+	empty bool     // only the empty text
 	other bool     // neither named nor empty
 }
 
@@ -172,7 +172,7 @@ func (m *model) classesOf(t *text) []class {
 			out = append(out, class{other: true, chain: id})
 		}
 		if t.domain == onChainOr {
-			out = slices.Insert(out, 0, class{empty: true})
+			out = slices.Insert(out, 0, class{empty: true, named: []string{""}}) // a set may have it
 		}
 	}
 	m.classCache[key] = out

@@ -533,6 +533,9 @@ func (v *view) writeKey(b *strings.Builder, e *policy.Expr, bound []*item, depth
 		if l, ok := v.doc.Limit(e.Text); ok {
 			b.WriteString(v.limitKey(l))
 			fmt.Fprintf(b, " %s", l.Max.Hex())
+			if l.Measure == policy.MeasureMoney {
+				b.WriteString(fmt.Sprint(v.assets))
+			}
 		}
 	case policy.OpDuring:
 		fmt.Fprintf(b, " %s %s", v.zoneKey(e.Text), e.Num.Hex())
