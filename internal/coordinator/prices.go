@@ -36,12 +36,13 @@ func passingPrices(code string) bool {
 
 // priced is the bundle with fresh quotes of all sources that answer. Quotes are of no
 // single request, so they are shown with it and not kept with it. One that no vault
-// would take is left out: it would spoil the rest.
+// would take is left out: it would spoil the rest. A policy without money needs none.
 func (c *Coordinator) priced(b *request.Bundle) *request.Bundle {
-	if c.opts.Pricer == nil || len(c.opts.Prices) == 0 {
+	gov := c.Governance()
+	if c.opts.Pricer == nil || len(c.opts.Prices) == 0 || gov.Policy.Currency == "" {
 		return b
 	}
-	quotes, ro := c.freshQuotes(), c.Governance().Roster
+	quotes, ro := c.freshQuotes(), gov.Roster
 	out := *b
 	out.Prices = nil
 	for _, name := range c.opts.Prices {
