@@ -21,7 +21,7 @@ func bundleCommand() *cobra.Command {
 		if out == "" {
 			return &usageError{errors.New("-o: want the file to write")}
 		}
-		dirs := args[1:]
+		dirs := logFolders(args[1:])
 		if len(dirs) == 0 {
 			if err := s.connect(ctx); err != nil {
 				return err

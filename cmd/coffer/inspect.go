@@ -33,7 +33,24 @@ func logCommand() *cobra.Command {
 	return cmd
 }
 
+// logFolders are the folders of copies that are meant: a folder with folders of copies, as
+// coffer log export makes it, stands for those.
+func logFolders(dirs []string) (out []string) {
+	for _, dir := range dirs {
+		below, err := filepath.Glob(filepath.Join(dir, "*", logfile.EntriesFile))
+		if _, missing := os.Stat(filepath.Join(dir, logfile.EntriesFile)); missing == nil || err != nil || len(below) == 0 {
+			out = append(out, dir)
+			continue
+		}
+		for _, file := range below {
+			out = append(out, filepath.Dir(file))
+		}
+	}
+	return out
+}
+
 func verifyLogs(ctx context.Context, s *session, genesis string, alone bool, dirs []string) error {
+	dirs = logFolders(dirs)
 	if alone && len(dirs) != 1 {
 		return &usageError{fmt.Errorf("--alone: %d folders, want the one of the log", len(dirs))}
 	}

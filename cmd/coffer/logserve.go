@@ -28,7 +28,7 @@ asks: it listens on the loopback interface unless told otherwise.`,
 		Args: positional(cobra.MinimumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var views []*tiles.View
-			for _, dir := range args {
+			for _, dir := range logFolders(args) {
 				v, err := tiles.Open(logFolder(dir))
 				if err != nil {
 					return err

@@ -198,6 +198,7 @@ func (m *meaning) err() error {
 }
 
 func backtestPolicy(ctx context.Context, s *session, name, rosterName string, dirs []string) error {
+	dirs = logFolders(dirs)
 	roster, err := s.rosterNamed(ctx, rosterName)
 	if err != nil {
 		return err
