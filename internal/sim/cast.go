@@ -109,6 +109,7 @@ type Wallet struct {
 	Sender      string
 	Parties     []mpc.ID
 	Threshold   int
+	Faults      int // that the key's ledger withstands
 }
 
 // Keygen runs the key generation among all vaults.
@@ -169,7 +170,7 @@ func (w *World) Wallet(cert []byte) (*Wallet, error) {
 	if err != nil {
 		return nil, err
 	}
-	x := &Wallet{ID: c.KeyID(), Certificate: c, PublicKey: c.PublicKey().Encode(), Parties: c.Parties, Threshold: c.Threshold}
+	x := &Wallet{ID: c.KeyID(), Certificate: c, PublicKey: c.PublicKey().Encode(), Parties: c.Parties, Threshold: c.Threshold, Faults: w.Faults}
 	if c.Suite == mpc.FROSTEd25519 {
 		x.Sender, err = solana.Codec{}.Address(solana.Mainnet, x.PublicKey)
 	} else {
@@ -197,10 +198,10 @@ func (w *World) bundle(x *Wallet, chainID string, intent []byte, maxFee chain.Am
 	w.salt++
 	q := &request.Request{
 		Cluster: w.Genesis.Hash(), Wallet: x.ID, Chain: chainID, Sender: x.Sender, Intent: intent,
-		MaxFee: maxFee, Initiator: Trader, Created: w.Now, Expires: w.Now + 3_600_000,
+		MaxFee: maxFee, Initiator: cmp.Or(w.Proposer, Trader), Created: w.Now, Expires: w.Now + 3_600_000,
 	}
 	binary.BigEndian.PutUint64(q.Salt[:], w.salt)
-	k := Person(w.Seed, Trader)
+	k := Person(w.Seed, q.Initiator)
 	b := &request.Bundle{Request: q, ProposeKey: PublicKey(k), ProposeSignature: SignStatement(k, request.ProposeStatement(q.ID()))}
 	w.Screen(b, request.Pass)
 	for _, a := range approvers {

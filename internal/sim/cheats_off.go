@@ -12,3 +12,9 @@ const cheats = false
 func lie(*vault.Vault, mpc.ID) bool { return false }
 
 func lieInDealing(*vault.Vault, mpc.ID) bool { return false }
+
+func ledgerMark(*vault.Vault) uint64 { return 0 }
+
+func hideLedger(*vault.Vault, uint64) bool { return false }
+
+func releaseAll(*vault.Vault) bool { return false }

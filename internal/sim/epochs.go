@@ -171,7 +171,7 @@ func (c *checker) judgeEntry(id mpc.ID, b []byte) {
 		if err == nil && mpc.ID(x.Peer) != c.r.cheat && (x.Class == mpc.Attributed.String() || x.Class == mpc.Quarantine.String()) {
 			c.fault("invariant 5: vault %d's log accuses vault %d, which is honest: %s", id, x.Peer, x.Detail)
 		}
-		if told := mpc.ID(x.Peer); err == nil && (x.Class == "equivocation" || x.Class == "clone" || x.Class == "rollback") && !c.r.restored[told] && !c.r.restored[id] {
+		if told := mpc.ID(x.Peer); err == nil && (x.Class == "equivocation" || x.Class == "clone" || x.Class == "rollback") && !c.r.restored[told] && !c.r.restored[id] && told != c.r.cheat && id != c.r.cheat {
 			c.fault("invariant 5: vault %d's log says %s of vault %d, whose disk was never put back: %s", id, x.Class, told, x.Detail)
 		}
 	}

@@ -105,6 +105,10 @@ type World struct {
 	Counters map[mpc.ID]hsm.Grade
 	Insist   bool // that keys may be made though the devices are alike
 	Faults   int  // of the keys that are made
+	// Proposer is who asks for what is signed; empty: the trader.
+	Proposer string
+	// Skew is how far a vault's clock is ahead, in ms.
+	Skew map[mpc.ID]uint64
 
 	// Queues of what has not happened yet, oldest first.
 	Frames  []Frame
@@ -223,7 +227,7 @@ func (w *World) start(p *Party) error {
 	if a := p.Device.approvers; a != nil {
 		cfg.Approval, cfg.ApprovalArea = p.Device.Public(hsm.RoleApproval), a.area
 	}
-	v, ready, err := vault.New(cfg, stream(w.Seed^w.Stream<<32, fmt.Sprintf("vault/%d", p.ID), p.Starts), w.Now, p.Disk.loaded())
+	v, ready, err := vault.New(cfg, stream(w.Seed^w.Stream<<32, fmt.Sprintf("vault/%d", p.ID), p.Starts), w.Now+w.Skew[p.ID], p.Disk.loaded())
 	if err != nil {
 		return err
 	}
@@ -319,7 +323,7 @@ func (w *World) Step(id mpc.ID, in vault.Input) error {
 	if p == nil || p.Vault == nil {
 		return nil
 	}
-	in.Now = w.Now
+	in.Now = w.Now + w.Skew[id]
 	r, err := p.Vault.Step(in)
 	if err != nil {
 		p.Vault = nil

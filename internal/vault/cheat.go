@@ -38,3 +38,42 @@ func (v *Vault) spoil(kind, round uint8, private map[mpc.ID][]byte) {
 		v.cheating.wrongShareTo = 0
 	}
 }
+
+// CheatMark is how long this vault's ledger is, for CheatHide.
+func (v *Vault) CheatMark() uint64 { return v.ledgers[v.cfg.ID].head().Seq }
+
+// CheatHide makes this vault deny what its ledger says after so many events. It must not
+// be started again after that: its disk remembers.
+func (v *Vault) CheatHide(from uint64) bool {
+	l := v.ledgers[v.cfg.ID]
+	if from >= l.head().Seq {
+		return false
+	}
+	l.events, l.hashes = l.events[:from], l.hashes[:from]
+	v.index = newRequestIndex(v.cfg.ID)
+	for _, id := range sortedIDs(v.ledgers) {
+		if id != v.cfg.ID { // what others told it would refuse the lie
+			v.ledgers[id] = &ledger{party: id}
+		}
+	}
+	for _, enc := range l.events {
+		if e, err := decodeEvent(enc); err == nil {
+			v.index.add(v.cfg.ID, e)
+		}
+	}
+	return true
+}
+
+// CheatRelease makes this vault say that it has released all that it gave.
+func (v *Vault) CheatRelease() bool {
+	var given [][16]byte
+	for _, enc := range v.ledgers[v.cfg.ID].events {
+		if e, err := decodeEvent(enc); err == nil && e.Kind == eventFinal {
+			given = append(given, e.Attempt)
+		}
+	}
+	for _, a := range given {
+		v.record(&event{Kind: eventRelease, Attempt: a})
+	}
+	return len(given) > 0
+}

@@ -55,6 +55,31 @@ func (s *signSession) attachment(round int, id mpc.ID) ([]byte, error) {
 	return attached(s.key.cert.Suite, round, b)
 }
 
+// stating reads the envelope of a peer's R0. A coordinator that gives one attempt id to
+// vaults for different keys, or in different parts, makes a peer speak in another form:
+// that is nobody's fault here.
+func (s *signSession) stating(id mpc.ID) (*envelope, error) {
+	b, err := s.attachment(0, id)
+	if err == nil {
+		var e *envelope
+		if e, err = decodeEnvelope(b); err == nil {
+			return e, nil
+		}
+	}
+	for _, read := range []func([]byte) ([]byte, error){
+		func(b []byte) ([]byte, error) { return decodeWitnessed(b, 0) },
+		dkls23.Attachment0,
+		func(b []byte) ([]byte, error) { return frost.Attachment(b, 0) },
+	} {
+		if b, other := read(s.broadcast[0][id]); other == nil {
+			if _, other = decodeEnvelope(b); other == nil {
+				return nil, benign("sign R0", fmt.Errorf("vault %d was asked for this attempt with another key or in another part: here as one of signers %v, witnesses %v", id, s.signers, s.witnesses))
+			}
+		}
+	}
+	return nil, attributed(id, "sign R0", err)
+}
+
 // attached reads what a signer has attached to its broadcast; everything else is
 // checked by the round that takes it.
 func attached(suite mpc.Suite, round int, b []byte) ([]byte, error) {

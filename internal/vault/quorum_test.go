@@ -105,3 +105,26 @@ func TestWitnessFROST(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A coordinator that names a vault as a signer to itself and as a witness to others, or
+// gives them keys of different kinds, under one attempt id, makes nobody guilty.
+func TestOneAttemptInDifferentParts(t *testing.T) {
+	f := startFaulty(t, governance.PurposeECDSA)
+	b, unsigned := f.Transfer(f.x, sim.Known, sim.ETH(1)), sim.Unsigned(sim.Known, sim.ETH(1), 1)
+	c := f.signCommand(b, unsigned, 1, 2)
+	c.Witnesses = []uint16{3}
+	d := *c
+	d.Signers, d.Witnesses = []uint16{2, 3}, []uint16{1}
+	var ids []uint64
+	for id, c := range map[mpc.ID]*cluster.Command{1: c, 2: &d, 3: &d} {
+		ids = append(ids, f.command(id, c))
+	}
+	f.ok(f.Settle())
+	f.ok(f.Tick(21_000))
+	f.ok(f.Settle())
+	for _, n := range ids {
+		if r := f.Replies[n]; r == nil || r.Outcome != cluster.OutcomeAborted || len(r.Culprits) > 0 {
+			t.Errorf("%s", show(r))
+		}
+	}
+}

@@ -286,13 +286,9 @@ func (v *Vault) advanceSign(s *signSession) {
 func (v *Vault) signR1(s *signSession) error {
 	from := v.ledgers[v.cfg.ID].head().Seq
 	for _, id := range s.peers {
-		b, err := s.attachment(0, id)
+		e, err := s.stating(id)
 		if err != nil {
-			return attributed(id, "sign R0", err)
-		}
-		e, err := decodeEnvelope(b)
-		if err != nil {
-			return attributed(id, "sign R0", err)
+			return err
 		}
 		if err := v.agree(s, v.peers[id], e); err != nil {
 			return benign("sign R0", err)

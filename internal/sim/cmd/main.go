@@ -1,4 +1,5 @@
-// Command cmd runs the simulation: make sim SEEDS=1-1000, make sim SEED=7.
+// Command cmd runs the simulation: make sim SEEDS=1-1000, make sim SEED=7. Its worlds
+// are signing, limits and governance; -world names one of them.
 package main
 
 import (
@@ -13,11 +14,23 @@ import (
 	"github.com/cofferhq/coffer/internal/sim"
 )
 
+var worlds = sim.Worlds[:0:0]
+
 func main() {
 	seeds := flag.String("seeds", "1-100", "range of seeds, FIRST-LAST")
 	seed := flag.Uint64("seed", 0, "replay one seed and print its trace")
 	first1 := flag.Bool("first", false, "stop at the first violation")
+	world := flag.String("world", "", "only this of the worlds; empty: all of them")
 	flag.Parse()
+	for _, w := range sim.Worlds {
+		if *world == "" || *world == w.Name {
+			worlds = append(worlds, w)
+		}
+	}
+	if len(worlds) == 0 {
+		fmt.Fprintf(os.Stderr, "error: there is no world %q\n", *world)
+		os.Exit(2)
+	}
 	if *seed != 0 {
 		os.Exit(replay(*seed))
 	}
@@ -44,26 +57,36 @@ func parseRange(s string) (first, last uint64, err error) {
 }
 
 func replay(seed uint64) int {
-	r, err := sim.Replay(seed, func(format string, args ...any) { fmt.Printf(format+"\n", args...) })
-	if err != nil {
-		fmt.Fprintf(os.Stderr, "error: %v\n", err)
-		return 1
+	bad := 0
+	for _, w := range worlds {
+		r, err := sim.Replay(w.Run, seed, func(format string, args ...any) { fmt.Printf(format+"\n", args...) })
+		if err != nil {
+			fmt.Fprintf(os.Stderr, "error: %s: %v\n", w.Name, err)
+			return 1
+		}
+		fmt.Printf("sim: %s, seed %d, %d events, %d signatures, trace %x, %d violations\n", w.Name, seed, r.Events, r.Signatures, r.Trace[:16], len(r.Violations))
+		bad += len(r.Violations)
 	}
-	fmt.Printf("sim: seed %d, %d events, %d signatures, trace %x, %d violations\n", seed, r.Events, r.Signatures, r.Trace[:16], len(r.Violations))
-	return min(1, len(r.Violations))
+	return min(1, bad)
 }
 
 func many(first, last uint64, stopAtFirst bool) int {
-	next := make(chan uint64)
+	type run struct {
+		seed  uint64
+		world int
+	}
+	next := make(chan run)
 	found := make(chan struct{})
 	var once sync.Once
 	go func() {
 		defer close(next)
 		for s := first; s <= last; s++ {
-			select {
-			case next <- s:
-			case <-found:
-				return
+			for w := range worlds {
+				select {
+				case next <- run{s, w}:
+				case <-found:
+					return
+				}
 			}
 		}
 	}()
@@ -76,13 +99,16 @@ func many(first, last uint64, stopAtFirst bool) int {
 		wg.Add(1)
 		go func() {
 			defer wg.Done()
-			for s := range next {
-				r, err := sim.Simulate(s, nil)
+			for n := range next {
+				w, s := worlds[n.world], n.seed
+				r, err := w.Run(s, nil)
 				mu.Lock()
-				seeds++
+				if n.world == 0 {
+					seeds++
+				}
 				if err != nil {
 					failed++
-					fmt.Printf("seed %d: %v\n", s, err)
+					fmt.Printf("%s, seed %d: %v\n", w.Name, s, err)
 				} else {
 					total.Events += r.Events
 					total.Signatures += r.Signatures
@@ -93,12 +119,16 @@ func many(first, last uint64, stopAtFirst bool) int {
 					total.Lies += r.Lies
 					total.Restores += r.Restores
 					total.Resumed += r.Resumed
+					total.CameBack += r.CameBack
+					total.Overspent += r.Overspent
+					total.Forks += r.Forks
+					total.Frozen += r.Frozen
 					violations += len(r.Violations)
 					if stopAtFirst && len(r.Violations) > 0 {
 						once.Do(func() { close(found) })
 					}
 					for _, v := range r.Violations {
-						fmt.Printf("seed %d: %s\n", s, v)
+						fmt.Printf("%s, seed %d: %s\n", w.Name, s, v)
 					}
 				}
 				mu.Unlock()
@@ -107,6 +137,7 @@ func many(first, last uint64, stopAtFirst bool) int {
 	}
 	wg.Wait()
 	fmt.Printf("sim: %d events, %d crashes, %d signatures, %d refusals, %d epochs of keys, %d liars caught, %d wrong shares found, %d disks put back, %d vaults resumed\n", total.Events, total.Crashes, total.Signatures, total.Refusals, total.Epochs, total.Halted, total.Lies, total.Restores, total.Resumed)
+	fmt.Printf("sim: %d allowances came back, %d runs overspent by a liar beyond the keys' faults, %d forks proven, %d shares stopped by freezes\n", total.CameBack, total.Overspent, total.Forks, total.Frozen)
 	fmt.Printf("sim: %d seeds, %d violations\n", seeds, violations+failed)
 	return min(1, violations+failed)
 }
