@@ -58,7 +58,7 @@ func SimulateSpending(seed uint64, lines Lines) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	for range 7 + s.rng.IntN(6) {
+	for range 2 + s.rng.IntN(11) {
 		s.newPayment()
 	}
 	for range 400 + s.rng.IntN(400) {

@@ -527,3 +527,27 @@ func TestLiarWithQuorum(t *testing.T) {
 		t.Fatal("4 coins are signed, over the limit of 3")
 	}
 }
+
+// An attempt that reached a witness only is given up by the signers when it is by the
+// witness: its allowance comes back.
+func TestWitnessAloneGivesBack(t *testing.T) {
+	f := startLimited(t, 9)
+	d, err := limitedWorld()
+	f.ok(err)
+	f.x = d.vigilant
+	c := f.signCommand(f.pay(2), f.coins(2), 1, 2)
+	c.Witnesses = []uint16{3}
+	f.command(3, c)
+	f.ok(f.Settle())
+	f.pass(25)
+	for range 3 {
+		b := f.pay(2)
+		replies := f.witnessed(b, f.coins(2), []mpc.ID{2, 3}, []mpc.ID{1})
+		delete(replies, 1)
+		if _, err = sim.CombineEd25519(f.x, b, f.coins(2), replies); err == nil {
+			return
+		}
+		f.pass(2)
+	}
+	t.Errorf("nobody but a witness was asked, and there is no room: %v", err)
+}

@@ -18,7 +18,7 @@ func (v *Vault) neverAsked(peer mpc.ID, e *event) {
 		return
 	}
 	p := v.index.of(e.Attempt, peer)
-	if p == nil || p.never || !p.signs() || len(p.reserve.Movement) == 0 || !containsID(p.reserve.Parties, v.cfg.ID) {
+	if p == nil || p.never || !p.signs() && !containsID(p.reserve.Witnesses, peer) || len(p.reserve.Movement) == 0 || !containsID(p.reserve.Parties, v.cfg.ID) {
 		return
 	}
 	if v.given == nil {
@@ -30,8 +30,8 @@ func (v *Vault) neverAsked(peer mpc.ID, e *event) {
 // findNeverAsked finds them anew after a start.
 func (v *Vault) findNeverAsked() {
 	for a, m := range v.index.byAttempt {
-		for id, p := range m {
-			if id != v.cfg.ID && p.status == statusReleased {
+		for _, id := range sortedIDs(m) {
+			if id != v.cfg.ID && m[id].status == statusReleased {
 				v.neverAsked(id, &event{Kind: eventRelease, Attempt: a})
 			}
 		}
