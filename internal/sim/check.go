@@ -31,6 +31,8 @@ type checker struct {
 	halted map[[2]mpc.ID]bool // (who, whom): a quarantine that was announced
 	// onShare, when set, judges final shares in place of share.
 	onShare func(*asked, *cluster.Reply)
+	// onRefusal, when set, sees refusals.
+	onRefusal func(*refusal.Refusal)
 }
 
 // share is a final share that left a vault.
@@ -158,8 +160,12 @@ func (c *checker) reply(a *asked, rep *cluster.Reply) {
 		if len(rep.Certificate) == 0 {
 			c.fault("invariant 1: vault %d refuses attempt %x without a certificate of it", rep.Vault, a.attempt)
 		}
-		if f, err := refusal.Decode(rep.Refusal); err == nil && f.Code == "version.conflict" {
+		f, err := refusal.Decode(rep.Refusal)
+		if err == nil && f.Code == "version.conflict" {
 			c.conflicting(a)
+		}
+		if err == nil && c.onRefusal != nil {
+			c.onRefusal(f)
 		}
 	case cluster.OutcomeFailed:
 		c.fault("vault %d failed by itself: %s", rep.Vault, rep.Detail)

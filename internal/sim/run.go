@@ -34,7 +34,7 @@ type Result struct {
 	CameBack   int // payments for which only a released allowance made room
 	Overspent  int // runs in which a liar, one more than the keys withstand, had a limit exceeded
 	Forks      int // runs in which its own signatures prove it
-	Frozen     int // shares that a freeze stopped
+	Frozen     int // refusals because of a freeze
 	Violations []string
 }
 
@@ -42,7 +42,7 @@ type Result struct {
 var Worlds = []struct {
 	Name string
 	Run  func(seed uint64, lines Lines) (*Result, error)
-}{{"signing", Simulate}, {"limits", SimulateSpending}}
+}{{"signing", Simulate}, {"limits", SimulateSpending}, {"governance", SimulateGovernance}}
 
 // Lines turns the trace into words, when set on a Run.
 type Lines func(format string, args ...any)

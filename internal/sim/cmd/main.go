@@ -137,7 +137,7 @@ func many(first, last uint64, stopAtFirst bool) int {
 	}
 	wg.Wait()
 	fmt.Printf("sim: %d events, %d crashes, %d signatures, %d refusals, %d epochs of keys, %d liars caught, %d wrong shares found, %d disks put back, %d vaults resumed\n", total.Events, total.Crashes, total.Signatures, total.Refusals, total.Epochs, total.Halted, total.Lies, total.Restores, total.Resumed)
-	fmt.Printf("sim: %d allowances came back, %d runs overspent by a liar beyond the keys' faults, %d forks proven, %d shares stopped by freezes\n", total.CameBack, total.Overspent, total.Forks, total.Frozen)
+	fmt.Printf("sim: %d allowances came back, %d runs overspent by a liar beyond the keys' faults, %d forks proven, %d refusals by freezes\n", total.CameBack, total.Overspent, total.Forks, total.Frozen)
 	fmt.Printf("sim: %d seeds, %d violations\n", seeds, violations+failed)
 	return min(1, violations+failed)
 }
