@@ -14,7 +14,7 @@ func lie(v *vault.Vault, to mpc.ID) bool { return v.Cheat(to) }
 // lieInDealing makes a vault deal a wrong share to a peer the next time.
 func lieInDealing(v *vault.Vault, to mpc.ID) bool { return v.CheatDealing(to) }
 
-func ledgerMark(v *vault.Vault) uint64 { return v.CheatMark() }
+func ledgerMark(v *vault.Vault) (uint64, bool) { return v.CheatMark() }
 
 // hideLedger makes a vault deny what it wrote after so many events; releaseAll makes it
 // say that it gave nothing.

@@ -16,9 +16,9 @@ func TestPlantedBugs(t *testing.T) {
 		t.Skip("there is no go command to build the planted bugs with")
 	}
 	for _, c := range []struct{ bug, tags, seeds, want string }{
-		{"ownledger", "coffer_sim,coffer_planted,bug_ownledger", "14-60", "limit exceeded"},
-		{"laterelease", "coffer_sim,coffer_planted,bug_laterelease", "4-60", "limit exceeded"},
-		{"sessionkey", "coffer_sim,coffer_planted,bug_sessionkey", "4-60", "limit exceeded"},
+		{"ownledger", "coffer_sim,coffer_planted,bug_ownledger", "3-60", "limit exceeded"},
+		{"laterelease", "coffer_sim,coffer_planted,bug_laterelease", "1-60", "limit exceeded"},
+		{"sessionkey", "coffer_sim,coffer_planted,bug_sessionkey", "8-60", "limit exceeded"},
 		{"none", "coffer_sim", "1-8", "sim: 8 seeds, 0 violations"},
 		{"quarantine", "coffer_sim,coffer_planted,bug_quarantine", "1-200", "halted the pair"},
 		{"approval", "coffer_sim,coffer_planted,bug_approval", "1-40", "the policy does not allow"},

@@ -7,7 +7,7 @@ import "testing"
 func TestSeeds(t *testing.T) {
 	for _, w := range Worlds {
 		t.Run(w.Name, func(t *testing.T) {
-			last := uint64(8)
+			last := uint64(6)
 			if raceEnabled {
 				last = 2
 			}

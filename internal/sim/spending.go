@@ -337,7 +337,10 @@ func (s *spending) attack() error {
 		return nil
 	}
 	one, two := s.sides(x)
-	mark := ledgerMark(s.Parties[s.cheat].Vault)
+	mark, ok := ledgerMark(s.Parties[s.cheat].Vault)
+	if !ok {
+		return nil
+	}
 	s.lied, s.stays = true, s.cheat
 	apart := func(f Frame) bool {
 		return f.From == s.cheat && !slices.Contains(one, f.To) || slices.Contains(one, f.From) && f.From != s.cheat && !slices.Contains(one, f.To)

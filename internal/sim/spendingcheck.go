@@ -89,7 +89,7 @@ func (s *spending) prove() {
 	var held []vault.LedgerSide
 	for _, id := range s.IDs {
 		if v := s.Parties[id].Vault; v != nil && id != s.cheat {
-			held = append(held, v.LedgerOf(s.cheat))
+			held = append(held, v.LedgerOf(s.cheat, s.logged(id)...))
 		}
 	}
 	for i, a := range held {
@@ -101,6 +101,26 @@ func (s *spending) prove() {
 			}
 		}
 	}
+}
+
+// logged are the liar's checkpoints that a vault's log keeps.
+func (s *spending) logged(id mpc.ID) (out []audit.SignedCheckpoint) {
+	for _, b := range s.Parties[id].Disk.Entries {
+		e, err := audit.DecodeEntry(b)
+		if err != nil || e.Kind != audit.KindOutcome {
+			continue
+		}
+		o, err := audit.DecodeOutcome(e.Body)
+		if err != nil {
+			continue
+		}
+		for _, cp := range o.Witnessed {
+			if cp.Vault == uint16(s.cheat) {
+				out = append(out, cp)
+			}
+		}
+	}
+	return out
 }
 
 // calm ends all faults. Then allowances that nobody may have used come back, and with
@@ -251,7 +271,7 @@ func (s *spending) atEnd() {
 	if s.over > 0 {
 		s.res.Overspent++
 		if !s.proven {
-			s.check.fault("vault %d lied, more was spent than a limit allows, and its signatures do not prove it", s.cheat)
+			s.check.fault("limit exceeded: %d times, and vault %d's signatures do not prove that it lied", s.over, s.cheat)
 		}
 	}
 	if s.proven {

@@ -40,13 +40,18 @@ func (v *Vault) spoil(kind, round uint8, private map[mpc.ID][]byte) {
 }
 
 // CheatMark is how long this vault's ledger is, for CheatHide.
-func (v *Vault) CheatMark() uint64 { return v.ledgers[v.cfg.ID].head().Seq }
+func (v *Vault) CheatMark() (events uint64, ok bool) {
+	if l := v.ledgers[v.cfg.ID]; l != nil {
+		return l.head().Seq, true
+	}
+	return 0, false // it is still starting
+}
 
 // CheatHide makes this vault deny what its ledger says after so many events. It must not
 // be started again after that: its disk remembers.
 func (v *Vault) CheatHide(from uint64) bool {
 	l := v.ledgers[v.cfg.ID]
-	if from >= l.head().Seq {
+	if l == nil || from >= l.head().Seq {
 		return false
 	}
 	l.events, l.hashes = l.events[:from], l.hashes[:from]
@@ -67,6 +72,9 @@ func (v *Vault) CheatHide(from uint64) bool {
 // CheatRelease makes this vault say that it has released all that it gave.
 func (v *Vault) CheatRelease() bool {
 	var given [][16]byte
+	if v.ledgers[v.cfg.ID] == nil {
+		return false
+	}
 	for _, enc := range v.ledgers[v.cfg.ID].events {
 		if e, err := decodeEvent(enc); err == nil && e.Kind == eventFinal {
 			given = append(given, e.Attempt)

@@ -57,13 +57,17 @@ func VerifyFork(keys audit.Keys, a, b LedgerSide) (at uint64, err error) {
 }
 
 // LedgerOf is what this vault can show of another's ledger: the events up to the last
-// one for which it holds a signed checkpoint.
-func (v *Vault) LedgerOf(id mpc.ID) (s LedgerSide) {
+// one for which it holds a signed checkpoint. In memory it keeps the newest ones only;
+// logged are those that its log keeps for good, with the outcomes (audit.Outcome).
+func (v *Vault) LedgerOf(id mpc.ID, logged ...audit.SignedCheckpoint) (s LedgerSide) {
 	l, p := v.ledgers[id], v.peers[id]
 	if l == nil || p == nil {
 		return s
 	}
 	var heads []head
+	for i := range logged {
+		heads = append(heads, headOf(&logged[i], logged[i].Encode()))
+	}
 	for _, h := range p.held.good {
 		heads = append(heads, h)
 	}
