@@ -128,9 +128,10 @@ func checkPolicy(ctx context.Context, s *session, path, roster string) error {
 		Invariants int            `json:"invariants"`
 		Roster     string         `json:"roster,omitempty"`
 		Zones      map[string]int `json:"zones,omitempty"`
+		Warnings   []string       `json:"warnings,omitempty"`
 		meaning
 	}
-	out := counts{true, fmt.Sprintf("%x", root), len(d.Guards), len(d.Rules), len(d.Limits), len(d.Invariants), roster, nil, meaningOf(d, ro)}
+	out := counts{true, fmt.Sprintf("%x", root), len(d.Guards), len(d.Rules), len(d.Limits), len(d.Invariants), roster, nil, source.Unknown(d), meaningOf(d, ro)}
 	for i := range d.Zones {
 		if out.Zones == nil {
 			out.Zones = make(map[string]int)
@@ -145,6 +146,9 @@ func checkPolicy(ctx context.Context, s *session, path, roster string) error {
 		}
 		if roster == "" {
 			fmt.Fprintln(w, "people, groups and engines were not looked up: name a roster with --roster FILE, or --roster cluster")
+		}
+		for _, warning := range out.Warnings {
+			fmt.Fprintf(w, "warning: %s\n", warning)
 		}
 		out.print(w)
 	})
