@@ -6,6 +6,7 @@ import (
 
 	"github.com/cofferhq/coffer/internal/audit"
 	"github.com/cofferhq/coffer/internal/governance"
+	"github.com/cofferhq/coffer/internal/policy"
 	"github.com/cofferhq/coffer/internal/signature"
 	"github.com/cofferhq/coffer/internal/wire"
 	"github.com/cofferhq/coffer/mpc"
@@ -134,6 +135,13 @@ func (v *Vault) Invent(es ...Event) {
 	for _, e := range es {
 		v.record(&event{Kind: eventKind(e.Kind), Attempt: e.Attempt, Request: e.Request, Key: e.Key, Digest: e.Digest, Parties: e.Parties, Slots: e.Slots})
 	}
+}
+
+// InventMovement appends a reservation of something that moves to this vault's own
+// ledger, dated as it likes.
+func (v *Vault) InventMovement(attempt [16]byte, key [32]byte, parties []mpc.ID, time uint64, m *policy.Movement) {
+	e := &event{Kind: eventReserve, Time: time, Attempt: attempt, Request: [32]byte{attempt[0], 1}, Key: key, Parties: parties, Slots: []string{"any"}, Movement: m.Encode()}
+	v.appendEvent(v.cfg.ID, e, e.encode())
 }
 
 // OwnDelta is this vault's ledger from an event on, as a sync frame carries it.

@@ -119,4 +119,5 @@ func (v *Vault) stepClock(now uint64) {
 	}
 	v.stepped = v.phase == phaseRunning
 	v.now = max(v.now, now)
+	v.index.now = v.now
 }

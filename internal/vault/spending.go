@@ -58,11 +58,11 @@ func (x *requestIndex) spend(p *promise) {
 		y.requests[r.request] = r
 	}
 	r.promises = append(r.promises, p)
-	if p.reserve.Time > r.newest {
+	if p.time > r.newest {
 		for _, s := range r.in {
 			s.remove(r)
 		}
-		r.newest = p.reserve.Time
+		r.newest = p.time
 		for _, s := range r.in {
 			s.insert(r)
 		}
@@ -187,10 +187,10 @@ func (x *requestIndex) counts(r *spent, q *policy.Query, which func(*promise) bo
 // timeOf is when a promise counts from: the newest of the times that the attempt's
 // members give for the same reservation.
 func (x *requestIndex) timeOf(p *promise) uint64 {
-	t := p.reserve.Time
+	t := p.time
 	for _, q := range x.byAttempt[p.reserve.Attempt] {
 		if !q.never && q.reserve.same(&p.reserve) && (q.signs() || containsID(p.reserve.Witnesses, q.party)) {
-			t = max(t, q.reserve.Time)
+			t = max(t, q.time)
 		}
 	}
 	return t

@@ -15,6 +15,7 @@ type requestIndex struct {
 	byRequest map[[32]byte][]*promise
 	byAttempt map[[16]byte]map[mpc.ID]*promise
 	spending  spending // the same, in the order of time (spending.go)
+	now       uint64   // this vault's clock; 0: no clock
 }
 
 // promise is one party's reservation and what became of it.
@@ -23,6 +24,10 @@ type promise struct {
 	reserve  event
 	movement *policy.Movement // that of the reservation; nil: it moves nothing, or says nothing that can be read
 	status   status
+	// time is that of the reservation, as far as it can be: what was known at some moment
+	// was not promised later than that, by a clock with which this vault would sign. A
+	// reservation that is dated further ahead would use a limit up for good.
+	time uint64
 	// given: of this vault's own, from before this start: its final share may have
 	// left, though the disk does not say so.
 	given bool
@@ -55,7 +60,10 @@ func (x *requestIndex) add(party mpc.ID, e *event) {
 			return // an attempt is reserved once; what came first stays
 		}
 		// Who says never and then reserves has another history behind it: it counts.
-		p = &promise{party: party, reserve: *e, status: statusReserved}
+		p = &promise{party: party, reserve: *e, status: statusReserved, time: e.Time}
+		if x.now != 0 && e.Time > x.now && e.Time-x.now > maxSkew {
+			p.time = x.now + maxSkew
+		}
 		x.put(p)
 		x.byRequest[e.Request] = append(x.byRequest[e.Request], p)
 		x.spend(p)
