@@ -79,7 +79,7 @@ func (d *demo) limit(ctx context.Context) (paid *client.Request, err error) {
 		err = fmt.Errorf("always vaults %s signed", subsets)
 	}
 	d.check(fmt.Sprintf("three times 3 ETH are mined, signed by vaults %s: no vault signed all of them", strings.Join(subsets, "; ")), err)
-	if err := d.refused(ctx, known, "1.000000000000000001 ETH", "9 ETH before it"); err != nil {
+	if err := d.refusedBy(ctx, known, "1.000000000000000001 ETH", "9 ETH before it", false); err != nil {
 		return nil, err
 	}
 	if paid, err = d.pays(ctx, known, "1 ETH"); err == nil {
@@ -89,7 +89,7 @@ func (d *demo) limit(ctx context.Context) (paid *client.Request, err error) {
 	if err != nil {
 		return nil, err
 	}
-	return paid, d.refused(ctx, known, "1 wei", "10 ETH before it")
+	return paid, d.refusedBy(ctx, known, "1 wei", "10 ETH before it", false)
 }
 
 // pays proposes a payment and waits until it is mined.
@@ -165,7 +165,7 @@ func (d *demo) widen(ctx context.Context) error {
 		err = fmt.Errorf("it is %s, %s", c.Class, c.Status)
 	}
 	d.check("signed by two admins the change waits: every vault judged by itself that it loosens", err)
-	if err := d.refused(ctx, known, "2 ETH", "10 ETH before it"); err != nil {
+	if err := d.refusedBy(ctx, known, "2 ETH", "10 ETH before it", false); err != nil {
 		return err
 	}
 	began := time.Now()
@@ -234,7 +234,7 @@ func (d *demo) freeze(ctx context.Context) (err error) {
 		return err
 	}
 	d.say("carol, one admin of three, freezes the wallet: that took %s", short(time.Since(began)))
-	if err := d.refused(ctx, known, "0.1 ETH", "frozen by carol"); err != nil {
+	if err := d.refusedBy(ctx, known, "0.1 ETH", "frozen by carol", false); err != nil {
 		return err
 	}
 	if d.info, err = d.client.Cluster(ctx); err != nil {

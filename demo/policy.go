@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -66,6 +67,12 @@ func (d *demo) policy(ctx context.Context) error {
 // refused proposes what policy forbids and checks that the vaults themselves say
 // no, in words that hold what is wanted.
 func (d *demo) refused(ctx context.Context, to, text, wanted string) error {
+	return d.refusedBy(ctx, to, text, wanted, true)
+}
+
+// refusedBy is refused by all vaults that are asked, or by one at least: a vault that
+// did not sign the payments before hears of them from its peer, who stops first.
+func (d *demo) refusedBy(ctx context.Context, to, text, wanted string, all bool) error {
 	r, err := d.propose(ctx, "bot", to, text)
 	if err != nil {
 		return err
@@ -77,7 +84,13 @@ func (d *demo) refused(ctx context.Context, to, text, wanted string) error {
 	if len(r.Attempts) == 0 {
 		return errors.New("no vault was asked")
 	}
-	for _, a := range r.Attempts[len(r.Attempts)-1].Replies {
+	replies := r.Attempts[len(r.Attempts)-1].Replies
+	some := slices.ContainsFunc(replies, func(a client.VaultAnswer) bool { return checkRefusal(&a, wanted) == nil })
+	for _, a := range replies {
+		if !all && some && a.Outcome == "aborted" {
+			d.say("vault %d stops, since the other one refuses", a.Vault)
+			continue
+		}
 		err := checkRefusal(&a, wanted)
 		words := fmt.Sprintf("vault %d refuses", a.Vault)
 		if a.Refusal != nil {
