@@ -142,9 +142,9 @@ func (x *condition) parse() bool {
 
 // digits finds numbers, and passes over what is no number: comments, and texts in all the
 // forms that CEL has.
-var digits = regexp.MustCompile(`//[^\n]*|`+
-	`[rR]"""(?s:.*?)"""|[rR]'''(?s:.*?)'''|[rR]"[^"\n]*"|[rR]'[^'\n]*'|`+
-	`"""(?s:\\.|[^\\])*?"""|'''(?s:\\.|[^\\])*?'''|"(?s:\\.|[^"\\])*"|'(?s:\\.|[^'\\])*'|`+
+var digits = regexp.MustCompile(`//[^\n]*|` +
+	`[rR]"""(?s:.*?)"""|[rR]'''(?s:.*?)'''|[rR]"[^"\n]*"|[rR]'[^'\n]*'|` +
+	`"""(?s:\\.|[^\\])*?"""|'''(?s:\\.|[^\\])*?'''|"(?s:\\.|[^"\\])*"|'(?s:\\.|[^'\\])*'|` +
 	`[A-Za-z_][A-Za-z0-9_]*|[0-9][0-9.xXa-fA-F]*`)
 
 // bigNumbers replaces numbers that do not fit in CEL's 63 bits by variables of the
