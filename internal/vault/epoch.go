@@ -124,6 +124,7 @@ func VerifyShareProof(p *handover.Plan, body []byte, id mpc.ID, proof []byte) er
 // how far its ledger has come: nothing is reserved in that epoch after it.
 func (v *Vault) closing(p *handover.Plan) []byte {
 	v.endKeySessions(p.Key, fmt.Errorf("the wallet goes to epoch %d: retry", p.To()))
+	v.restate(p)
 	h := v.ledgers[v.cfg.ID].head()
 	return wire.NewWriter(1).Uint64(h.Seq).Fixed(h.Hash[:]).Bytes()
 }

@@ -204,6 +204,7 @@ func (v *Vault) startHandover(id uint64, c *cluster.Command, o *governance.Order
 	if err != nil {
 		return err
 	}
+	v.restate(&s.plan)
 	v.carryOut(o.Key, m, out)
 	v.handovers[c.Attempt], v.begun[c.Attempt] = s, true
 	if !containsID(s.plan.Dealers, v.cfg.ID) && !containsID(s.plan.New, v.cfg.ID) {
@@ -439,6 +440,7 @@ func (v *Vault) machineOf(x *handover.Bundle) *handover.Machine {
 		o, ok := v.gov.FindOrder(x.Plan.Order)
 		if ok && checkPlan(&x.Plan, o) == nil && v.keys[kid] != nil {
 			if out, err := m.Join(&x.Plan, false); err == nil {
+				v.restate(&x.Plan)
 				v.carryOut(kid, m, out)
 			}
 		}
