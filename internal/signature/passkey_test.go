@@ -287,3 +287,20 @@ func hash(s string) string {
 func encode(c [32]byte) string { return base64.RawURLEncoding.EncodeToString(c[:]) }
 
 func challengeOf(st signature.Statement) string { return encode(st.Digest()) }
+
+// TestChallengeHasOneSpelling: Go's decoder passes over line ends, which no browser
+// writes.
+func TestChallengeHasOneSpelling(t *testing.T) {
+	enc := strings.Repeat("A", 43)
+	data := func(challenge string) []byte {
+		return []byte(`{"type":"webauthn.get","challenge":"` + challenge + `","origin":"https://coffer.example","crossOrigin":false}`)
+	}
+	if _, _, err := signature.ParseClientData(data(enc), "webauthn.get"); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []string{enc[:20] + "\n" + enc[20:], enc + "\r", enc + "=", enc[:42] + "B", enc[:42]} {
+		if _, _, err := signature.ParseClientData(data(c), "webauthn.get"); err == nil {
+			t.Errorf("%q is taken", c)
+		}
+	}
+}

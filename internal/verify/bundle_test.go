@@ -126,6 +126,13 @@ func TestBundleForgeries(t *testing.T) {
 				b.Parts[i].Heads = nil
 			}
 		}},
+		{"head of nothing", BundleForm, func(_ *world, b *Bundle) {
+			b.Parts[0].Heads = slices.Insert(b.Parts[0].Heads, 0, PartHead{Root: new(audit.Log).Root()})
+		}},
+		{"head of the checkpoint itself", BundleForm, func(w *world, b *Bundle) {
+			cp := must[*audit.SignedCheckpoint](w.t)(audit.DecodeSignedCheckpoint(b.Parts[0].Checkpoint))
+			b.Parts[0].Heads = append(b.Parts[0].Heads, PartHead{Size: cp.Size, Root: cp.Root})
+		}},
 		{"entry of another attempt", BundleForm, func(_ *world, b *Bundle) { b.Attempt[0]++ }},
 		{"entry at another place", BundleForm, func(_ *world, b *Bundle) { b.Parts[0].Entries[1].Index++ }},
 		{"checkpoint of another vault", BundleForm, func(w *world, b *Bundle) { b.Parts[0].Checkpoint = b.Parts[1].Checkpoint }},
