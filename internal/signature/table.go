@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"crypto/sha512"
+	"sync"
 
 	"filippo.io/edwards25519"
 )
@@ -20,7 +21,7 @@ import (
 // could never refuse what is good.
 type Table struct {
 	key   [32]byte
-	minus [32][255]edwards25519.Point
+	minus multiples
 }
 
 // NewTable makes the table (1.3 MB) of an Ed25519 key; nil for what is none.
@@ -33,16 +34,38 @@ func NewTable(k PublicKey) *Table {
 		return nil
 	}
 	t := &Table{key: [32]byte([]byte(k.Key))}
-	base := new(edwards25519.Point).Negate(a)
-	for i := range t.minus {
-		t.minus[i][0].Set(base)
-		for j := 1; j < len(t.minus[i]); j++ {
-			t.minus[i][j].Add(&t.minus[i][j-1], base)
-		}
-		base = new(edwards25519.Point).Add(&t.minus[i][254], base)
-	}
+	fill(&t.minus, a.Negate(a))
 	return t
 }
+
+type multiples = [32][255]edwards25519.Point
+
+func fill(m *multiples, base *edwards25519.Point) {
+	base = new(edwards25519.Point).Set(base)
+	for i := range m {
+		m[i][0].Set(base)
+		for j := 1; j < len(m[i]); j++ {
+			m[i][j].Add(&m[i][j-1], base)
+		}
+		base.Add(&m[i][254], base)
+	}
+}
+
+// addMultiple adds s times the point of m to r.
+func addMultiple(r *edwards25519.Point, m *multiples, s *edwards25519.Scalar) {
+	for i, b := range s.Bytes() {
+		if b > 0 {
+			r.Add(r, &m[i][b-1])
+		}
+	}
+}
+
+// generator is the table of B, made when it is first asked for.
+var generator = sync.OnceValue(func() *multiples {
+	m := new(multiples)
+	fill(m, edwards25519.NewGeneratorPoint())
+	return m
+})
 
 // Confirms says whether sig is the key's over the message.
 func (t *Table) Confirms(message, sig []byte) bool {
@@ -62,11 +85,8 @@ func (t *Table) Confirms(message, sig []byte) bool {
 	if err != nil {
 		return false
 	}
-	r := new(edwards25519.Point).ScalarBaseMult(s)
-	for i, b := range k.Bytes() {
-		if b > 0 {
-			r.Add(r, &t.minus[i][b-1])
-		}
-	}
+	r := edwards25519.NewIdentityPoint()
+	addMultiple(r, generator(), s)
+	addMultiple(r, &t.minus, k)
 	return bytes.Equal(r.Bytes(), sig[:32])
 }

@@ -65,7 +65,7 @@ func (v *verifier) judge(self uint16, st *governance.State, k *keyInfo, cert *dk
 	if err := st.CheckSigning(k.id, b.Request.Chain); err != nil {
 		return refuse(stepGoverned, asRefusal("governance", err))
 	}
-	verified, err := st.Roster.CheckBundle(b, v.cluster, d.Time)
+	verified, err := st.Roster.Confirming(v.tables.confirms).CheckBundle(b, v.cluster, d.Time)
 	if err != nil {
 		return refuse(stepBundle, asRefusal("bundle", err))
 	}

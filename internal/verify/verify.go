@@ -91,7 +91,8 @@ type verifier struct {
 	texts    map[string]string
 	receipts map[[32]byte]*receiptCheck // by SHA-256 of the receipt
 	fixed    map[string]keyUse          // by public key
-	mu       sync.Mutex                 // guards the report while jobs run
+	tables   keyTables
+	mu       sync.Mutex // guards the report while jobs run
 }
 
 type changeSeen struct {
