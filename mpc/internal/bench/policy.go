@@ -35,6 +35,25 @@ func policies(line func(string, float64)) error {
 		line(fmt.Sprintf("policy-eval-%drules", rules), ns)
 		fmt.Printf("bench: policy-eval-%drules-allocs %.0f allocs\n", rules, allocations(evaluate))
 	}
+	return distinct(line)
+}
+
+// distinct prints the row of 200 rules that share no condition but the limits:
+// the most that so many rules cost.
+func distinct(line func(string, float64)) error {
+	const rules = 200
+	d, roster, in, err := policyOf(rules, benchDistinct)
+	if err != nil {
+		return err
+	}
+	if out := d.Evaluate(roster, in); !out.Allow || out.Rule != fmt.Sprintf("rule-%d", rules-1) {
+		return fmt.Errorf("policy of %d different rules: %+v, want the last rule to allow", rules, out)
+	}
+	evaluate := func() { d.Evaluate(roster, in) }
+	ns := measure(2000, evaluate)
+	fmt.Printf("bench: policy-eval-200distinct-us %.2f us\n", ns/1000)
+	line("policy-eval-200distinct", ns)
+	fmt.Printf("bench: policy-eval-200distinct-allocs %.0f allocs\n", allocations(evaluate))
 	return nil
 }
 
@@ -78,7 +97,23 @@ func benchRule(i int, last bool) policy.Expr {
 	)
 }
 
+// benchDistinct is the same, in words that no other rule uses.
+func benchDistinct(i int, last bool) policy.Expr {
+	e := benchRule(i, last)
+	e.Args[0] = policy.Expr{Op: policy.OpIn, Args: []policy.Expr{{Op: policy.OpChain}}, Set: []string{"eip155:1", fmt.Sprintf("eip155:%d", i+2)}}
+	e.Args[1] = benchExpr(policy.OpLe, policy.Expr{Op: policy.OpCount, Args: []policy.Expr{{Op: policy.OpTransfers}}}, policy.Expr{Op: policy.OpUint, Num: benchAmount(uint64(2 + i))})
+	e.Args[2] = benchText(policy.OpInGroup, fmt.Sprintf("traders-%d", i), benchExpr(policy.OpInitiator))
+	e.Args[3] = benchExpr(policy.OpAll, benchExpr(policy.OpTransfers), benchText(policy.OpLabelled, fmt.Sprintf("known-%d", i), benchText(policy.OpField, "to")))
+	e.Args[4] = benchExpr(policy.OpLe, benchText(policy.OpRiskScore, "screening"), policy.Expr{Op: policy.OpUint, Num: benchAmount(uint64(500 + i))})
+	e.Args[6] = policy.Expr{Op: policy.OpDuring, Text: "UTC", Num: policy.Hours{Days: 127, To: uint16(1440 - i)}.Num()}
+	return e
+}
+
 func policyCase(rules int) (*policy.Document, *identity.Roster, policy.Input, error) {
+	return policyOf(rules, benchRule)
+}
+
+func policyOf(rules int, rule func(int, bool) policy.Expr) (*policy.Document, *identity.Roster, policy.Input, error) {
 	const now = 1784102400_000
 	d := &policy.Document{
 		Assets:      []policy.Asset{{Symbol: "ETH", ID: benchETH, Decimals: 18}},
@@ -87,6 +122,10 @@ func policyCase(rules int) (*policy.Document, *identity.Roster, policy.Input, er
 		Guards: []policy.Guard{{Name: "blocked", When: benchExpr(policy.OpExists, benchExpr(policy.OpTransfers),
 			benchText(policy.OpLabelled, "blocked", benchText(policy.OpField, "to")))}},
 	}
+	for i := range rules {
+		d.AddressBook = append(d.AddressBook, policy.Entry{Label: fmt.Sprintf("known-%d", i), Addresses: []string{benchTo}})
+	}
+	d.Sort()
 	for i := range benchLimits {
 		d.Limits = append(d.Limits, policy.Limit{
 			Name: fmt.Sprintf("limit-%d", i), Measure: policy.MeasureAmount, Asset: benchETH, Per: []policy.Scope{policy.PerWallet},
@@ -94,7 +133,7 @@ func policyCase(rules int) (*policy.Document, *identity.Roster, policy.Input, er
 		})
 	}
 	for i := range rules {
-		d.Rules = append(d.Rules, policy.Rule{Name: fmt.Sprintf("rule-%d", i), When: benchRule(i, i == rules-1), Then: policy.Verdict{Effect: policy.Allow}})
+		d.Rules = append(d.Rules, policy.Rule{Name: fmt.Sprintf("rule-%d", i), When: rule(i, i == rules-1), Then: policy.Verdict{Effect: policy.Allow}})
 	}
 	d, err := policy.DecodeDocument(d.Encode())
 	if err != nil {
@@ -102,6 +141,10 @@ func policyCase(rules int) (*policy.Document, *identity.Roster, policy.Input, er
 	}
 	d.Compile()
 	roster := &identity.Roster{Groups: []identity.Group{{Name: "traders", Members: []string{"alice"}}}}
+	for i := range rules {
+		roster.Groups = append(roster.Groups, identity.Group{Name: fmt.Sprintf("traders-%d", i), Members: []string{"alice"}})
+	}
+	roster.Sort()
 	in := policy.Input{
 		Request: &request.Request{Chain: "eip155:1", Sender: benchSender, Initiator: "alice", Wallet: [32]byte{1}},
 		Effects: &chain.Effects{Chain: "eip155:1", Sender: benchSender, Transfers: []chain.Transfer{
