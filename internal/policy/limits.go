@@ -133,6 +133,11 @@ func (e *evaluation) counters(l *Limit, s *limitState) (Truth, error) {
 	if l.Measure == MeasureMoney && m.Currency == "" {
 		return e.unvalued(m), errValue
 	}
+	if l.Measure != MeasureCount {
+		if err := e.uncounted(); err != nil {
+			return Failed, err
+		}
+	}
 	q := Query{Measure: l.Measure, Asset: l.Asset, Exclude: e.request()}
 	if l.Measure == MeasureMoney {
 		q.Currency, q.Value = e.doc.Currency, e.valuation
@@ -169,6 +174,23 @@ func (e *evaluation) counters(l *Limit, s *limitState) (Truth, error) {
 		}
 	}
 	return True, nil
+}
+
+// uncounted says what the request gives away that no limit counts, since it does
+// not leave the sender: what others may take later, and what others have.
+func (e *evaluation) uncounted() error {
+	f := e.in.Effects
+	for i := range f.Approvals {
+		if a := &f.Approvals[i]; !a.Amount.IsZero() {
+			return fmt.Errorf("%s may take %s later, which no limit counts: decide allowances by a rule that asks for none", a.Spender, e.doc.Amount(a.Asset, a.Amount))
+		}
+	}
+	for i := range f.Transfers {
+		if t := &f.Transfers[i]; t.From != f.Sender && t.To != f.Sender && !t.Amount.IsZero() {
+			return fmt.Errorf("it moves %s of %s, which no limit counts: decide that by a rule that asks for none", e.doc.Amount(t.Asset, t.Amount), t.From)
+		}
+	}
+	return nil
 }
 
 // unvalued is why a movement has no money: prices may be missing or unfit.

@@ -89,6 +89,41 @@ func TestLimits(t *testing.T) {
 	wantText(t, "what would pass", got.Fix, "waiting until limit it has room again")
 }
 
+// TestNothingPassesALimitUncounted: what is given away without leaving the sender is
+// an error of limits on amounts and money, whatever asset they count.
+func TestNothingPassesALimitUncounted(t *testing.T) {
+	allows := func(n chain.Amount) func(*Input) {
+		return func(in *Input) {
+			in.Effects.Approvals = []chain.Approval{{Owner: wallet, Spender: stranger, Asset: dai, Amount: n}}
+		}
+	}
+	moves := func(from, to string, n chain.Amount) func(*Input) {
+		return func(in *Input) {
+			in.Effects.Transfers = append(in.Effects.Transfers, chain.Transfer{From: from, To: to, Asset: dai, Amount: n})
+		}
+	}
+	five := Limit{Measure: MeasureAmount, Asset: eth, Window: Window{Kind: Rolling, Length: day}, Max: eths(t, "5")}
+	count := Limit{Measure: MeasureCount, Window: five.Window, Max: num(5)}
+	for name, c := range map[string]struct {
+		limit Limit
+		in    Input
+		text  string // "": it is allowed
+	}{
+		"an allowance":            {five, send(t, known, "1", allows(num(1))), "may take"},
+		"an allowance taken back": {five, send(t, known, "1", allows(num(0))), ""},
+		"what another has":        {five, send(t, known, "1", moves(known, stranger, num(1))), "no limit counts"},
+		"nothing of another's":    {five, send(t, known, "1", moves(known, stranger, num(0))), ""},
+		"what comes in":           {five, send(t, known, "1", moves(known, wallet, num(1))), ""},
+		"counted requests":        {count, send(t, known, "1", allows(num(1)), moves(known, stranger, num(1))), ""},
+	} {
+		got := limited(t, c.limit).Evaluate(testRoster(t), c.in)
+		if got.Allow != (c.text == "") {
+			t.Errorf("%s: decided %+v", name, got)
+		}
+		wantText(t, name, got.Detail, c.text)
+	}
+}
+
 type broken struct{}
 
 func (broken) Used(*Query) (chain.Amount, error) {

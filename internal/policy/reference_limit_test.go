@@ -15,6 +15,18 @@ func (r *reference) limit(e *Expr) value {
 	if !ok {
 		return fails
 	}
+	if l.Measure != MeasureCount {
+		for _, a := range f.Approvals {
+			if bigOf(a.Amount).Sign() > 0 {
+				return fails
+			}
+		}
+		for _, t := range f.Transfers {
+			if t.From != f.Sender && t.To != f.Sender && bigOf(t.Amount).Sign() > 0 {
+				return fails
+			}
+		}
+	}
 	per := func(s Scope) bool { return slices.Contains(l.Per, s) }
 	// What this request moves, by counter.
 	type key struct{ asset, to string }
