@@ -40,7 +40,7 @@ assets: {ETH: {id: %s, decimals: 18}}
 limits: [{name: daily, max: 2 ETH, window: 24h}]
 rules:
   - {name: small, when: onlyTransfers && within("daily"), then: allow}
-  - {name: large, when: onlyTransfers, then: {approvals: 2, of: approvers}}
+  - {name: large, when: onlyTransfers, then: {require: {approvers: 2}}}
 `, evm.NativeAsset(sim.Chain)))
 	if _, err := f.co.Change(t.Context(), f.change(d, "ada", "ben")); err != nil {
 		t.Fatal(err)

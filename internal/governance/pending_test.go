@@ -30,8 +30,12 @@ func cooling(t testing.TB) *State {
 
 // next is the next change of a state.
 func next(st *State, kind Kind, body []byte, who ...string) *SignedChange {
+	author := "alice"
+	if kind == KindFreeze && len(who) > 0 { // it is in its author's name
+		author = who[0]
+	}
 	return signedBy(&SignedChange{Change: Change{
-		Cluster: st.Cluster, Seq: st.Seq + 1, Prev: st.Head, Kind: kind, Body: body, Created: t0, Author: "alice",
+		Cluster: st.Cluster, Seq: st.Seq + 1, Prev: st.Head, Kind: kind, Body: body, Created: t0, Author: author,
 	}}, who...)
 }
 
@@ -309,9 +313,14 @@ func TestFreeze(t *testing.T) {
 	if err := st.CheckSigning(w, "eip155:1"); err != nil {
 		t.Fatal(err)
 	}
+	inAnothersName := next(st, KindFreeze, stop(w), "carol")
+	inAnothersName.Change.Author = "bob"
+	if _, err := st.Apply(signedBy(inAnothersName, "carol"), t0); refusal.As(err) == nil || refusal.As(err).Code != "change.author" {
+		t.Errorf("carol freezes in bob's name: %v", err)
+	}
 	st = adopt(t, st, t0, KindFreeze, stop(w), "carol")
 	err := st.CheckSigning(w, "eip155:1")
-	if r := refusal.As(err); r == nil || r.Code != "wallet.frozen" || !strings.Contains(err.Error(), "frozen by alice in change 1: phishing") {
+	if r := refusal.As(err); r == nil || r.Code != "wallet.frozen" || !strings.Contains(err.Error(), "frozen by carol in change 1: phishing") {
 		t.Errorf("%v", err)
 	}
 	if err := st.CheckSigning([32]byte{8}, "eip155:1"); err != nil {
@@ -481,4 +490,27 @@ func FuzzDecodeChains(f *testing.F) {
 			t.Errorf("%x encodes to %x", b, EncodeChains(c))
 		}
 	})
+}
+
+// TestPolicyInvariant: what the admins stated of their policy is proven wherever a
+// policy comes from, or it does not come in force.
+func TestPolicyInvariant(t *testing.T) {
+	promise := func(count string, when policy.Expr) *policy.Document {
+		d := samplePolicy(t, count)
+		d.Invariants = []policy.Invariant{{Name: "two-people", When: when, AtLeast: policy.Floor{Approvals: 2}}}
+		return d
+	}
+	always := policy.Expr{Op: policy.OpOnlyTransfers}
+	st := cooling(t)
+	st = adopt(t, st, t0, KindPolicy, promise("2", always).Encode(), both...)
+	refused(t, st, t0, "policy.invariant", "\"two-people\" is broken", KindPolicy, promise("1", always).Encode(), both...)
+	g := sampleGenesis(t)
+	g.Policy = promise("1", always)
+	if _, err := Start(g); refusal.As(err) == nil || refusal.As(err).Code != "policy.invariant" {
+		t.Errorf("a genesis that breaks its own promise: %v", err)
+	}
+	// Nor is a promise dropped at once.
+	if class, _ := st.At(t0 + day).Classify(&next(st, KindPolicy, sendTo("2", t)).Change); class == Tightening {
+		t.Error("a promise is dropped at once")
+	}
 }

@@ -76,6 +76,9 @@ func (st *State) Apply(s *SignedChange, at uint64) (*State, error) {
 	if err != nil {
 		return nil, err
 	}
+	if x.freeze != nil && !slices.Contains(signed, c.Author) {
+		return nil, refusal.Newf("change.author", "the author's signature", "change %d: a freeze is in its author's name, and %s has not signed it", c.Seq, c.Author)
+	}
 	// Whoever brings a change makes a vault think about it only if enough have signed.
 	if err := now.checkQuorum(c, &Forecast{Quorum: now.quorum(x, Tightening)}, signed); err != nil {
 		return nil, err
