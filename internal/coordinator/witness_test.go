@@ -33,8 +33,10 @@ func TestLedgerQuorum(t *testing.T) {
 	f.v.Crash(3)
 	id = f.handIn(f.transfer(sim.Known, sim.ETH(1))).ID
 	f.waiting(id, "2 of 3 vaults reachable", "2 must sign together and 1 more take part in the ledger", "vault 3")
-	if n := len(f.attempts(id)); n != 0 {
-		t.Errorf("%d attempts without a witness", n)
+	for _, a := range f.attempts(id) { // one may have begun before the vault was missed
+		if len(a.Witnesses) != 1 {
+			t.Errorf("an attempt without a witness: signers %v", a.Signers)
+		}
 	}
 	f.restart() // what was stored of the attempts is read again
 	f.restartVault(3)
