@@ -19,9 +19,14 @@ func (c *Coordinator) Forecast(ch *governance.Change) (f *governance.Forecast, n
 	return f, now, err
 }
 
+// trail is how much later than by its own clock the coordinator takes a change for in
+// force, in milliseconds: the vaults adopted it when it reached them, so that for them
+// it is due a little later, and who asks them too early is denied for good.
+const trail = 1_000
+
 // activate goes over to what has come in force since. The caller holds c.mu.
 func (c *Coordinator) activate() {
-	next := c.gov.At(c.now())
+	next := c.gov.At(c.now() - trail)
 	if next == c.gov {
 		return
 	}
@@ -44,6 +49,7 @@ func (c *Coordinator) untilDue(most time.Duration) time.Duration {
 	if due == 0 {
 		return most
 	}
+	due += trail
 	left := time.Duration(due-min(due, c.now())) * time.Millisecond
 	return max(min(most, left), time.Millisecond)
 }
