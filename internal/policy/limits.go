@@ -130,20 +130,19 @@ func (e *evaluation) counters(l *Limit, s *limitState) (Truth, error) {
 	if err != nil {
 		return Failed, err
 	}
-	if l.Measure == MeasureMoney && m.Currency == "" {
-		return e.unvalued(m), errValue
-	}
-	if l.Measure != MeasureCount {
-		if err := e.uncounted(); err != nil {
-			return Failed, err
-		}
+	// What is an error whatever the prices will be comes before what waits for them.
+	if err := e.uncounted(l, m); err != nil {
+		return Failed, err
 	}
 	q := Query{Measure: l.Measure, Asset: l.Asset, Exclude: e.request()}
-	if l.Measure == MeasureMoney {
-		q.Currency, q.Value = e.doc.Currency, e.valuation
-	}
 	if q.Since, err = e.since(&l.Window); err != nil {
 		return Failed, err
+	}
+	if l.Measure == MeasureMoney {
+		if m.Currency == "" {
+			return e.unvalued(m), errValue
+		}
+		q.Currency, q.Value = e.doc.Currency, e.valuation
 	}
 	if slices.Contains(l.Per, PerWallet) {
 		q.Wallet = &e.in.Request.Wallet
@@ -165,9 +164,7 @@ func (e *evaluation) counters(l *Limit, s *limitState) (Truth, error) {
 			q.Asset = v.Asset
 		}
 		if perTo {
-			if q.Destination = v.To; v.To == "" {
-				return Failed, errors.New("what creates a contract has no destination to count by")
-			}
+			q.Destination = v.To
 		}
 		if ok, err := e.counter(l, s, m, &q); ok != True {
 			return ok, err
@@ -176,9 +173,20 @@ func (e *evaluation) counters(l *Limit, s *limitState) (Truth, error) {
 	return True, nil
 }
 
-// uncounted says what the request gives away that no limit counts, since it does
-// not leave the sender: what others may take later, and what others have.
-func (e *evaluation) uncounted() error {
+// uncounted says what the request does that the limit cannot count: what creates a
+// contract has no destination, and what others may take later or what others have
+// does not leave the sender.
+func (e *evaluation) uncounted(l *Limit, m *Movement) error {
+	if slices.Contains(l.Per, PerDestination) {
+		for i := range m.Moves {
+			if v := &m.Moves[i]; v.To == "" && (l.Asset == "" || v.Asset == l.Asset) {
+				return errors.New("what creates a contract has no destination to count by")
+			}
+		}
+	}
+	if l.Measure == MeasureCount {
+		return nil
+	}
 	f := e.in.Effects
 	for i := range f.Approvals {
 		if a := &f.Approvals[i]; !a.Amount.IsZero() {

@@ -104,6 +104,8 @@ func TestNothingPassesALimitUncounted(t *testing.T) {
 	}
 	five := Limit{Measure: MeasureAmount, Asset: eth, Window: Window{Kind: Rolling, Length: day}, Max: eths(t, "5")}
 	count := Limit{Measure: MeasureCount, Window: five.Window, Max: num(5)}
+	money := Limit{Measure: MeasureMoney, Window: five.Window, Max: num(5)}
+	perTo := Limit{Measure: MeasureMoney, Per: []Scope{PerDestination}, Window: five.Window, Max: num(5)}
 	for name, c := range map[string]struct {
 		limit Limit
 		in    Input
@@ -114,10 +116,13 @@ func TestNothingPassesALimitUncounted(t *testing.T) {
 		"what another has":        {five, send(t, known, "1", moves(known, stranger, num(1))), "no limit counts"},
 		"nothing of another's":    {five, send(t, known, "1", moves(known, stranger, num(0))), ""},
 		"what comes in":           {five, send(t, known, "1", moves(known, wallet, num(1))), ""},
+		"before prices are there": {money, send(t, known, "1", allows(num(1))), "may take"},
+		"without prices":          {money, send(t, known, "1"), "0 prices of ETH"},
+		"a contract created":      {perTo, send(t, "", "", also("", eth, num(1))), "no destination"},
 		"counted requests":        {count, send(t, known, "1", allows(num(1)), moves(known, stranger, num(1))), ""},
 	} {
 		got := limited(t, c.limit).Evaluate(testRoster(t), c.in)
-		if got.Allow != (c.text == "") {
+		if got.Allow != (c.text == "") || got.Pending != (name == "without prices") {
 			t.Errorf("%s: decided %+v", name, got)
 		}
 		wantText(t, name, got.Detail, c.text)

@@ -292,6 +292,9 @@ func genInput(t *rapid.T) Input {
 	f := &chain.Effects{Chain: testChain, Sender: wallet}
 	for range count("transfers") {
 		f.Transfers = append(f.Transfers, chain.Transfer{From: rapid.SampledFrom([]string{wallet, wallet, wallet, known}).Draw(t, "from"), To: account(), Asset: asset(), Amount: poolNumber(t)})
+		if rapid.IntRange(0, 15).Draw(t, "creates") == 0 {
+			f.Transfers[len(f.Transfers)-1].To = "" // where a contract is created
+		}
 	}
 	for range rapid.IntRange(0, 1).Draw(t, "allowances") {
 		f.Approvals = append(f.Approvals, chain.Approval{Owner: wallet, Spender: account(), Asset: asset(), Amount: poolNumber(t)})
@@ -315,8 +318,13 @@ func genInput(t *rapid.T) Input {
 	if o := request.Outcome(count("outcome")); o != 0 {
 		in.Verified.Risk = []identity.RiskResult{{Engine: "screening", Outcome: o, Score: uint16(count("score"))}}
 	}
+	if rapid.IntRange(0, 15).Draw(t, "late") == 0 {
+		in.Now = rapid.SampledFrom([]uint64{2_000_000_000_000, 4_200_000_000_000}).Draw(t, "future") // no longer in one zone, in both
+	}
 	genPrices(t, &in)
-	genLedger(t, &in)
+	if rapid.IntRange(0, 15).Draw(t, "ledger") > 0 {
+		genLedger(t, &in)
+	}
 	return in
 }
 
@@ -326,6 +334,9 @@ func genPrices(t *rapid.T, in *Input) {
 		for _, a := range []string{dai, eth} {
 			price := num(rapid.SampledFrom([]uint64{100, 102, 103, 105}).Draw(t, "price"))
 			price.Mul(&price, new(chain.Amount).Exp(ref(10), ref(13)))
+			if rapid.IntRange(0, 15).Draw(t, "high") == 0 {
+				price.SetAllOne()
+			}
 			p.Assets = append(p.Assets, request.AssetPrice{Asset: a, Price: price})
 		}
 		if rapid.IntRange(0, 3).Draw(t, "there") > 0 {
@@ -339,6 +350,9 @@ func genLedger(t *rapid.T, in *Input) {
 	for i := range rapid.IntRange(0, 3).Draw(t, "entries") {
 		m := &Movement{Initiator: rapid.SampledFrom(poolPeople).Draw(t, "initiator"), Chain: testChain, Currency: "USD"}
 		m.Moves, _ = sortMoves([]Move{{rapid.SampledFrom([]string{eth, dai}).Draw(t, "asset"), rapid.SampledFrom(poolAccounts).Draw(t, "to"), poolNumber(t), poolNumber(t)}})
+		if m.Currency = rapid.SampledFrom([]string{"USD", "USD", "EUR", ""}).Draw(t, "currency"); m.Currency == "" {
+			m.Moves[0].Money.Clear()
+		}
 		l = append(l, LedgerEntry{
 			Request: [32]byte{byte(i + 1)}, Wallet: [32]byte{byte(rapid.IntRange(0, 3).Draw(t, "wallet"))},
 			Time: in.Now - rapid.SampledFrom([]uint64{0, 3_600_000, 3_660_000, 3_660_001, 86_400_000, 86_460_000, 86_460_001, 30 * 86_400_000}).Draw(t, "ago"), Movement: m,

@@ -43,14 +43,27 @@ func (r *reference) limit(e *Expr) value {
 			}
 		}
 	}
-	if l.Measure == MeasureMoney {
-		if v := r.value(); v.state != True {
-			return v
+	since, ok := r.since(&l.Window)
+	if !ok {
+		return fails
+	}
+	for k := range sums {
+		if per(PerDestination) && k.to == "" && (l.Asset == "" || k.asset == l.Asset) {
+			return fails
 		}
+	}
+	if l.Measure == MeasureMoney {
+		waiting := false
 		for k, n := range sums {
-			if w := r.worth(k.asset, n); w.state != True {
-				return w
+			switch r.worth(k.asset, n).state {
+			case Failed:
+				return fails
+			case Waiting:
+				waiting = true
 			}
+		}
+		if waiting {
+			return waits
 		}
 	}
 	if !per(PerAsset) && !per(PerDestination) {
@@ -68,9 +81,7 @@ func (r *reference) limit(e *Expr) value {
 			counter.asset = k.asset
 		}
 		if per(PerDestination) {
-			if counter.to = k.to; k.to == "" {
-				return fails
-			}
+			counter.to = k.to
 		}
 		if adds[counter] == nil {
 			adds[counter] = new(big.Int)
@@ -83,10 +94,6 @@ func (r *reference) limit(e *Expr) value {
 		default:
 			adds[counter].SetInt64(1)
 		}
-	}
-	since, ok := r.since(&l.Window)
-	if !ok {
-		return fails
 	}
 	most, within := new(big.Int), true
 	for counter, sum := range adds {
@@ -105,7 +112,14 @@ func (r *reference) limit(e *Expr) value {
 				case MeasureAmount:
 					sum.Add(sum, bigOf(m.Amount))
 				case MeasureMoney:
-					sum.Add(sum, bigOf(m.Money))
+					worth := numeric(bigOf(m.Money), "")
+					if x.Movement.Currency != r.d.Currency {
+						worth = r.worth(m.Asset, bigOf(m.Amount))
+					}
+					if worth.state != True {
+						return fails
+					}
+					sum.Add(sum, worth.n)
 				}
 			}
 			if matched && l.Measure == MeasureCount {

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -389,13 +390,10 @@ func (e *evaluation) limitFact(i int, holds bool) (detail, fix string) {
 
 func (e *evaluation) whyLimit(n *node) reason {
 	l, s := &e.doc.Limits[n.index], e.limit(n.index)
-	if l.Measure == MeasureMoney && e.in.Ledger != nil && e.value().ok != True {
+	if errors.Is(s.why, errValue) {
 		r := e.whyWorth(&node{op: OpValue})
 		r.detail = "limit " + l.Name + ": " + r.detail
 		return r
-	}
-	if s.ok == Waiting {
-		return reason{"limit " + l.Name + " waits for prices", "prices", CodePrice}
 	}
 	return reason{fmt.Sprintf("limit %s cannot be counted: %v", l.Name, s.why), "", CodeError}
 }
