@@ -230,7 +230,7 @@ func (c *Client) CopyLog(ctx context.Context, vault int, w io.Writer) (checkpoin
 }
 
 // ExportLog copies a vault's log into the new folder dir: the newest checkpoint
-// and exactly the entries that it covers, for `coffer log verify`.
+// and all the entries that were durable by then, for `coffer log verify`.
 func (c *Client) ExportLog(ctx context.Context, vault int, dir string) (entries uint64, err error) {
 	tmp, err := os.MkdirTemp(filepath.Dir(filepath.Clean(dir)), ".coffer-log-")
 	if err != nil {

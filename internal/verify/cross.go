@@ -233,7 +233,7 @@ func (v *verifier) checkReceipt(x *receipt) *decision {
 			continue // decided has seen that it is excused, or not asked for
 		}
 		if o := l.outcomes[x.attempt]; (o == nil || o.Stage != audit.StageReleased) && !v.excused(x.attempt, id, "the release") {
-			return fault(ReceiptReleases, "%s: there is a signature, but the log of vault %d does not say that it released its share", x.txID, id)
+			return fault(ReceiptReleases, "%s: there is a signature, but the log of vault %d does not say that it released its share%s", x.txID, id, l.endsBefore(x.attempt))
 		}
 	}
 	check := v.receipts[x.hash]
@@ -248,6 +248,15 @@ func (v *verifier) checkReceipt(x *receipt) *decision {
 		return fault(ReceiptTx, "%s: %v", x.txID, check.tx)
 	}
 	return d
+}
+
+// endsBefore tells a copy that may just be older than the signature from one that goes on
+// after it.
+func (l *vaultLog) endsBefore(attempt [16]byte) string {
+	if slices.ContainsFunc(l.receipts, func(r *receipt) bool { return r.attempt == attempt }) {
+		return ", though it has the signature"
+	}
+	return fmt.Sprintf(": it gave one that it hides, or this copy of %s was made before that, or cut off (copy it again)", count(l.size(), "entry", "entries"))
 }
 
 // checkReceiptTx verifies every signature over the digests that the codec derives from

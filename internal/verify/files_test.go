@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -130,6 +131,40 @@ func TestDirs(t *testing.T) {
 	}
 	if r := Dirs(w.gov.Cluster, append([]string{dst}, dirs[1:]...), codecs); !r.OK {
 		t.Errorf("exported: %v", r.Faults)
+	}
+}
+
+// TestExportedBeforeCheckpoint: a share is released while no checkpoint covers that yet, and
+// the signature stands in the others' logs already. Copies that were made then, in any order,
+// verify; one that was cut off at its checkpoint does not, and the fault says what it may be.
+func TestExportedBeforeCheckpoint(t *testing.T) {
+	w := newWorld(t)
+	w.keygen()
+	w.pay(w.payment(known, ether(1), 0), []uint16{1, 2}, hooks{})
+	cs := w.copies()
+	v := w.vaults[1]
+	size := len(v.entries) - 1 // vault 1 has not been brought the signature
+	cp := w.checkpointAt(1, size-1)
+	decided := cp.Encode()
+	cs[0] = w.copyWith(1, v.entries[:size], decided)
+	dirs := write(t, cs)
+	for i, dir := range dirs {
+		dst := filepath.Join(t.TempDir(), "export")
+		if _, err := logfile.Export(dir, dst); err != nil {
+			t.Fatal(err)
+		}
+		dirs[i] = dst
+	}
+	if r := Dirs(w.gov.Cluster, dirs, codecs); !r.OK || r.Counts.Receipts != 1 {
+		t.Errorf("%+v", r)
+	}
+	cs[0] = w.copyWith(1, v.entries[:size-1], decided)
+	if r := w.verify(cs); r.OK || len(r.Faults) != 1 || r.Faults[0].Code != ReceiptReleases || !strings.Contains(r.Faults[0].Detail, "this copy of 4 entries was made before that, or cut off") {
+		t.Errorf("cut off: %v", r.Faults)
+	}
+	cs[0] = w.copyWith(1, append(slices.Clone(v.entries[:size-1]), v.entries[size]), decided)
+	if r := w.verify(cs); r.OK || r.Faults[0].Code != ReceiptReleases || !strings.Contains(r.Faults[0].Detail, "though it has the signature") {
+		t.Errorf("left out: %v", r.Faults)
 	}
 }
 

@@ -61,8 +61,10 @@ func read(src io.Reader) (*Copy, error) {
 }
 
 // Export writes a copy of the log in src to the new folder dst: the newest
-// checkpoint and exactly the entries that it covers. src may be the folder of a
-// running vault. What it exports is for internal/verify to judge.
+// checkpoint and all whole entries, of which the checkpoint covers so many. Those
+// behind it count, too: that a share was released stands there for a second, until a
+// checkpoint covers it, and the signature may be in the other vaults' logs by then. src may
+// be the folder of a running vault. What it exports is for internal/verify to judge.
 func Export(src, dst string) (entries uint64, err error) {
 	c, err := Read(src)
 	if err != nil {
@@ -79,12 +81,15 @@ func Export(src, dst string) (entries uint64, err error) {
 		err := fmt.Errorf("couldn't export log %s: %d entries, its checkpoint covers %d", src, len(c.Entries), cp.Size)
 		return 0, errors.Join(err, c.Damage)
 	}
+	if c.Damage != nil && !errors.Is(c.Damage, ErrTorn) { // torn: the vault writes just now
+		return 0, fmt.Errorf("couldn't export log %s: %w", src, c.Damage)
+	}
 	l, err := Create(dst, c.Header)
 	if err != nil {
 		return 0, err
 	}
-	if err := errors.Join(l.Append(c.Entries[:cp.Size]), l.SetCheckpoint(c.Checkpoint), l.Close()); err != nil {
+	if err := errors.Join(l.Append(c.Entries), l.SetCheckpoint(c.Checkpoint), l.Close()); err != nil {
 		return 0, err
 	}
-	return cp.Size, nil
+	return uint64(len(c.Entries)), nil
 }

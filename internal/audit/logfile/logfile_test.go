@@ -255,14 +255,14 @@ func TestCheckpointAndExport(t *testing.T) {
 	// A torn append beside the reader does not disturb the export.
 	overwrite(t, dir, append(content(t, dir), 1, 2, 3))
 	dst := filepath.Join(t.TempDir(), "copy")
-	if n, err := Export(dir, dst); n != 4 || err != nil {
+	if n, err := Export(dir, dst); n != 5 || err != nil {
 		t.Fatalf("exported %d: %v", n, err)
 	}
 	c, err := Read(dst)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d := cmp.Diff(&Copy{Header: header, Entries: entries(4), Checkpoint: checkpoint(4)}, c); d != "" {
+	if d := cmp.Diff(&Copy{Header: header, Entries: entries(5), Checkpoint: checkpoint(4)}, c); d != "" {
 		t.Fatal(d)
 	}
 	if _, err := Export(dir, dst); !errors.Is(err, os.ErrExist) {
