@@ -24,7 +24,7 @@ func governanceCommands() []*cobra.Command {
 func changesCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "changes", Short: "Changes of every kind: list them, sign them, withdraw one that waits", Args: cobra.ArbitraryArgs, RunE: help}
 	var f changeFlags
-	withdraw := verb("withdraw NUMBER --reason TEXT", "Keep a change that waits from coming in force; one admin suffices", cobra.ExactArgs(1), true, func(ctx context.Context, s *session, args []string) error {
+	withdraw := verb("withdraw NUMBER --reason TEXT", "Keep a change that waits from coming in force; one admin suffices, or who was one until less than a cooling-off time ago", cobra.ExactArgs(1), true, func(ctx context.Context, s *session, args []string) error {
 		seq, err := strconv.ParseUint(args[0], 10, 64)
 		if err != nil {
 			return &usageError{fmt.Errorf("%q is no number of a change (coffer changes pending)", args[0])}

@@ -59,13 +59,16 @@ func (c *Coordinator) untilDue(most time.Duration) time.Duration {
 const lateAfter = 5_000
 
 // adoptions are the other vaults' proofs of when they adopted a change that had to
-// wait, for one that hears of it late; nil if there are too few, or none is needed. The
+// wait, or a leaver's withdrawal, for one that hears of it late; nil if there are too few, or none is needed. The
 // vault believes them, not the coordinator.
 func (c *Coordinator) adoptions(ctx context.Context, late uint16, seq uint64) []byte {
 	gov := c.Governance()
 	f, ok := gov.Fate(seq)
-	if !ok || f.Due == f.Adopted || c.now() < f.Adopted+lateAfter {
+	if !ok || f.Due == f.Adopted && !f.Leaver || c.now() < f.Adopted+lateAfter {
 		return nil
+	}
+	if (f.Status == governance.Withdrawn || f.Status == governance.Superseded) && f.Due <= c.now()+lateAfter {
+		return nil // by the proofs its time would have come, before what ended it gets there
 	}
 	var others []uint16
 	for i := range gov.Vaults {

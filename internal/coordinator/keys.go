@@ -258,17 +258,22 @@ func (c *Coordinator) Change(ctx context.Context, s *governance.SignedChange) (*
 	if len(merged.Signatures) == 0 {
 		return nil, refusal.Newf("change.quorum", "the author's signature", "signatures: there is none")
 	}
-	next, err := gov.Apply(merged, c.now())
+	at := c.now()
+	next, err := gov.Apply(merged, at)
 	if err != nil {
 		if r := refusal.As(err); r == nil || r.Code != "change.quorum" {
 			return nil, err
 		}
-		if err := gov.CheckChange(&merged.Change, c.now()); err != nil {
+		if err := gov.CheckChange(&merged.Change, at); err != nil {
 			return nil, err
 		}
-		return c.store.putChange(ctx, merged, false)
+		return c.store.putChange(ctx, merged, false, at)
 	}
-	stored, err := c.store.putChange(ctx, merged, true)
+	// Whoever is no admin any more is not to move the chain for nothing.
+	if f, _ := next.Fate(next.Seq); f.Leaver && f.Status == governance.NoEffect {
+		return nil, refusal.New("change.leaver", "", "the withdrawal would have no effect: "+f.Detail, "an admin's withdrawal, of a change that waits")
+	}
+	stored, err := c.store.putChange(ctx, merged, true, at)
 	if err != nil {
 		return nil, err
 	}

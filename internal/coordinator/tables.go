@@ -288,8 +288,8 @@ type StoredChange struct {
 	Time    uint64 // of the newest signature; Applied: when it was adopted
 }
 
-func (s *store) putChange(ctx context.Context, c *governance.SignedChange, applied bool) (*StoredChange, error) {
-	h, t := c.Change.Hash(), s.now()
+func (s *store) putChange(ctx context.Context, c *governance.SignedChange, applied bool, t uint64) (*StoredChange, error) {
+	h := c.Change.Hash()
 	_, err := s.db.ExecContext(ctx, `INSERT INTO changes (hash, seq, change, applied, time) VALUES (?,?,?,?,?)
 		ON CONFLICT (hash) DO UPDATE SET change = excluded.change, applied = excluded.applied, time = excluded.time`, h[:], c.Change.Seq, c.Encode(), applied, t)
 	return &StoredChange{Signed: c, Applied: applied, Time: t}, err

@@ -135,10 +135,10 @@ func (st *State) adopt(x *content, f *Forecast, at uint64, signed *SignedChange)
 	c, next := x.change, *st
 	next.Seq, next.Head, next.Clock = c.Seq, x.hash, at
 	next.Fates = append(slices.Clone(st.Fates), Fate{
-		Seq: c.Seq, Hash: x.hash, Kind: c.Kind, Class: f.Class, Reason: f.Reason, Quorum: f.Quorum, Adopted: at, Due: f.Due, Status: Waiting,
+		Seq: c.Seq, Hash: x.hash, Kind: c.Kind, Class: f.Class, Reason: f.Reason, Quorum: f.Quorum, Adopted: at, Due: f.Due, Status: Waiting, Leaver: f.leaver != nil,
 	})
 	if c.Kind == KindWithdraw {
-		return next.withdraw(x, at, signed, st)
+		return next.withdraw(x, f, at, signed, st)
 	}
 	for _, seq := range f.Supersedes {
 		next.settle(Fate{Seq: seq, Status: Superseded, Since: at, By: c.Seq})
@@ -149,42 +149,55 @@ func (st *State) adopt(x *content, f *Forecast, at uint64, signed *SignedChange)
 			return nil, err
 		}
 		kept.Pending = append(slices.Clone(kept.Pending), Pending{*c, f.Due, x})
-		return kept.remember(st, signed, at), nil
+		return kept.remember(st, signed, at, f.told), nil
 	}
 	after, err := kept.enact(x)
 	if err != nil {
 		return nil, err
 	}
+	after.leave(kept.Roster, at)
 	after.settle(Fate{Seq: c.Seq, Status: InForce, Since: at})
-	return after.remember(st, signed, at), nil
+	return after.remember(st, signed, at, f.told), nil
 }
 
 // withdraw ends what waits. A withdrawal that comes too late, or names nothing that
 // ever waited, has no effect but is adopted: whether it comes in time is a question
 // of clocks, and the chain of changes must not depend on them.
-func (st *State) withdraw(x *content, at uint64, signed *SignedChange, before *State) (*State, error) {
-	seq := x.withdraw.Seq
+func (st *State) withdraw(x *content, fc *Forecast, at uint64, signed *SignedChange, before *State) (*State, error) {
+	seq, ended := x.withdraw.Seq, ""
 	if seq == 0 || seq >= x.change.Seq {
 		return nil, body(x.change, refusal.Newf("change.body", "the number of an earlier change", "withdrawal: there is no change %d before it", seq))
 	}
+	if l := fc.leaver; l != nil {
+		if err := st.checkLeaver(x, l, fc.told); err != nil {
+			return nil, err
+		}
+		st.tried = append(slices.Clone(st.tried), tried{l.who, seq, x.change.Seq})
+		if fc.told >= st.rightEnds(l) {
+			ended = refusal.As(st.rightEnded(l)).Detail
+		}
+	}
 	if !st.waits(seq) {
 		f, _ := st.Fate(seq)
-		st.settle(Fate{Seq: x.change.Seq, Status: NoEffect, Since: at, Detail: "change " + f.Text()})
-		return st.remember(before, signed, at), nil
+		ended = "change " + f.Text()
+	}
+	if ended != "" {
+		st.settle(Fate{Seq: x.change.Seq, Status: NoEffect, Since: at, Detail: ended})
+		return st.remember(before, signed, at, fc.told), nil
 	}
 	st.settle(Fate{Seq: seq, Status: Withdrawn, Since: at, By: x.change.Seq, Detail: x.withdraw.Reason})
 	next := st.without([]uint64{seq})
 	next.settle(Fate{Seq: x.change.Seq, Status: InForce, Since: at})
-	return next.remember(before, signed, at), nil
+	return next.remember(before, signed, at, fc.told), nil
 }
 
 // remember keeps what Backdate needs, while anything waits.
-func (st *State) remember(before *State, signed *SignedChange, at uint64) *State {
+func (st *State) remember(before *State, signed *SignedChange, at, told uint64) *State {
 	if signed != nil && len(st.Pending) > 0 {
 		if st.base == nil {
 			st.base = before
 		}
-		st.records = append(slices.Clone(st.records), record{signed, at})
+		st.records = append(slices.Clone(st.records), record{signed, at, told})
 	}
 	return st.sealed()
 }

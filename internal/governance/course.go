@@ -64,7 +64,7 @@ func (c *Course) event(g *audit.Governance, at uint64) error {
 		return fmt.Errorf("%w: it tells of change %d, %x, which the log does not hold", errOther, g.Seq, g.Change[:8])
 	}
 	switch {
-	case g.Event == audit.ChangeWaits && f.Due > f.Adopted && f.Adopted == g.Time,
+	case g.Event == audit.ChangeWaits && (f.Due > f.Adopted || f.Leaver) && f.Adopted == g.Time,
 		g.Event == audit.ChangeInForce && f.Status == InForce && f.Since == g.Time && f.Due > f.Adopted,
 		g.Event == audit.ChangeDropped && f.Status == Dropped && f.Since == g.Time:
 		c.State = next

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/cofferhq/coffer/internal/identity"
 	"github.com/cofferhq/coffer/internal/refusal"
 	"github.com/cofferhq/coffer/internal/request"
 )
@@ -53,6 +54,7 @@ type Fate struct {
 	Since   uint64 // unix milliseconds
 	By      uint64 // the change that superseded or withdrew it
 	Detail  string // Dropped, NoEffect: why
+	Leaver  bool   // a withdrawal by somebody who was an admin
 }
 
 // Pending is an adopted change that waits for its cooling-off time.
@@ -65,7 +67,8 @@ type Pending struct {
 // record is an adopted change with its time, for Backdate.
 type record struct {
 	signed *SignedChange
-	at     uint64
+	at     uint64 // its Fate's Adopted
+	told   uint64
 }
 
 // Text says in words what became of the change.
@@ -110,8 +113,10 @@ func (st *State) At(now uint64) *State {
 			after = &alone
 			after.settle(Fate{Seq: p.Change.Seq, Status: Dropped, Since: p.Due, Detail: err.Error()})
 		} else {
+			after.leave(alone.Roster, p.Due)
 			after.settle(Fate{Seq: p.Change.Seq, Status: InForce, Since: p.Due})
 		}
+		after.Clock = max(after.Clock, p.Due)
 		next = after.sealed()
 	}
 	return next
@@ -200,27 +205,39 @@ func supersedes(x, p *content) bool {
 
 // Backdate is the state as if the change seq, which waits here, had been adopted at a
 // time before the one at which it came here, but not before the change before it:
-// for a vault that was told late (AdoptionTime). The error is a *refusal.Refusal.
+// for a vault that was told late (AdoptedAt). A leaver's withdrawal that had no effect is
+// backdated, too, while what it names waits. The error is a *refusal.Refusal.
 func (st *State) Backdate(seq, at uint64) (*State, error) {
 	i := slices.IndexFunc(st.records, func(r record) bool { return r.signed.Change.Seq == seq })
-	if i < 0 || !st.waits(seq) {
+	if i < 0 || !st.waits(seq) && !st.idle(&st.records[i].signed.Change) {
 		return nil, refusal.Newf("change.adopted", "a change that waits here", "change %d does not wait here", seq)
 	}
-	if at >= st.records[i].at {
+	if at >= st.records[i].told {
 		return st, nil
 	}
 	next := st.base
 	for j, r := range st.records {
-		t := r.at
+		t, told := r.at, r.told
 		if j == i {
-			t = at
+			t, told = at, at
 		}
 		var err error
-		if next, err = next.Apply(r.signed, t); err != nil {
+		if next, err = next.Replay(r.signed, t, told); err != nil {
 			return nil, err
 		}
 	}
 	return next, nil
+}
+
+// idle says whether a change is a leaver's withdrawal, of what still waits here, that had
+// no effect.
+func (st *State) idle(c *Change) bool {
+	f, ok := st.Fate(c.Seq)
+	if !ok || !f.Leaver || f.Status != NoEffect {
+		return false
+	}
+	w, err := DecodeWithdrawal(c.Body)
+	return err == nil && st.waits(w.Seq)
 }
 
 func (st *State) waits(seq uint64) bool {
@@ -233,6 +250,9 @@ type Forecast struct {
 	Quorum     int      // how many admins must sign
 	Due        uint64   // when it would be in force; the time itself: at once
 	Supersedes []uint64 // pending changes that it would end
+
+	told   uint64
+	leaver *leaver // whose withdrawal it is
 }
 
 // Forecast checks all of a change but its signatures, as CheckChange, and says what
@@ -250,6 +270,15 @@ func (st *State) Forecast(c *Change, at uint64) (*Forecast, error) {
 		return nil, refusal.Newf("change.body", "a change that waits for its time (coffer changes pending)", "withdrawal: change %d does not wait", x.withdraw.Seq)
 	}
 	f := now.forecast(x, at)
+	f.told = at
+	if c.Kind == KindWithdraw && !now.Roster.InGroup(c.Author, identity.Admins) {
+		if f.leaver = now.leaver(c.Author); f.leaver == nil {
+			return nil, now.checkAdmin("author", c.Author)
+		}
+		if at >= now.rightEnds(f.leaver) {
+			return nil, now.rightEnded(f.leaver)
+		}
+	}
 	if _, err := now.adopt(x, f, at, nil); err != nil {
 		return nil, err
 	}

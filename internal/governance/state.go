@@ -9,6 +9,7 @@ import (
 	"github.com/cofferhq/coffer/internal/identity"
 	"github.com/cofferhq/coffer/internal/policy"
 	"github.com/cofferhq/coffer/internal/refusal"
+	"github.com/cofferhq/coffer/internal/signature"
 	"github.com/cofferhq/coffer/internal/wire"
 )
 
@@ -20,7 +21,7 @@ type State struct {
 	Cluster [32]byte  // Genesis.Hash()
 	Seq     uint64    // changes adopted so far
 	Head    [32]byte  // Hash of the newest change; the cluster's id before the first
-	Clock   uint64    // when the newest change was adopted
+	Clock   uint64    // when the newest change was adopted, or the newest that waited came in force
 	Pending []Pending // adopted, not in force yet; by seq, and so by when they are due
 	Fates   []Fate    // of every change, by seq
 
@@ -42,6 +43,8 @@ type State struct {
 	rosterRoot [32]byte
 	base       *State // before the oldest pending change, with all changes since
 	records    []record
+	leavers    []leaver
+	tried      []tried
 }
 
 // Start is the state right after the genesis, which it checks.
@@ -62,13 +65,18 @@ func Start(g *Genesis) (*State, error) {
 // the state after it: in force if it tightens or nothing has to wait, otherwise
 // waiting. A time before the last change's counts as that one's. The error is a
 // *refusal.Refusal that says what was found and what is wanted.
-func (st *State) Apply(s *SignedChange, at uint64) (*State, error) {
+func (st *State) Apply(s *SignedChange, at uint64) (*State, error) { return st.Replay(s, at, at) }
+
+// Replay is Apply of a change that was adopted before: at is its Fate's Adopted, told
+// the time that Apply was given then.
+func (st *State) Replay(s *SignedChange, at, told uint64) (*State, error) {
 	at = max(at, st.Clock)
 	now, c := st.At(at), &s.Change
 	if err := now.checkPlace(c); err != nil {
 		return nil, err
 	}
-	signed, err := now.checkSignatures(s)
+	leaver := now.withdrawsAsLeaver(s)
+	signed, err := now.checkSignatures(s, leaver)
 	if err != nil {
 		return nil, err
 	}
@@ -84,6 +92,7 @@ func (st *State) Apply(s *SignedChange, at uint64) (*State, error) {
 		return nil, err
 	}
 	f := now.forecast(x, at)
+	f.told, f.leaver = told, leaver
 	if err := now.checkQuorum(c, f, signed); err != nil {
 		return nil, err
 	}
@@ -147,8 +156,12 @@ func (st *State) checkAdmin(field, id string) error {
 }
 
 // checkSignatures verifies every signature under the roster before the change:
-// nobody makes themselves an admin. It returns who has signed.
-func (st *State) checkSignatures(s *SignedChange) (signed []string, err error) {
+// nobody makes themselves an admin. It returns who has signed. A leaver's withdrawal is
+// verified under the last roster that named them.
+func (st *State) checkSignatures(s *SignedChange, l *leaver) (signed []string, err error) {
+	if l != nil {
+		return []string{l.who}, verifyAdmin(l.roster, 0, &s.Signatures[0], s.Change.Statement())
+	}
 	if err := st.checkAdmin("author", s.Change.Author); err != nil {
 		return nil, err
 	}
@@ -160,13 +173,20 @@ func (st *State) checkSignatures(s *SignedChange) (signed []string, err error) {
 		if err := st.checkAdmin(fmt.Sprintf("signatures[%d]", i), sig.Principal); err != nil {
 			return nil, err
 		}
-		if err := st.Roster.Verify(sig.Principal, sig.Key, statement, sig.Signature); err != nil {
-			r := refusal.As(err)
-			return nil, refusal.New(r.Code, "", fmt.Sprintf("signatures[%d]: %s", i, r.Detail), r.Fix)
+		if err := verifyAdmin(st.Roster, i, &sig, statement); err != nil {
+			return nil, err
 		}
 		signed = append(signed, sig.Principal)
 	}
 	return signed, nil
+}
+
+func verifyAdmin(ro *identity.Roster, i int, sig *AdminSignature, statement signature.Statement) error {
+	if err := ro.Verify(sig.Principal, sig.Key, statement, sig.Signature); err != nil {
+		r := refusal.As(err)
+		return refusal.New(r.Code, "", fmt.Sprintf("signatures[%d]: %s", i, r.Detail), r.Fix)
+	}
+	return nil
 }
 
 func (st *State) checkQuorum(c *Change, f *Forecast, signed []string) error {

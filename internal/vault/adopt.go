@@ -18,17 +18,18 @@ import (
 // keptChange is a change on this vault's disk, with the time from which it waits.
 type keptChange struct {
 	adopted uint64
+	told    uint64 // the time by this vault's clock, or by proofs; adopted is never before the change before
 	signed  *governance.SignedChange
 	bytes   []byte
 }
 
 func (k *keptChange) encode() []byte {
-	return wire.NewWriter(1).Uint64(k.adopted).Var(k.bytes).Bytes()
+	return wire.NewWriter(2).Uint64(k.adopted).Uint64(k.told).Var(k.bytes).Bytes()
 }
 
 func decodeKeptChange(b []byte) (*keptChange, error) {
-	r := wire.NewReader(b, 1)
-	k := &keptChange{adopted: r.Uint64("adopted"), bytes: r.Var("change", cluster.MaxBody)}
+	r := wire.NewReader(b, 2)
+	k := &keptChange{adopted: r.Uint64("adopted"), told: r.Uint64("told"), bytes: r.Var("change", cluster.MaxBody)}
 	err := r.Done()
 	if err == nil {
 		k.signed, err = governance.DecodeSignedChange(k.bytes)
@@ -56,14 +57,14 @@ func (v *Vault) change(id uint64, c *cluster.Command) {
 		return
 	}
 	seq, hash := signed.Change.Seq, signed.Change.Hash()
-	k, proofs, r := v.adoptionTime(&keptChange{v.now, signed, c.Body}, c.Unsigned)
+	k, proofs, r := v.adoptionTime(&keptChange{v.now, v.now, signed, c.Body}, c.Unsigned)
 	f, known := v.gov.Fate(seq)
 	switch {
 	case r != nil:
 		// What is proven wrongly is not believed. The change itself stands on its
 		// signatures: it is taken, and waits here by itself.
 		v.logRefusal(&signed.Change, r)
-		k, proofs = &keptChange{v.now, signed, c.Body}, nil
+		k, proofs = &keptChange{v.now, v.now, signed, c.Body}, nil
 	case known && f.Hash == hash && proofs != nil:
 		v.backdate(id, k, proofs)
 		return
@@ -72,21 +73,23 @@ func (v *Vault) change(id uint64, c *cluster.Command) {
 		v.reply(id, cluster.Reply{Outcome: cluster.OutcomeDone})
 		return
 	}
-	next, err := v.gov.Apply(signed, k.adopted)
+	next, err := v.gov.Apply(signed, k.told)
 	if err != nil {
 		v.refuseChange(id, &signed.Change, refusal.As(err))
 		return
 	}
+	fresh, _ := next.Fate(next.Seq)
+	k.adopted = fresh.Adopted
 	if err := v.keepChange(k); err != nil {
 		v.reply(id, failed(err))
 		return
 	}
 	if proofs != nil {
-		v.appendLog(audit.KindGovernance, (&audit.Governance{Event: audit.ChangeBackdated, Seq: seq, Change: hash, Time: k.adopted, Proofs: proofs}).Encode())
+		v.appendLog(audit.KindGovernance, (&audit.Governance{Event: audit.ChangeBackdated, Seq: seq, Change: hash, Time: k.told, Proofs: proofs}).Encode())
 	}
 	v.appendLog(audit.KindChange, c.Body)
-	if f, _ := next.Fate(next.Seq); f.Due > f.Adopted && proofs == nil {
-		v.noteAdoption(f)
+	if (fresh.Due > fresh.Adopted || fresh.Leaver) && proofs == nil {
+		v.noteAdoption(fresh)
 	}
 	v.govern(next.At(v.now), fmt.Errorf("change %d of the governance was adopted: retry", next.Seq))
 	v.adopted(id)
@@ -108,12 +111,16 @@ func (v *Vault) adopted(id uint64) {
 	})
 }
 
-// noteAdoption writes down that this vault has just adopted a change that waits: by
-// this entry it proves to a vault that hears late from when on it does.
+// noteAdoption writes down that this vault has just adopted a change that waits, or a
+// leaver's withdrawal: by this entry it proves to a vault that hears late when it did.
 func (v *Vault) noteAdoption(f *governance.Fate) {
 	body := (&audit.Governance{Event: audit.ChangeWaits, Seq: f.Seq, Change: f.Hash, Time: v.now}).Encode()
 	entry := &audit.Entry{Time: v.now, Kind: audit.KindGovernance, Body: body}
 	v.adoptions[f.Seq] = adoption{v.appendEntry(entry), entry.Encode()}
+	if f.Leaver {
+		v.note("somebody who was an admin withdrew", "change", f.Seq, "outcome", f.Text())
+		return
+	}
 	v.note("a change waits for its time", "change", f.Seq, "kind", f.Kind.String(), "class", f.Class.String(), "why", f.Reason, "due", f.Due)
 }
 
@@ -171,25 +178,27 @@ func (v *Vault) adoptionTime(k *keptChange, raw []byte) (*keptChange, []audit.Ad
 	if err != nil {
 		return nil, nil, refusal.As(err)
 	}
-	if at >= k.adopted {
+	if at >= k.told {
 		return k, nil, nil
 	}
-	return &keptChange{at, k.signed, k.bytes}, proofs, nil
+	return &keptChange{at, at, k.signed, k.bytes}, proofs, nil
 }
 
 // backdate takes the time from which a change that waits here waits elsewhere.
 func (v *Vault) backdate(id uint64, k *keptChange, proofs []audit.AdoptionProof) {
 	c := &k.signed.Change
-	next, err := v.gov.Backdate(c.Seq, k.adopted)
+	next, err := v.gov.Backdate(c.Seq, k.told)
 	if err != nil || next == v.gov {
 		v.reply(id, cluster.Reply{Outcome: cluster.OutcomeDone}) // it does not wait any more, or not longer than elsewhere
 		return
 	}
+	f, _ := next.Fate(c.Seq)
+	k.adopted = f.Adopted
 	if err := v.keepChange(k); err != nil {
 		v.reply(id, failed(err))
 		return
 	}
-	v.appendLog(audit.KindGovernance, (&audit.Governance{Event: audit.ChangeBackdated, Seq: c.Seq, Change: c.Hash(), Time: k.adopted, Proofs: proofs}).Encode())
+	v.appendLog(audit.KindGovernance, (&audit.Governance{Event: audit.ChangeBackdated, Seq: c.Seq, Change: c.Hash(), Time: k.told, Proofs: proofs}).Encode())
 	v.note("others adopted a change earlier: it waits from then on", "change", c.Seq)
 	v.govern(next.At(v.now), fmt.Errorf("change %d of the governance waits from another time: retry", c.Seq))
 	v.adopted(id)

@@ -250,7 +250,7 @@ func (v *Vault) join(records map[string][]byte) error {
 		if err != nil {
 			return fmt.Errorf("record %s: %w", n, err)
 		}
-		if state, err = state.Apply(c.signed, c.adopted); err != nil {
+		if state, err = state.Replay(c.signed, c.adopted, c.told); err != nil {
 			return fmt.Errorf("record %s: %w", n, err)
 		}
 	}
