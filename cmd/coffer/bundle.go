@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -23,17 +22,12 @@ func bundleCommand() *cobra.Command {
 		}
 		dirs := logFolders(args[1:])
 		if len(dirs) == 0 {
-			if err := s.connect(ctx); err != nil {
+			var cleanup func()
+			var err error
+			if dirs, cleanup, err = s.temporaryLogs(ctx); err != nil {
 				return err
 			}
-			tmp, err := os.MkdirTemp("", "coffer-logs-")
-			if err != nil {
-				return err
-			}
-			defer os.RemoveAll(tmp)
-			if dirs, err = s.copyLogs(ctx, filepath.Join(tmp, "logs")); err != nil {
-				return err
-			}
+			defer cleanup()
 			if genesis == "" {
 				genesis = s.info.ID
 			}

@@ -67,39 +67,48 @@ func (f *changeFlags) optional(cmd *cobra.Command) {
 
 // draftChange drafts a change, says what it would do, and signs it.
 func draftChange(ctx context.Context, s *session, f *changeFlags, draft func(author string) (*client.DecodedChange, error)) error {
-	k, err := s.signer()
+	k, err := s.open(ctx)
 	if err != nil {
 		return err
 	}
 	defer k.Close()
-	if err := s.connect(ctx); err != nil {
-		return err
-	}
 	d, err := draft(k.Principal())
 	if err != nil {
 		return err
 	}
-	if !s.json {
-		s.showOrder(d.Document)
-	}
-	if err := s.foretell(ctx, d); err != nil {
+	if err := s.consent(ctx, k, d, f.sure); err != nil {
 		return err
 	}
-	if !f.sure {
-		if err := s.confirm("Sign this as " + k.Principal() + "?"); err != nil {
-			return err
-		}
-	}
-	s.describe = describeChange(d)
-	sig, err := k.SignChange(d)
-	if err != nil {
-		return err
-	}
-	c, err := s.api.ProposeChange(ctx, d, sig)
+	c, err := s.handIn(ctx, k, d)
 	if err != nil {
 		return err
 	}
 	return s.print(c, func(w io.Writer) { printChange(w, c) })
+}
+
+// consent shows an order, says what it would do, and asks the admin, unless sure.
+func (s *session) consent(ctx context.Context, k *client.Signer, d *client.DecodedChange, sure bool) error {
+	if !s.json {
+		s.showOrder(d.Document)
+	}
+	if err := s.foretell(ctx, d); err != nil || sure {
+		return err
+	}
+	return s.confirmSigning(k)
+}
+
+func (s *session) confirmSigning(k *client.Signer) error {
+	return s.confirm("Sign this as " + k.Principal() + "?")
+}
+
+// handIn signs a draft and proposes it with this first signature.
+func (s *session) handIn(ctx context.Context, k *client.Signer, d *client.DecodedChange) (*client.Change, error) {
+	s.describe = describeChange(d)
+	sig, err := k.SignChange(d)
+	if err != nil {
+		return nil, err
+	}
+	return s.api.ProposeChange(ctx, d, sig)
 }
 
 // foretell says what a change will do, before anybody signs it.

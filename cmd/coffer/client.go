@@ -180,6 +180,19 @@ func (s *session) signer() (*client.Signer, error) {
 	return s.load(path)
 }
 
+// open loads the key of whoever signs and connects. The caller closes the signer.
+func (s *session) open(ctx context.Context) (*client.Signer, error) {
+	k, err := s.signer()
+	if err != nil {
+		return nil, err
+	}
+	if err := s.connect(ctx); err != nil {
+		k.Close()
+		return nil, err
+	}
+	return k, nil
+}
+
 func (s *session) out() io.Writer { return s.cmd.OutOrStdout() }
 
 func (s *session) say(format string, args ...any) {

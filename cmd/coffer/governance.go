@@ -88,14 +88,11 @@ func proposeChange(ctx context.Context, s *session, kind, path, note string) err
 	if err != nil {
 		return fmt.Errorf("couldn't read the new %s: %w", kind, err)
 	}
-	k, err := s.signer()
+	k, err := s.open(ctx)
 	if err != nil {
 		return err
 	}
 	defer k.Close()
-	if err := s.connect(ctx); err != nil {
-		return err
-	}
 	draft := client.NewPolicyChange
 	switch kind {
 	case "roster":
@@ -113,12 +110,7 @@ func proposeChange(ctx context.Context, s *session, kind, path, note string) err
 	if err := s.foretell(ctx, d); err != nil {
 		return err
 	}
-	s.describe = describeChange(d)
-	sig, err := k.SignChange(d)
-	if err != nil {
-		return err
-	}
-	c, err := s.api.ProposeChange(ctx, d, sig)
+	c, err := s.handIn(ctx, k, d)
 	if err != nil {
 		return err
 	}
@@ -150,14 +142,11 @@ func signShown(ctx context.Context, s *session, kind, hash string, sure bool) (*
 	if err := checkID("change", hash); err != nil {
 		return nil, nil, err
 	}
-	k, err := s.signer()
+	k, err := s.open(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
 	defer k.Close()
-	if err := s.connect(ctx); err != nil {
-		return nil, nil, err
-	}
 	c, err := s.api.Change(ctx, hash)
 	if err != nil {
 		return nil, nil, err
@@ -181,7 +170,7 @@ func signShown(ctx context.Context, s *session, kind, hash string, sure bool) (*
 		s.sayClass(c)
 	}
 	if !sure {
-		if err := s.confirm("Sign this as " + k.Principal() + "?"); err != nil {
+		if err := s.confirmSigning(k); err != nil {
 			return nil, nil, err
 		}
 	}

@@ -55,17 +55,12 @@ func verifyLogs(ctx context.Context, s *session, genesis string, alone bool, dir
 		return &usageError{fmt.Errorf("--alone: %d folders, want the one of the log", len(dirs))}
 	}
 	if len(dirs) == 0 {
-		if err := s.connect(ctx); err != nil {
+		var cleanup func()
+		var err error
+		if dirs, cleanup, err = s.temporaryLogs(ctx); err != nil {
 			return err
 		}
-		tmp, err := os.MkdirTemp("", "coffer-logs-")
-		if err != nil {
-			return err
-		}
-		defer os.RemoveAll(tmp)
-		if dirs, err = s.copyLogs(ctx, filepath.Join(tmp, "logs")); err != nil {
-			return err
-		}
+		defer cleanup()
 		if genesis == "" {
 			genesis = s.info.ID
 			fmt.Fprintln(s.cmd.ErrOrStderr(), "note: the genesis hash is the coordinator's word; give the one that you know with --genesis")
@@ -136,6 +131,23 @@ func (s *session) copyLogs(ctx context.Context, dir string) (dirs []string, err 
 		dirs = append(dirs, to)
 	}
 	return dirs, nil
+}
+
+// temporaryLogs connects and copies every vault's log; cleanup removes the copies.
+func (s *session) temporaryLogs(ctx context.Context) (dirs []string, cleanup func(), err error) {
+	if err := s.connect(ctx); err != nil {
+		return nil, nil, err
+	}
+	tmp, err := os.MkdirTemp("", "coffer-logs-")
+	if err != nil {
+		return nil, nil, err
+	}
+	cleanup = func() { _ = os.RemoveAll(tmp) } // of a temporary folder: the system cleans up what stays
+	if dirs, err = s.copyLogs(ctx, filepath.Join(tmp, "logs")); err != nil {
+		cleanup()
+		return nil, nil, err
+	}
+	return dirs, cleanup, nil
 }
 
 func versionCommand() *cobra.Command {

@@ -113,14 +113,11 @@ func parseVaults(s string) ([]int, error) {
 }
 
 func giveOrder(ctx context.Context, s *session, name string, f *orderFlags, draft func(c *client.Cluster, w *client.Wallet, author, note string) (*client.DecodedChange, error)) error {
-	k, err := s.signer()
+	k, err := s.open(ctx)
 	if err != nil {
 		return err
 	}
 	defer k.Close()
-	if err := s.connect(ctx); err != nil {
-		return err
-	}
 	w, err := s.wallet(ctx, name, "")
 	if err != nil {
 		return err
@@ -129,11 +126,10 @@ func giveOrder(ctx context.Context, s *session, name string, f *orderFlags, draf
 	if err != nil {
 		return err
 	}
-	sig, err := k.SignChange(d)
-	if err != nil {
+	if err := s.foretell(ctx, d); err != nil {
 		return err
 	}
-	c, err := s.api.ProposeChange(ctx, d, sig)
+	c, err := s.handIn(ctx, k, d)
 	if err != nil {
 		return err
 	}

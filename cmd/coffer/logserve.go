@@ -103,29 +103,25 @@ func exportTiles(dirs []string, dir string) error {
 func exportLogsCommand() *cobra.Command {
 	var asTiles bool
 	cmd := verb("export FOLDER", "Copy every vault's log into a folder", cobra.ExactArgs(1), false, func(ctx context.Context, s *session, args []string) error {
-		if err := s.connect(ctx); err != nil {
-			return err
-		}
-		to := args[0]
 		if asTiles {
-			tmp, err := os.MkdirTemp("", "coffer-logs-")
+			dirs, cleanup, err := s.temporaryLogs(ctx)
 			if err != nil {
 				return err
 			}
-			defer os.RemoveAll(tmp)
-			to = filepath.Join(tmp, "logs")
-		}
-		dirs, err := s.copyLogs(ctx, to)
-		if err != nil {
-			return err
-		}
-		if asTiles {
+			defer cleanup()
 			if err := exportTiles(dirs, args[0]); err != nil {
 				return err
 			}
 			return s.print(map[string]any{"genesis": s.info.ID, "folder": args[0]}, func(w io.Writer) {
 				fmt.Fprintf(w, "wrote %d logs as tiles: any web server can serve %s\n", len(dirs), args[0])
 			})
+		}
+		if err := s.connect(ctx); err != nil {
+			return err
+		}
+		dirs, err := s.copyLogs(ctx, args[0])
+		if err != nil {
+			return err
 		}
 		return s.print(map[string]any{"genesis": s.info.ID, "folders": dirs}, func(w io.Writer) {
 			fmt.Fprintf(w, "copied %d logs\nnext: coffer log verify --genesis %s", len(dirs), s.info.ID)

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -211,17 +209,12 @@ func backtestPolicy(ctx context.Context, s *session, name, rosterName string, di
 		return err
 	}
 	if len(dirs) == 0 {
-		if err := s.connect(ctx); err != nil {
+		var cleanup func()
+		var err error
+		if dirs, cleanup, err = s.temporaryLogs(ctx); err != nil {
 			return err
 		}
-		tmp, err := os.MkdirTemp("", "coffer-logs-")
-		if err != nil {
-			return err
-		}
-		defer os.RemoveAll(tmp)
-		if dirs, err = s.copyLogs(ctx, filepath.Join(tmp, "logs")); err != nil {
-			return err
-		}
+		defer cleanup()
 	}
 	r, err := backtest.Run(dirs, d, roster)
 	if err != nil {

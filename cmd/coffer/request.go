@@ -52,14 +52,11 @@ func propose(ctx context.Context, s *session, p *proposal) error {
 	if err := p.check(); err != nil {
 		return err
 	}
-	k, err := s.signer()
+	k, err := s.open(ctx)
 	if err != nil {
 		return err
 	}
 	defer k.Close()
-	if err := s.connect(ctx); err != nil {
-		return err
-	}
 	d, err := p.draft(ctx, s)
 	if err != nil {
 		return err
@@ -333,31 +330,38 @@ func answerCommand(yes bool) *cobra.Command {
 }
 
 // decode fetches a request and reads its bytes, whatever the coordinator says of
-// them.
+// them. The caller closes the signer, which is nil beside an error.
 func (s *session) decode(ctx context.Context, id string) (*client.Decoded, *client.Signer, error) {
 	if err := checkID("request", id); err != nil {
 		return nil, nil, err
 	}
-	k, err := s.signer()
+	k, err := s.open(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := s.connect(ctx); err != nil {
+	dec, err := s.decoded(ctx, id)
+	if err != nil {
+		k.Close()
 		return nil, nil, err
 	}
+	return dec, k, nil
+}
+
+func (s *session) decoded(ctx context.Context, id string) (*client.Decoded, error) {
 	r, err := s.api.Request(ctx, id)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	dec, err := client.Decode(r.Canonical, s.info)
 	switch {
 	case err != nil:
+		return nil, err
 	case !strings.HasPrefix(dec.ID, id):
-		err = fmt.Errorf("the coordinator shows request %s, which is not %s", dec.ID, id)
+		return nil, fmt.Errorf("the coordinator shows request %s, which is not %s", dec.ID, id)
 	case dec.Cluster != s.info.ID:
-		err = fmt.Errorf("the request is for cluster %s, this is %s", dec.Cluster, s.info.ID)
+		return nil, fmt.Errorf("the request is for cluster %s, this is %s", dec.Cluster, s.info.ID)
 	}
-	return dec, k, err
+	return dec, nil
 }
 
 func cancelCommand() *cobra.Command {

@@ -19,14 +19,11 @@ func signTypedDataCommand() *cobra.Command {
 		if err != nil {
 			return fmt.Errorf("couldn't read %s: %w", args[0], err)
 		}
-		k, err := s.signer()
+		k, err := s.open(ctx)
 		if err != nil {
 			return err
 		}
 		defer k.Close()
-		if err := s.connect(ctx); err != nil {
-			return err
-		}
 		w, err := s.wallet(ctx, wallet, "eip155:")
 		if err != nil {
 			return err

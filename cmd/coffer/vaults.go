@@ -132,14 +132,11 @@ func orderVault(ctx context.Context, s *session, name string, f *vaultFlags, dra
 	if strings.TrimSpace(f.reason) == "" {
 		return &usageError{errors.New("--reason: say what happened")}
 	}
-	k, err := s.signer()
+	k, err := s.open(ctx)
 	if err != nil {
 		return err
 	}
 	defer k.Close()
-	if err := s.connect(ctx); err != nil {
-		return err
-	}
 	vaults, err := s.api.Vaults(ctx)
 	if err != nil {
 		return err
@@ -152,22 +149,10 @@ func orderVault(ctx context.Context, s *session, name string, f *vaultFlags, dra
 	if err != nil {
 		return err
 	}
-	if !s.json {
-		s.showOrder(d.Document)
-	}
-	if err := s.foretell(ctx, d); err != nil {
+	if err := s.consent(ctx, k, d, f.sure); err != nil {
 		return err
 	}
-	if !f.sure {
-		if err := s.confirm("Sign this as " + k.Principal() + "?"); err != nil {
-			return err
-		}
-	}
-	sig, err := k.SignChange(d)
-	if err != nil {
-		return err
-	}
-	c, err := s.api.ProposeChange(ctx, d, sig)
+	c, err := s.handIn(ctx, k, d)
 	if err != nil {
 		return err
 	}
