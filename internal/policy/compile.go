@@ -17,8 +17,9 @@ type program struct {
 	roles   []string
 	engines []string
 	// Conditions without free variables that occur more than once are evaluated
-	// once: each has a slot.
-	slots map[string]int
+	// once, and so are those of columns: each has a slot.
+	slots   int
+	columns []column
 }
 
 // labelSet says which labels of the address book hold an address.
@@ -36,7 +37,8 @@ type node struct {
 	slot  int // of program.slots, or -1
 	index int // of the label, group, role, engine, asset, limit or zone
 	args  []node
-	quick []int32 // the slots of args, of && and ||
+	quick []int32 // of && and ||: the slots that args have
+	order []int32 // of && and ||: args, the cheapest first
 	num   chain.Amount
 	hours Hours
 	text  string
@@ -106,16 +108,17 @@ func (d *Document) compile() *program {
 	for i := range d.Rules {
 		p.rules[i] = p.tree(&d.Rules[i].When)
 	}
-	p.slots = make(map[string]int)
-	seen := make(map[string]*node)
+	all := &shared{same: make(map[string][]*node)}
 	for _, list := range [][]node{p.guards, p.rules} {
 		for i := range list {
-			p.share(&list[i], seen)
+			all.add(&list[i])
 		}
 	}
+	p.columnize(all.first())
+	p.assign(all)
 	for _, list := range [][]node{p.guards, p.rules} {
 		for i := range list {
-			list[i].gather()
+			list[i].arrange()
 		}
 	}
 	return p
@@ -148,16 +151,22 @@ func (p *program) node(e *Expr, types map[*Expr]Type, bound []Type) node {
 	return n
 }
 
-// share gives the same slot to equal conditions without free variables; it returns
-// how many quantifiers outside of n its variables reach.
-func (p *program) share(n *node, seen map[string]*node) int {
+// shared is the conditions without free variables, equal ones together.
+type shared struct {
+	keys []string // in the order of the document
+	same map[string][]*node
+}
+
+// add adds n and what is in it; it returns how many quantifiers outside of n its
+// variables reach.
+func (s *shared) add(n *node) int {
 	free := 0
 	switch n.op {
 	case OpField, OpItem, OpArgUint, OpArgAddress, OpArgText, OpArgFlag:
 		free = int(n.depth) + 1
 	}
 	for i := range n.args {
-		f := p.share(&n.args[i], seen)
+		f := s.add(&n.args[i])
 		if n.op.isQuantifier() && i == 1 {
 			f--
 		}
@@ -167,30 +176,53 @@ func (p *program) share(n *node, seen map[string]*node) int {
 		return free
 	}
 	key := string(n.expr.Encode())
-	first, ok := seen[key]
-	if !ok {
-		seen[key] = n
-		return 0
+	if s.same[key] == nil {
+		s.keys = append(s.keys, key)
 	}
-	if first.slot < 0 {
-		first.slot = len(p.slots)
-		p.slots[key] = first.slot
-	}
-	n.slot = first.slot
+	s.same[key] = append(s.same[key], n)
 	return 0
 }
 
-// gather puts the slots of the operands of && and || side by side.
-func (n *node) gather() {
-	if n.op == OpAnd || n.op == OpOr {
-		n.quick = make([]int32, len(n.args))
-		for i := range n.args {
-			n.quick[i] = int32(n.args[i].slot)
+// first is one of each.
+func (s *shared) first() []*node {
+	out := make([]*node, len(s.keys))
+	for i, k := range s.keys {
+		out[i] = s.same[k][0]
+	}
+	return out
+}
+
+// assign gives one slot to all conditions that are equal.
+func (p *program) assign(all *shared) {
+	for _, k := range all.keys {
+		list := all.same[k]
+		if list[0].slot < 0 && len(list) > 1 {
+			list[0].slot = p.slots
+			p.slots++
+		}
+		for _, n := range list {
+			n.slot = list[0].slot
 		}
 	}
+}
+
+// arrange prepares every && and ||.
+func (n *node) arrange() {
 	for i := range n.args {
-		n.args[i].gather()
+		n.args[i].arrange()
 	}
+	if n.op != OpAnd && n.op != OpOr {
+		return
+	}
+	costs := make([]int, len(n.args))
+	for i := range n.args {
+		if slot := n.args[i].slot; slot >= 0 {
+			n.quick = append(n.quick, int32(slot))
+		}
+		n.order = append(n.order, int32(i))
+		costs[i] = n.args[i].cost()
+	}
+	slices.SortStableFunc(n.order, func(a, b int32) int { return costs[a] - costs[b] })
 }
 
 func (p *program) resolve(n *node, bound []Type) {

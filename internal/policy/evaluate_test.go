@@ -224,7 +224,7 @@ func TestAllocationsDoNotGrow(t *testing.T) {
 			e := op(OpAnd, op(OpOnlyTransfers), recipientsKnown(), passes(), named(OpWithin, "daily"), named(OpWithin, "rate"),
 				op(OpLt, ofAsset(OpTotal, eth), amountOf(uint64(i), eth)))
 			if i == rules-1 {
-				e = op(OpAnd, recipientsKnown(), passes())
+				e = op(OpAnd, recipientsKnown(), passes(), named(OpWithin, "daily"), named(OpWithin, "rate"))
 			}
 			d.Rules = append(d.Rules, Rule{Name: "r" + strings.Repeat("x", i%50) + string(rune('a'+i/50)), When: e, Then: Verdict{Effect: Allow}})
 		}

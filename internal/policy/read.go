@@ -71,23 +71,24 @@ func newEvaluation(d *Document, p *program, roster *identity.Roster, in Input) *
 			list[i] = Waiting
 		}
 	}
-	e.slots = make([]Truth, len(p.slots))
-	e.forget()
 	e.engines = make([]engineState, len(p.engines))
 	e.labels = make([]labelState, 2*(len(f.Transfers)+len(f.Approvals)+len(f.Calls)))
 	e.totals = make([]totalState, 2*len(d.Assets))
 	e.prices = make([]priceState, len(d.Assets))
 	e.limits = make([]limitState, len(d.Limits))
+	e.slots = make([]Truth, p.slots)
+	e.forget()
 	return e
 }
 
 // pending is the value of a slot that is not known yet.
 const pending Truth = 255
 
-// forget empties the slots.
+// forget empties the slots, but for the columns: it fills them.
 func (e *evaluation) forget() {
-	for i := range e.slots {
-		e.slots[i] = pending
+	fillWith(e.slots, pending)
+	for i := range e.prog.columns {
+		e.prog.columns[i].fill(e)
 	}
 }
 

@@ -141,23 +141,21 @@ func not(t Truth) Truth {
 }
 
 // junction is && (strong False) or || (strong True): one strong operand decides,
-// else one that waits may still, else an error is one.
+// else one that waits may still, else an error is one. So the order does not matter:
+// first what is known already, then the cheapest.
 func (e *evaluation) junction(n *node, strong Truth) Truth {
+	for _, slot := range n.quick {
+		if e.slots[slot] == strong {
+			return strong
+		}
+	}
 	out := not(strong)
-	for i, slot := range n.quick {
-		t := pending
-		if slot >= 0 {
-			t = e.slots[slot]
-		}
-		if t == pending {
-			t = e.boolean(&n.args[i])
-		}
+	for _, i := range n.order {
+		t := e.boolean(&n.args[i])
 		if t == strong {
 			return strong
 		}
-		if t > True { // Waiting or Failed
-			out = weaker(out, t)
-		}
+		out = weaker(out, t)
 	}
 	return out
 }

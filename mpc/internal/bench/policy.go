@@ -35,25 +35,29 @@ func policies(line func(string, float64)) error {
 		line(fmt.Sprintf("policy-eval-%drules", rules), ns)
 		fmt.Printf("bench: policy-eval-%drules-allocs %.0f allocs\n", rules, allocations(evaluate))
 	}
-	return distinct(line)
+	if err := unshared(line, "200distinct", benchDistinct); err != nil {
+		return err
+	}
+	return unshared(line, "200deep", benchDeep)
 }
 
-// distinct prints the row of 200 rules that share no condition but the limits:
-// the most that so many rules cost.
-func distinct(line func(string, float64)) error {
+// unshared prints the row of 200 rules that share no condition but the limits: those
+// that differ in what can be seen at once, and those where only the recipients of the
+// transfers decide, which is the most that so many rules cost.
+func unshared(line func(string, float64), name string, rule func(int, bool) policy.Expr) error {
 	const rules = 200
-	d, roster, in, err := policyOf(rules, benchDistinct)
+	d, roster, in, err := policyOf(rules, rule)
 	if err != nil {
 		return err
 	}
-	if out := d.Evaluate(roster, in); !out.Allow || out.Rule != fmt.Sprintf("rule-%d", rules-1) {
-		return fmt.Errorf("policy of %d different rules: %+v, want the last rule to allow", rules, out)
+	if out := d.Evaluate(roster, in); !out.Allow || len(out.Limits) != benchLimits || out.Rule != fmt.Sprintf("rule-%d", rules-1) {
+		return fmt.Errorf("policy of %d different rules: %+v, want the last rule to allow with %d limits", rules, out, benchLimits)
 	}
 	evaluate := func() { d.Evaluate(roster, in) }
 	ns := measure(2000, evaluate)
-	fmt.Printf("bench: policy-eval-200distinct-us %.2f us\n", ns/1000)
-	line("policy-eval-200distinct", ns)
-	fmt.Printf("bench: policy-eval-200distinct-allocs %.0f allocs\n", allocations(evaluate))
+	fmt.Printf("bench: policy-eval-%s-us %.2f us\n", name, ns/1000)
+	line("policy-eval-"+name, ns)
+	fmt.Printf("bench: policy-eval-%s-allocs %.0f allocs\n", name, allocations(evaluate))
 	return nil
 }
 
@@ -79,13 +83,13 @@ func benchText(o policy.Op, text string, args ...policy.Expr) policy.Expr {
 func benchAmount(n uint64) chain.Amount { return *new(chain.Amount).SetUint64(n) }
 
 // benchRule is a condition such as people write, and that holds for all but the
-// amount unless last.
+// amount unless last; the last asks for all limits.
 func benchRule(i int, last bool) policy.Expr {
 	most := benchAmount(uint64(i))
 	if last {
 		most = benchAmount(1e18)
 	}
-	return benchExpr(policy.OpAnd,
+	e := benchExpr(policy.OpAnd,
 		benchExpr(policy.OpEq, benchExpr(policy.OpChain), benchText(policy.OpText, "eip155:1")),
 		benchExpr(policy.OpOnlyTransfers),
 		benchText(policy.OpInGroup, "traders", benchExpr(policy.OpInitiator)),
@@ -95,6 +99,12 @@ func benchRule(i int, last bool) policy.Expr {
 		policy.Expr{Op: policy.OpDuring, Text: "UTC", Num: policy.Hours{Days: 127, To: 1440}.Num()},
 		benchExpr(policy.OpLe, policy.Expr{Op: policy.OpTotal, Asset: benchETH}, policy.Expr{Op: policy.OpAmount, Num: most, Asset: benchETH}),
 	)
+	for j := range benchLimits {
+		if last && j != i%benchLimits {
+			e.Args = append(e.Args, benchText(policy.OpWithin, fmt.Sprintf("limit-%d", j)))
+		}
+	}
+	return e
 }
 
 // benchDistinct is the same, in words that no other rule uses.
@@ -106,6 +116,19 @@ func benchDistinct(i int, last bool) policy.Expr {
 	e.Args[3] = benchExpr(policy.OpAll, benchExpr(policy.OpTransfers), benchText(policy.OpLabelled, fmt.Sprintf("known-%d", i), benchText(policy.OpField, "to")))
 	e.Args[4] = benchExpr(policy.OpLe, benchText(policy.OpRiskScore, "screening"), policy.Expr{Op: policy.OpUint, Num: benchAmount(uint64(500 + i))})
 	e.Args[6] = policy.Expr{Op: policy.OpDuring, Text: "UTC", Num: policy.Hours{Days: 127, To: uint16(1440 - i)}.Num()}
+	return e
+}
+
+// benchDeep is the same, but it is each transfer's amount that is too high unless
+// last, not the sum.
+func benchDeep(i int, last bool) policy.Expr {
+	e, most := benchDistinct(i, last), uint64(i)
+	if last {
+		most = 1e18
+	}
+	e.Args[7].Args[1].Num = benchAmount(1e18 - uint64(i))
+	e.Args[3].Args[1] = benchExpr(policy.OpAnd, e.Args[3].Args[1],
+		benchExpr(policy.OpLe, benchText(policy.OpField, "amount"), policy.Expr{Op: policy.OpAmount, Num: benchAmount(most), Asset: benchETH}))
 	return e
 }
 
