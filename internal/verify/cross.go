@@ -292,7 +292,7 @@ func (v *verifier) confirmed(codec chain.Codec, r *audit.Receipt, sender string,
 	if !can || k == nil || codec.Scheme() != chain.ECDSASecp256k1 || len(p.Digests) != 1 || !k.confirms(p.Digests[0], &r.Signatures[0]) {
 		return "", false
 	}
-	if a, err := codec.Address(chainName(sender), r.PublicKey); err != nil || a != sender {
+	if a, err := v.address(codec, chainName(sender), r.PublicKey); err != nil || a != sender {
 		return "", false
 	}
 	id, err := c.TransactionID(sender, r.Unsigned, &r.Signatures[0])

@@ -1,6 +1,8 @@
 package verify
 
 import (
+	"math/big"
+
 	"github.com/decred/dcrd/dcrec/secp256k1/v4"
 
 	"github.com/cofferhq/coffer/internal/chain"
@@ -70,7 +72,30 @@ func (k *fixedKey) confirms(digest [32]byte, sig *chain.Signature) bool {
 	if point.Z.IsZero() {
 		return false
 	}
-	point.ToAffine()
+	if !toAffine(&point) {
+		return false
+	}
 	x := point.X.Bytes()
 	return *x == sig.R && point.Y.IsOdd() == (sig.RecoveryID == 1)
 }
+
+// toAffine is point.ToAffine with an inverse that math/big finds, which is faster than a
+// power, and that is checked.
+func toAffine(p *secp256k1.JacobianPoint) bool {
+	z := p.Z.Normalize().Bytes()
+	inverse := new(big.Int).SetBytes(z[:])
+	if inverse.ModInverse(inverse, fieldPrime) == nil {
+		return false
+	}
+	var i, square, check secp256k1.FieldVal
+	if i.SetByteSlice(inverse.FillBytes(z[:])) || !check.Mul2(&i, &p.Z).Normalize().IsOne() {
+		return false
+	}
+	square.SquareVal(&i)
+	p.X.Mul(&square).Normalize()
+	p.Y.Mul(square.Mul(&i)).Normalize()
+	p.Z.SetInt(1)
+	return true
+}
+
+var fieldPrime = secp256k1.Params().P

@@ -103,10 +103,7 @@ func (v *verifier) membersFit(self uint16, k *keyInfo, cert *dkg.Certificate, d 
 	if len(d.Parties) != cert.Threshold || !slices.Contains(all, self) {
 		return "sign.signers"
 	}
-	var faults int
-	if o, err := governance.DecodeKeygenOrder(k.order); err == nil {
-		faults = min(int(o.Faults), cert.Threshold-1)
-	}
+	faults := min(k.faults, cert.Threshold-1)
 	if len(d.Witnesses) != governance.Quorum(len(cert.Parties), cert.Threshold, faults)-cert.Threshold ||
 		slices.ContainsFunc(d.Witnesses, func(id uint16) bool { return slices.Contains(d.Parties, id) }) {
 		return "sign.witnesses"
@@ -126,6 +123,20 @@ func members(d *audit.Decision) []uint16 {
 	return all
 }
 
+// address is a key's address on a chain, derived once: a square root and a hash of which
+// every decision and every receipt asks.
+func (v *verifier) address(codec chain.Codec, chainID string, publicKey []byte) (string, error) {
+	at := chainID + string(publicKey)
+	if a, ok := v.addresses.Load(at); ok {
+		return a.(string), nil
+	}
+	a, err := codec.Address(chainID, publicKey)
+	if err == nil {
+		v.addresses.Store(at, a)
+	}
+	return a, err
+}
+
 // prepare decodes a transaction against what people signed.
 func (v *verifier) prepare(k *keyInfo, q *request.Request, unsigned []byte, methods []chain.Method) (*chain.Prepared, error) {
 	codec, ok := v.codec(q.Chain)
@@ -135,7 +146,7 @@ func (v *verifier) prepare(k *keyInfo, q *request.Request, unsigned []byte, meth
 	if k.cert.Suite != codec.Scheme().Suite() {
 		return nil, refusal.New("request.chain", "", fmt.Sprintf("%s takes signatures by %v, the key is for %s", q.Chain, codec.Scheme(), k.cert.Purpose), "")
 	}
-	sender, err := codec.Address(q.Chain, k.publicKey())
+	sender, err := v.address(codec, q.Chain, k.publicKey())
 	if err != nil {
 		return nil, refusal.New("request.chain", "", err.Error(), "")
 	}

@@ -15,12 +15,13 @@ import (
 
 // keyInfo is a wallet's key, as the first log to tell of it says.
 type keyInfo struct {
-	id    [32]byte
-	name  string
-	order []byte           // nil: no log tells how it was made
-	tier  governance.Tier  // in which the order made it
-	cert  *dkg.Certificate // of any epoch: the public key is the same
-	vault uint16
+	id     [32]byte
+	name   string
+	order  []byte           // nil: no log tells how it was made
+	tier   governance.Tier  // in which the order made it
+	faults int              // of which the order made its ledger quorum
+	cert   *dkg.Certificate // of any epoch: the public key is the same
+	vault  uint16
 
 	epochs map[uint64]epochSeen
 }
@@ -270,7 +271,7 @@ func (v *verifier) enterKey(l *vaultLog, i uint64, k *audit.KeyEntry, cert *dkg.
 	if known.order == nil {
 		known.order = k.Order
 		if o, err := governance.DecodeKeygenOrder(k.Order); err == nil {
-			known.tier = o.Tier
+			known.tier, known.faults = o.Tier, int(o.Faults)
 		}
 	} else if string(known.order) != string(k.Order) {
 		v.entryFault(l, i, KeyDiffers, "key %x is wallet %q here and wallet %q, by another order, in the log of vault %d", k.Key[:8], k.Name, known.name, known.vault)

@@ -87,12 +87,13 @@ type verifier struct {
 	changes map[uint64]changeSeen
 	words   map[share]word // of peers, about what a log does not show any more
 
-	seen     map[[32]byte]*witnessed // checkpoints that vaults saw of each other
-	texts    map[string]string
-	receipts map[[32]byte]*receiptCheck // by SHA-256 of the receipt
-	fixed    map[string]keyUse          // by public key
-	tables   keyTables
-	mu       sync.Mutex // guards the report while jobs run
+	seen      map[[32]byte]*witnessed // checkpoints that vaults saw of each other
+	texts     map[string]string
+	receipts  map[[32]byte]*receiptCheck // by SHA-256 of the receipt
+	fixed     map[string]keyUse          // by public key
+	tables    keyTables
+	addresses sync.Map   // chain and public key → address; of the known keys on their requests' chains
+	mu        sync.Mutex // guards the report while jobs run
 }
 
 type changeSeen struct {
