@@ -330,7 +330,7 @@ func (n told) Simulate(context.Context, evm.Address, *evm.Intent) (*rpc.Simulati
 
 func TestSimulation(t *testing.T) {
 	native, coin := evm.NativeAsset(chainID), evm.TokenAsset(chainID, token)
-	to, bad := evm.Account(chainID, friend), evm.Account(chainID, thief)
+	to, bad, listed := evm.Account(chainID, friend), evm.Account(chainID, stranger), evm.Account(chainID, thief)
 	send := func(kind rpc.MoveKind, asset, from, to string, n string) rpc.Move {
 		return rpc.Move{Kind: kind, Asset: asset, From: from, To: to, Amount: eth(t, n)}
 	}
@@ -369,7 +369,13 @@ func TestSimulation(t *testing.T) {
 			t.Errorf("%s: %v, %q", name, v.Outcome, v.Reasons)
 		}
 	}
+	// Whom a contract pays on is looked up.
 	e := newEngine(t, nil)
+	e.simulators = map[string]Simulator{chainID: told{s: &rpc.Simulation{Moves: []rpc.Move{send(rpc.MoveTransfer, native, to, listed, "1 wei")}}}}
+	if v := judge(t, e, ask(t, pay, "0.01 ETH", pay)); v.Outcome != request.Deny || len(v.Reasons) != 1 || !reason(v, listed+" is on the list") {
+		t.Errorf("%v, %q", v.Outcome, v.Reasons)
+	}
+	e = newEngine(t, nil)
 	e.simulators = map[string]Simulator{chainID: told{s: &rpc.Simulation{Failed: "no balance"}}}
 	if v := judge(t, e, ask(t, pay, "0.01 ETH", pay)); v.Outcome != request.Hold || !reason(v, "it fails: no balance") {
 		t.Errorf("%v, %q", v.Outcome, v.Reasons)

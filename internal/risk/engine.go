@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -67,7 +68,8 @@ func (e *Engine) Judge(ctx context.Context, q *Question, now time.Time) (*reques
 		return nil, errors.New("the request has expired")
 	}
 	f := &findings{}
-	if err := e.known(f, effects, now); err != nil {
+	told := map[string]bool{"": true, effects.Sender: true}
+	if err := e.known(f, parties(effects), told, now); err != nil {
 		return nil, err
 	}
 	history, past := e.past(codec, effects, q)
@@ -78,7 +80,11 @@ func (e *Engine) Judge(ctx context.Context, q *Question, now time.Time) (*reques
 	e.fees(f, r)
 	e.shape(f, effects)
 	// Last, those that take time.
-	if err := e.simulate(ctx, f, effects, r.Intent); err != nil {
+	reached, err := e.simulate(ctx, f, effects, r.Intent)
+	if err != nil {
+		return nil, err
+	}
+	if err := e.known(f, reached, told, now); err != nil {
 		return nil, err
 	}
 	if err := e.ask(ctx, f, r.ID(), effects, now); err != nil {
@@ -118,38 +124,57 @@ func (f *findings) add(weight int, format string, args ...any) {
 	}
 }
 
-// parties are all accounts that the effects reach.
+// parties are all accounts that the effects name: who gives, gets or may take, contracts,
+// and whoever stands among the arguments of calls and the fields of messages.
 func parties(x *chain.Effects) []string {
 	var out []string
-	add := func(s string) {
-		if s != "" && s != x.Sender && !slices.Contains(out, s) {
-			out = append(out, s)
-		}
-	}
 	for i := range x.Transfers {
-		add(x.Transfers[i].From)
-		add(x.Transfers[i].To)
+		out = append(out, x.Transfers[i].From, x.Transfers[i].To)
 	}
 	for i := range x.Approvals {
-		add(x.Approvals[i].Spender)
+		out = append(out, x.Approvals[i].Owner, x.Approvals[i].Spender)
 	}
 	for i := range x.Calls {
-		add(x.Calls[i].To)
+		out = append(append(out, x.Calls[i].To), named(x.Calls[i].Args)...)
+	}
+	if x.Message != nil {
+		out = append(append(out, x.Message.Contract), named(x.Message.Fields)...)
 	}
 	return out
 }
 
-// known looks for bad accounts, in whatever role.
-func (e *Engine) known(f *findings, x *chain.Effects, now time.Time) error {
-	all := parties(x)
+// named are the accounts among arguments.
+func named(args []chain.Arg) []string {
+	var out []string
+	for i := range args {
+		if args[i].Kind == chain.ArgAddress {
+			out = append(out, args[i].Text)
+		}
+	}
+	return out
+}
+
+// known looks for bad accounts, in whatever role, but for those that it was told of.
+func (e *Engine) known(f *findings, accounts []string, told map[string]bool, now time.Time) error {
+	var all []string
+	for _, a := range accounts {
+		if !told[a] {
+			told[a] = true
+			all = append(all, a)
+		}
+	}
 	bad, err := e.lists.find(all, now)
 	if err != nil {
 		return err
 	}
+	own := map[string]bool{}
+	for _, a := range e.checks.Bad {
+		own[anywhere(a)] = true
+	}
 	for _, p := range all {
 		if why, ok := bad[p]; ok {
 			f.add(e.checks.BadWeight, "%s is on the list of known bad accounts of %s", p, why)
-		} else if slices.Contains(e.checks.Bad, p) {
+		} else if own[anywhere(p)] {
 			f.add(e.checks.BadWeight, "%s is on the list of known bad accounts", p)
 		}
 	}
@@ -177,7 +202,9 @@ func (e *Engine) recipients(f *findings, x *chain.Effects, past []*chain.Effects
 	paid := map[string]bool{}
 	for _, p := range past {
 		for i := range p.Transfers {
-			paid[p.Transfers[i].To] = true
+			if t := &p.Transfers[i]; t.From == x.Sender && !t.Amount.IsZero() {
+				paid[t.To] = true
+			}
 		}
 	}
 	for i := range x.Transfers {
@@ -188,32 +215,58 @@ func (e *Engine) recipients(f *findings, x *chain.Effects, past []*chain.Effects
 	}
 }
 
-// amounts looks for much more of an asset than this wallet ever sent at once. A
-// wallet without a past has no usual amount.
+// amounts looks for much more of an asset than this wallet ever sent at once, in however
+// many transfers, or ever let others take. A wallet without a past has no usual amount.
 func (e *Engine) amounts(f *findings, x *chain.Effects, past []*chain.Effects) {
 	if e.checks.UnusualWeight == 0 {
 		return
 	}
 	usual := map[string]chain.Amount{}
 	for _, p := range past {
-		for i := range p.Transfers {
-			t := &p.Transfers[i]
-			if most, ok := usual[t.Asset]; !ok || t.Amount.Gt(&most) {
-				usual[t.Asset] = t.Amount
+		for asset, sum := range outgoing(p) {
+			if most := usual[asset]; sum.Gt(&most) {
+				usual[asset] = sum
 			}
 		}
 	}
-	for i := range x.Transfers {
-		t := &x.Transfers[i]
-		most, ok := usual[t.Asset]
-		if !ok {
+	now := outgoing(x)
+	for _, asset := range slices.Sorted(maps.Keys(now)) {
+		sum, most := now[asset], usual[asset]
+		if most.IsZero() {
 			continue
 		}
 		var limit, factor chain.Amount
-		if _, over := limit.MulOverflow(&most, factor.SetUint64(uint64(e.checks.UnusualFactor))); !over && t.Amount.Gt(&limit) {
-			f.add(e.checks.UnusualWeight, "amount %s of %s is more than %d times the largest so far, %s", t.Amount.Dec(), t.Asset, e.checks.UnusualFactor, most.Dec())
+		if _, over := limit.MulOverflow(&most, factor.SetUint64(uint64(e.checks.UnusualFactor))); !over && sum.Gt(&limit) {
+			f.add(e.checks.UnusualWeight, "amount %s of %s is more than %d times the largest so far, %s", sum.Dec(), asset, e.checks.UnusualFactor, most.Dec())
 		}
 	}
+}
+
+// outgoing is how much of each asset moves to others than the sender, or may be taken
+// by them: the larger of both, since an allowance is often for a transfer beside it.
+// One without limit has a check of its own.
+func outgoing(x *chain.Effects) map[string]chain.Amount {
+	out, lent := map[string]chain.Amount{}, map[string]chain.Amount{}
+	for i := range x.Transfers {
+		if t := &x.Transfers[i]; t.To != x.Sender {
+			sum := out[t.Asset]
+			addUp(&sum, &t.Amount)
+			out[t.Asset] = sum
+		}
+	}
+	for i := range x.Approvals {
+		if a := &x.Approvals[i]; !a.Unlimited() {
+			sum := lent[a.Asset]
+			addUp(&sum, &a.Amount)
+			lent[a.Asset] = sum
+		}
+	}
+	for asset, sum := range lent {
+		if most := out[asset]; sum.Gt(&most) {
+			out[asset] = sum
+		}
+	}
+	return out
 }
 
 // fees looks at the most that fees may be, where they are paid in ether.
@@ -235,10 +288,17 @@ func (e *Engine) shape(f *findings, x *chain.Effects) {
 	if x.Undecoded != "" {
 		f.add(e.checks.UndecodedWeight, "it could not be understood: %s", x.Undecoded)
 	}
+	given := map[[3]string]chain.Amount{} // to one spender, in however many steps
 	for i := range x.Approvals {
-		if a := &x.Approvals[i]; a.Unlimited() {
+		a := x.Approvals[i]
+		k := [3]string{a.Owner, a.Spender, a.Asset}
+		before := given[k]
+		addUp(&a.Amount, &before)
+		given[k] = a.Amount
+		switch {
+		case a.Unlimited():
 			f.add(e.checks.UnlimitedWeight, "it lets %s spend the wallet's %s without limit", a.Spender, a.Asset)
-		} else {
+		case !a.Amount.IsZero():
 			f.add(e.checks.AllowanceWeight, "it lets %s spend %s of the wallet's %s", a.Spender, a.Amount.Dec(), a.Asset)
 		}
 	}

@@ -36,6 +36,7 @@ type List struct {
 const (
 	listHeader   = "coffer/risk-list/v1"
 	maxListBytes = 32 << 20
+	maxListAhead = 10 * time.Minute // by which publishers' clocks may differ
 )
 
 // ParseList reads a list's text, without its signature.
@@ -87,7 +88,8 @@ type listFile struct {
 	size     int64
 	changed  time.Time
 	list     *List
-	newest   time.Time // of all that were read
+	bad      map[string]string // why, by the account wherever it is
+	newest   time.Time         // of all that were read
 }
 
 func newLists(configs []ListConfig) (*lists, error) {
@@ -102,7 +104,14 @@ func newLists(configs []ListConfig) (*lists, error) {
 	return out, nil
 }
 
-// find says why an account is bad; "" when no list names it.
+// anywhere names an account without its chain: who has an address on one chain of a
+// family has it on all of them.
+func anywhere(account string) string {
+	family, address := split(account)
+	return family + ":" + address
+}
+
+// find says why accounts are bad. One list that names an account is enough.
 func (ls *lists) find(accounts []string, now time.Time) (bad map[string]string, err error) {
 	if ls == nil {
 		return nil, nil
@@ -115,7 +124,7 @@ func (ls *lists) find(accounts []string, now time.Time) (bad map[string]string, 
 			return nil, fmt.Errorf("list %s: %w", f.cfg.File, err)
 		}
 		for _, a := range accounts {
-			if why, ok := f.list.Accounts[a]; ok {
+			if why, ok := f.bad[anywhere(a)]; ok {
 				bad[a] = f.verifier.Name() + ": " + why
 			}
 		}
@@ -148,6 +157,13 @@ func (f *listFile) refresh(now time.Time) error {
 			return fmt.Errorf("it was issued %s, and one of %s was here already: an older one was put back", l.Issued.Format(time.RFC3339), f.newest.Format(time.RFC3339))
 		}
 		f.list, f.newest, f.size, f.changed = l, l.Issued, info.Size(), info.ModTime()
+		f.bad = make(map[string]string, len(l.Accounts))
+		for a, why := range l.Accounts {
+			f.bad[anywhere(a)] = why
+		}
+	}
+	if f.list.Issued.Sub(now) > maxListAhead {
+		return fmt.Errorf("it was issued %s, which is to come: is this machine's clock right?", f.list.Issued.Format(time.RFC3339))
 	}
 	if !now.Before(f.list.Expires) {
 		return fmt.Errorf("it expired %s: get the publisher's newest", f.list.Expires.Format(time.RFC3339))

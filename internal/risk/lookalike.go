@@ -13,7 +13,9 @@ func (e *Engine) lookalike(f *findings, x *chain.Effects, past []*chain.Effects)
 	known := append([]string{x.Sender}, e.checks.Known...)
 	for _, p := range past {
 		for i := range p.Transfers {
-			known = append(known, p.Transfers[i].To)
+			if t := &p.Transfers[i]; t.From == x.Sender && t.To != "" && !t.Amount.IsZero() {
+				known = append(known, t.To)
+			}
 		}
 	}
 	told := map[string]bool{}
@@ -38,7 +40,8 @@ func (e *Engine) lookalike(f *findings, x *chain.Effects, past []*chain.Effects)
 	}
 }
 
-// receivers are those who get or may take the wallet's assets.
+// receivers are those who get or may take assets, or whom a call or a message names:
+// methods that the policy declares pay whom their arguments say.
 func receivers(x *chain.Effects) []string {
 	var out []string
 	for i := range x.Transfers {
@@ -49,6 +52,12 @@ func receivers(x *chain.Effects) []string {
 	for i := range x.Approvals {
 		out = append(out, x.Approvals[i].Spender)
 	}
+	for i := range x.Calls {
+		out = append(out, named(x.Calls[i].Args)...)
+	}
+	if x.Message != nil {
+		out = append(out, named(x.Message.Fields)...)
+	}
 	return out
 }
 
@@ -58,21 +67,24 @@ const ends = 4
 // alike says whether two accounts of one chain family differ only where people do
 // not look.
 func alike(a, b string) bool {
-	fa, aa := address(a)
-	fb, ab := address(b)
-	if fa != fb || a == b || len(aa) < 2*ends || len(ab) < 2*ends {
+	fa, aa := split(a)
+	fb, ab := split(b)
+	if fa != fb || aa == ab || len(aa) < 2*ends || len(ab) < 2*ends {
 		return false
 	}
 	return aa[:ends] == ab[:ends] && aa[len(aa)-ends:] == ab[len(ab)-ends:]
 }
 
-// address is an account's chain family and what people see of its address: hex
-// digits whatever their case.
-func address(account string) (family, text string) {
-	family, _, _ = strings.Cut(account, ":")
-	text = account[strings.LastIndexByte(account, ':')+1:]
-	if hex, ok := strings.CutPrefix(text, "0x"); ok {
+// split is an account's chain family and what people see of its address: hex digits
+// whatever their case.
+func split(account string) (family, address string) {
+	id, address, err := chain.ParseAccount(account)
+	if err != nil {
+		return "", account
+	}
+	family, _, _ = strings.Cut(id, ":")
+	if hex, ok := strings.CutPrefix(address, "0x"); ok {
 		return family, strings.ToLower(hex)
 	}
-	return family, text
+	return family, address
 }

@@ -1,0 +1,262 @@
+package risk
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cofferhq/coffer/internal/chain"
+	"github.com/cofferhq/coffer/internal/chain/evm"
+	"github.com/cofferhq/coffer/internal/request"
+)
+
+// The tests of this file are ways round the checks that somebody tried.
+
+// call is a call of friend's contract; numbers and accounts are its words.
+func call(signature string, words ...any) *evm.Intent {
+	in := &evm.Intent{To: &friend, Data: topic(signature)[:4]}
+	for _, w := range words {
+		switch w := w.(type) {
+		case evm.Address:
+			in.Data = append(append(in.Data, make([]byte, 12)...), w[:]...)
+		case int:
+			in.Data = append(append(in.Data, make([]byte, 30)...), byte(w>>8), byte(w))
+		}
+	}
+	return in
+}
+
+// TestBadAccountElsewhere: a list of one chain is of the same account on another, and
+// hides in no argument.
+func TestBadAccountElsewhere(t *testing.T) {
+	declared := []chain.Method{{Signature: "swap(uint256 amount,address recipient)"}}
+	twin := evm.Address{thief[0], thief[1], 1, 2, 3, 19: thief[19]}
+	for name, c := range map[string]struct {
+		in     *evm.Intent
+		change func(*Checks)
+		want   string
+	}{
+		"listed of another chain": {evm.NewTransfer(stranger, eth(t, "1 wei")), func(k *Checks) { k.Bad = []string{evm.Account("eip155:1", stranger)} }, "known bad"},
+		"of another family": {evm.NewTransfer(stranger, eth(t, "1 wei")), func(k *Checks) {
+			k.Bad = []string{"solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp:11111111111111111111111111111112"}
+		}, ""},
+		"an argument":              {call("swap(uint256,address)", 5, thief), nil, "known bad"},
+		"an argument, a stranger":  {call("swap(uint256,address)", 5, stranger), nil, ""},
+		"an argument that is twin": {call("swap(uint256,address)", 5, twin), func(k *Checks) { k.Bad, k.Known = nil, []string{evm.Account(chainID, thief)} }, "looks like"},
+	} {
+		q := ask(t, c.in, "0.01 ETH", c.in)
+		q.Methods = declared
+		v := judge(t, newEngine(t, c.change), q)
+		if got := v.Outcome == request.Deny; got != (c.want != "") || got && !reason(v, c.want) {
+			t.Errorf("%s: %v, %q", name, v.Outcome, v.Reasons)
+		}
+	}
+}
+
+// TestBadAccountInMessage: those whom a message names are looked up as well.
+func TestBadAccountInMessage(t *testing.T) {
+	bad, e := evm.Account(chainID, thief), newEngine(t, nil)
+	for name, m := range map[string]*chain.Message{
+		"its contract": {Contract: bad},
+		"a field":      {Contract: evm.Account(chainID, token), Fields: []chain.Arg{{Path: "taker", Kind: chain.ArgAddress, Text: bad}}},
+	} {
+		f := &findings{}
+		if err := e.known(f, parties(&chain.Effects{Sender: sender, Message: m}), map[string]bool{}, now); err != nil || f.score != maxScore {
+			t.Errorf("%s: score %d, %v", name, f.score, err)
+		}
+	}
+	twin := evm.Address{friend[0], friend[1], 9, 19: friend[19]}
+	x := &chain.Effects{Sender: sender, Message: &chain.Message{Fields: []chain.Arg{{Kind: chain.ArgAddress, Text: evm.Account(chainID, twin)}}}}
+	e.checks.Known = []string{evm.Account(chainID, friend)}
+	f := &findings{}
+	if e.lookalike(f, x, nil); f.score != e.checks.LookalikeWeight {
+		t.Errorf("a twin in a message: score %d", f.score)
+	}
+	f = &findings{}
+	x = &chain.Effects{Sender: sender, Approvals: []chain.Approval{{Owner: bad, Spender: sender}}}
+	if err := e.known(f, parties(x), map[string]bool{}, now); err != nil || f.score != maxScore {
+		t.Errorf("an owner: score %d, %v", f.score, err)
+	}
+}
+
+// TestPoisonedPast: payments of nothing and payments of others make nobody known.
+func TestPoisonedPast(t *testing.T) {
+	known := evm.Address{0xab, 0xcd, 1, 2, 3, 18: 0x12, 19: 0x34}
+	twin := evm.Address{0xab, 0xcd, 9, 9, 9, 18: 0x12, 19: 0x34}
+	paid := evm.NewTransfer(known, eth(t, "1 ETH"))
+	others := call("transferFrom(address,address,uint256)", stranger, twin, 5)
+	for name, past := range map[string]*evm.Intent{"nothing": evm.NewTransfer(twin, chain.Amount{}), "another's": others} {
+		v := judge(t, newEngine(t, nil), ask(t, evm.NewTransfer(twin, eth(t, "1 ETH")), "0.01 ETH", past, paid))
+		if v.Outcome != request.Deny || !reason(v, "never paid") || !reason(v, "looks like") {
+			t.Errorf("%s: %v, %q", name, v.Outcome, v.Reasons)
+		}
+		// Nor does it make others look like somebody.
+		v = judge(t, newEngine(t, nil), ask(t, evm.NewTransfer(known, eth(t, "1 ETH")), "0.01 ETH", past))
+		if reason(v, "looks like") {
+			t.Errorf("%s: %q", name, v.Reasons)
+		}
+	}
+}
+
+// TestUnusualInParts: many transfers of one request count together, what comes in does
+// not, and allowances do.
+func TestUnusualInParts(t *testing.T) {
+	batch := func(n int, amounts ...int) *evm.Intent {
+		words := []any{wallet, friend, 160, 160 + 32*(n+1), 160 + 64*(n+1)}
+		words = append(words, n)
+		for range n {
+			words = append(words, 7)
+		}
+		words = append(words, n)
+		for _, a := range amounts {
+			words = append(words, a)
+		}
+		return call("safeBatchTransferFrom(address,address,uint256[],uint256[],bytes)", append(words, 0)...)
+	}
+	one := batch(1, 10)
+	wrap := func(n int) *evm.Intent {
+		in := call("deposit()")
+		in.Value.SetUint64(uint64(n))
+		return in
+	}
+	coin := func(n int) *evm.Intent {
+		return evm.NewERC20Transfer(friend, friend, *new(chain.Amount).SetUint64(uint64(n)))
+	}
+	for name, c := range map[string]struct {
+		in   *evm.Intent
+		past []*evm.Intent
+		want bool
+	}{
+		"in two parts":                 {batch(2, 60, 60), []*evm.Intent{one}, true},
+		"in two parts, not too much":   {batch(2, 50, 50), []*evm.Intent{one}, false},
+		"as much, in parts":            {batch(2, 60, 60), []*evm.Intent{batch(2, 6, 6)}, false},
+		"what came in is no measure":   {coin(101), []*evm.Intent{wrap(200), coin(10)}, true},
+		"what comes in is not unusual": {wrap(101), []*evm.Intent{coin(10), evm.NewTransfer(friend, eth(t, "100 wei"))}, false},
+		"an allowance":                 {evm.NewERC20Approve(friend, friend, eth(t, "101 wei")), []*evm.Intent{coin(10)}, true},
+		"a usual allowance":            {evm.NewERC20Approve(friend, friend, eth(t, "100 wei")), []*evm.Intent{coin(10)}, false},
+		"an allowance was the most":    {coin(101), []*evm.Intent{evm.NewERC20Approve(friend, friend, eth(t, "11 wei"))}, false},
+		"none was the most":            {coin(101), []*evm.Intent{evm.NewERC20Approve(friend, friend, *new(chain.Amount).SetAllOne()), coin(10)}, true},
+	} {
+		v := judge(t, newEngine(t, nil), ask(t, c.in, "0.01 ETH", c.past...))
+		if reason(v, "more than 10 times") != c.want || reason(v, "understood") {
+			t.Errorf("%s: %q", name, v.Reasons)
+		}
+	}
+}
+
+// TestAllowances: every way to give one, in one step or in several.
+func TestAllowances(t *testing.T) {
+	half := *new(chain.Amount).Lsh(new(chain.Amount).SetUint64(1), 95)
+	give := func(amounts ...chain.Amount) *chain.Effects {
+		x := &chain.Effects{Sender: sender}
+		for _, a := range amounts {
+			x.Approvals = append(x.Approvals, chain.Approval{Owner: sender, Spender: evm.Account(chainID, friend), Asset: evm.TokenAsset(chainID, token), Amount: a})
+		}
+		return x
+	}
+	two := give(half, half)
+	two.Approvals[1].Spender = evm.Account(chainID, stranger)
+	other := give(half, half)
+	other.Approvals[1].Asset = evm.TokenAsset(chainID, friend)
+	const some, all = 150, 600
+	for name, c := range map[string]struct {
+		x     *chain.Effects
+		score int
+	}{
+		"one": {give(half), some}, "two halves": {give(half, half), some + all}, "to two spenders": {two, some + some}, "of two assets": {other, some + some},
+		"none": {give(chain.Amount{}), 0},
+	} {
+		f := &findings{}
+		if newEngine(t, nil).shape(f, c.x); f.score != c.score {
+			t.Errorf("%s: score %d, %q; want %d", name, f.score, f.reasons, c.score)
+		}
+	}
+	most := func(in *evm.Intent) *evm.Intent { // its last word is all ones
+		for i := len(in.Data) - 32; i < len(in.Data); i++ {
+			in.Data[i] = 0xff
+		}
+		return in
+	}
+	permit := call("permit(address,address,uint256,uint256,uint8,bytes32,bytes32)", wallet, stranger, 0, 0, 27, 1, 1)
+	for i := range 32 {
+		permit.Data[4+64+i] = 0xff
+	}
+	dai := call("permit(address,address,uint256,uint256,bool,uint8,bytes32,bytes32)", wallet, stranger, 0, 0, 1, 27, 1, 1)
+	permit2 := call("approve(address,address,uint160,uint48)", token, stranger, 0, 1)
+	permit2.To = &evm.Permit2
+	for i := 12; i < 32; i++ {
+		permit2.Data[4+64+i] = 0xff
+	}
+	for name, in := range map[string]*evm.Intent{
+		"approve": most(call("approve(address,uint256)", stranger, 0)), "increaseAllowance": most(call("increaseAllowance(address,uint256)", stranger, 0)),
+		"setApprovalForAll": call("setApprovalForAll(address,bool)", stranger, 1), "permit": permit, "Dai's permit": dai, "Permit2": permit2,
+	} {
+		if v := judge(t, newEngine(t, nil), ask(t, in, "0.01 ETH")); v.Outcome != request.Hold || !reason(v, "without limit") || reason(v, "understood") {
+			t.Errorf("%s: %v, %q", name, v.Outcome, v.Reasons)
+		}
+	}
+}
+
+// TestListsAndClocks: one list that names an account is enough, a list of a day to come
+// is none, and a new engine takes what there is.
+func TestListsAndClocks(t *testing.T) {
+	sign, key := publisher(t)
+	other, otherKey := publisher(t)
+	dir := t.TempDir()
+	write := func(name string, b []byte) string {
+		t.Helper()
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	bad := evm.Account("eip155:1", stranger) // another chain's
+	first := ListConfig{write("a", sign(listText(now.Add(-time.Hour), now.Add(time.Hour)))), key}
+	second := ListConfig{write("b", other(listText(now.Add(-time.Hour), now.Add(time.Hour), bad))), otherKey}
+	pay := ask(t, evm.NewTransfer(stranger, eth(t, "1 wei")), "0.01 ETH")
+	start := func(configs ...ListConfig) *Engine {
+		t.Helper()
+		e := newEngine(t, nil)
+		var err error
+		if e.lists, err = newLists(configs); err != nil {
+			t.Fatal(err)
+		}
+		return e
+	}
+	for name, configs := range map[string][]ListConfig{"the second": {first, second}, "the first": {second, first}} {
+		if v := judge(t, start(configs...), pay); v.Outcome != request.Deny || !reason(v, "sanctioned") {
+			t.Errorf("%s list names it: %v, %q", name, v.Outcome, v.Reasons)
+		}
+	}
+	if v := judge(t, start(first), pay); v.Outcome != request.Pass {
+		t.Errorf("%v, %q", v.Outcome, v.Reasons)
+	}
+	// Either one that is away is an outage.
+	if v, err := start(second, ListConfig{filepath.Join(dir, "c"), key}).Judge(t.Context(), pay, now); err == nil {
+		t.Errorf("one of two is missing: %+v", v)
+	}
+	first.File = write("d", sign(listText(now.Add(11*time.Minute), now.Add(time.Hour))))
+	if v, err := start(first).Judge(t.Context(), pay, now); err == nil || !strings.Contains(err.Error(), "to come") {
+		t.Errorf("a list of 11 minutes ahead: %+v, %v", v, err)
+	}
+	if v, err := start(first).Judge(t.Context(), pay, now.Add(time.Minute)); err != nil {
+		t.Errorf("a list of 10 minutes ahead: %+v, %v", v, err)
+	}
+	// At the moment that it expires, it has.
+	e := start(second)
+	if _, err := e.Judge(t.Context(), pay, now.Add(time.Hour-time.Millisecond)); err != nil {
+		t.Error(err)
+	}
+	if v, err := e.Judge(t.Context(), pay, now.Add(time.Hour)); err == nil || !strings.Contains(err.Error(), "it expired") {
+		t.Errorf("%+v, %v", v, err)
+	}
+	if err := os.Truncate(second.File, maxListBytes+1); err != nil {
+		t.Fatal(err)
+	}
+	if v, err := e.Judge(t.Context(), pay, now); err == nil || !strings.Contains(err.Error(), "at most") {
+		t.Errorf("a huge list: %+v, %v", v, err)
+	}
+}
