@@ -229,6 +229,20 @@ func (c *Client) CopyLog(ctx context.Context, vault int, w io.Writer) (checkpoin
 	return checkpoint, nil
 }
 
+// Cosigned asks for a vault's newest checkpoint that others have cosigned, and
+// returns it encoded, too. A copy of the log that is made afterwards has its entries.
+func (c *Client) Cosigned(ctx context.Context, vault int) (*Cosigned, []byte, error) {
+	x, err := get[Cosigned](ctx, c, fmt.Sprintf("/v1/log/%d/checkpoint", vault), callTimeout)
+	if err != nil {
+		return nil, nil, err
+	}
+	b, err := decode(x.Canonical)
+	if err != nil {
+		return nil, nil, fmt.Errorf("the cosigned checkpoint of vault %d is not base64url", vault)
+	}
+	return x, b, nil
+}
+
 // ExportLog copies a vault's log into the new folder dir: the newest checkpoint
 // and all the entries that were durable by then, for `coffer log verify`.
 func (c *Client) ExportLog(ctx context.Context, vault int, dir string) (entries uint64, err error) {

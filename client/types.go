@@ -447,6 +447,16 @@ type Counter struct {
 	Error       string     `json:"error,omitempty" doc:"Why it cannot be counted."`
 }
 
+// Cosigned is a vault's newest checkpoint that others have cosigned: a claim, until
+// whoever has Canonical verifies it (coffer bundle, coffer verify).
+type Cosigned struct {
+	Vault     int       `json:"vault"`
+	Size      uint64    `json:"size" doc:"Entries that it covers."`
+	Time      time.Time `json:"time" doc:"The checkpoint's own."`
+	Cosigners []string  `json:"cosigners" doc:"Names: another vault's is the origin of its log."`
+	Canonical string    `json:"canonical" doc:"The checkpoint with its cosignatures, base64url (docs/spec/witness.md)."`
+}
+
 // Change is a change of policy or roster with the signatures so far.
 type Change struct {
 	Hash      string    `json:"hash" doc:"What the admins sign."`

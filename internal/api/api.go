@@ -20,6 +20,9 @@ import (
 // tests do with folders.
 type Logs interface {
 	Log(ctx context.Context, vault uint16, offset uint64) (*transport.LogPart, error)
+	// Cosigned is the vault's newest checkpoint that others have cosigned
+	// (audit.CosignedCheckpoint).
+	Cosigned(ctx context.Context, vault uint16) ([]byte, error)
 }
 
 // Options of the API.

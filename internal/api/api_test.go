@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -20,6 +21,7 @@ import (
 	"github.com/cofferhq/coffer/internal/audit/logfile"
 	"github.com/cofferhq/coffer/internal/chain/evm"
 	"github.com/cofferhq/coffer/internal/chain/evm/devnode"
+	"github.com/cofferhq/coffer/internal/cluster"
 	"github.com/cofferhq/coffer/internal/coordinator"
 	"github.com/cofferhq/coffer/internal/coordinator/coordinatortest"
 	"github.com/cofferhq/coffer/internal/keyfile"
@@ -43,6 +45,7 @@ type fixture struct {
 	wallet  *client.Wallet
 	keys    string // folder of key files
 	co      *coordinator.Coordinator
+	logs    *logs
 }
 
 var world struct {
@@ -73,7 +76,8 @@ func newFixture(t testing.TB, v *coordinatortest.Vaults) *fixture {
 	}
 	f.co = co
 	t.Cleanup(co.Close)
-	srv := httptest.NewServer(New(Options{Coordinator: co, Logs: &logs{v: v, t: t}, Token: testToken, Version: "test", Log: slog.New(slog.DiscardHandler)}))
+	f.logs = &logs{v: v, t: t}
+	srv := httptest.NewServer(New(Options{Coordinator: co, Logs: f.logs, Token: testToken, Version: "test", Log: slog.New(slog.DiscardHandler)}))
 	t.Cleanup(srv.Close)
 	f.url = srv.URL
 	if f.Client, err = client.New(srv.URL, testToken); err != nil {
@@ -185,6 +189,8 @@ type logs struct {
 	t     testing.TB
 	mu    sync.Mutex // guards files
 	files map[uint16]*transport.LogPart
+
+	cosigned func(vault uint16) ([]byte, error) // instead of the vault's answer
 }
 
 func (l *logs) Log(_ context.Context, vault uint16, offset uint64) (*transport.LogPart, error) {
@@ -222,6 +228,22 @@ func (l *logs) Log(_ context.Context, vault uint16, offset uint64) (*transport.L
 	}
 	whole := l.files[vault]
 	return &transport.LogPart{Total: whole.Total, Checkpoint: whole.Checkpoint, Bytes: whole.Bytes[offset:min(whole.Total, offset+5000)]}, nil
+}
+
+// Cosigned is what the vault itself answers.
+func (l *logs) Cosigned(ctx context.Context, vault uint16) ([]byte, error) {
+	if l.cosigned != nil {
+		return l.cosigned(vault)
+	}
+	b, err := l.v.Command(ctx, vault, (&cluster.Command{Kind: cluster.CommandCosigned}).Encode())
+	if err != nil {
+		return nil, err
+	}
+	r, err := cluster.DecodeReply(b)
+	if err != nil || r.Outcome != cluster.OutcomeDone {
+		return nil, fmt.Errorf("%w: %+v, %w", transport.ErrUnreachable, r, err)
+	}
+	return r.Body, nil
 }
 
 // TestFlow is what a user does, through the SDK.
@@ -504,7 +526,7 @@ func TestOpenAPI(t *testing.T) {
 		"/v1/cluster": "get", "/v1/vaults": "get", "/v1/wallets": "get post", "/v1/wallets/{name}": "get", "/v1/requests": "get post",
 		"/v1/requests/{id}": "get", "/v1/requests/{id}/approvals": "post", "/v1/requests/{id}/cancel": "post", "/v1/requests/{id}/transaction": "get post",
 		"/v1/requests/{id}/wait": "get", "/v1/policy": "get", "/v1/limits": "get", "/v1/roster": "get", "/v1/changes": "get post", "/v1/changes/{hash}": "get",
-		"/v1/changes/{hash}/signatures": "post", "/v1/log/{vault}": "get",
+		"/v1/changes/{hash}/signatures": "post", "/v1/log/{vault}": "get", "/v1/log/{vault}/checkpoint": "get",
 		"/v1/measurements": "get", "/v1/requests/{id}/device-approvals": "post", "/v1/forecasts": "post",
 	}
 	paths := doc["paths"].(map[string]any)

@@ -246,6 +246,8 @@ func TestReads(t *testing.T) {
 		"wallet":         {"/v1/wallets/nobodys", nil, 404, "not-found", "name"},
 		"vault":          {"/v1/log/0", nil, 422, "form", "vault"},
 		"vault's name":   {"/v1/log/one", nil, 422, "form", "vault"},
+		"checkpoint":     {"/v1/log/1/checkpoint", []string{"Authorization", ""}, 401, "token", "Authorization"},
+		"no vault":       {"/v1/log/9/checkpoint", nil, 404, "not-found", "vault"},
 		"change":         {"/v1/changes/" + strings.Repeat("00", 32), nil, 404, "not-found", "hash"},
 		"path":           {"/v2/cluster", nil, 404, "not-found", ""},
 		"root":           {"/", nil, 404, "not-found", ""},

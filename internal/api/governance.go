@@ -9,11 +9,13 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/cofferhq/coffer/client"
 	"github.com/cofferhq/coffer/internal/attest"
+	"github.com/cofferhq/coffer/internal/audit"
 	"github.com/cofferhq/coffer/internal/coordinator"
 	"github.com/cofferhq/coffer/internal/governance"
 	"github.com/cofferhq/coffer/internal/identity"
@@ -47,6 +49,7 @@ func (s *server) registerGovernance(a huma.API) {
 	huma.Register(a, change("sign-change", "/v1/changes/{hash}/signatures", "Add an admin's signature to a change", maxSmall), s.signChange)
 	s.registerForecast(a)
 	huma.Register(a, read("get-log", "/v1/log/{vault}", "The file of a vault's log", http.StatusNotFound, http.StatusServiceUnavailable), s.vaultLog)
+	huma.Register(a, read("get-checkpoint", "/v1/log/{vault}/checkpoint", "A vault's newest checkpoint that other vaults and outside witnesses have cosigned", http.StatusNotFound, http.StatusServiceUnavailable), s.cosigned)
 }
 
 func (s *server) policy(context.Context, *struct{}) (*documentOut, error) {
@@ -262,9 +265,9 @@ type logIn struct {
 // vaultLog streams the file of a log as its node keeps it. What it is worth, its
 // own signatures say.
 func (s *server) vaultLog(ctx context.Context, in *logIn) (*huma.StreamResponse, error) {
-	id := uint16(in.Vault)
-	if _, ok := s.co.Governance().Vault(id); !ok {
-		return nil, newProblem(http.StatusNotFound, "not-found", "vault", fmt.Sprintf("vault: this cluster has no vault %d", in.Vault), "one of GET /v1/cluster")
+	id, err := s.vaultID(in)
+	if err != nil {
+		return nil, err
 	}
 	first, err := s.logs.Log(ctx, id, 0)
 	if err != nil {
@@ -279,6 +282,43 @@ func (s *server) vaultLog(ctx context.Context, in *logIn) (*huma.StreamResponse,
 			s.log.Warn("couldn't hand out a log", "vault", id, "err", err)
 		}
 	}}, nil
+}
+
+func (s *server) vaultID(in *logIn) (uint16, error) {
+	id := uint16(in.Vault)
+	if _, ok := s.co.Governance().Vault(id); !ok {
+		return 0, newProblem(http.StatusNotFound, "not-found", "vault", fmt.Sprintf("vault: this cluster has no vault %d", in.Vault), "one of GET /v1/cluster")
+	}
+	return id, nil
+}
+
+type cosignedOut struct {
+	Body *client.Cosigned
+}
+
+// cosigned hands out what the node shows. What it is worth, its signatures say: none
+// is verified here.
+func (s *server) cosigned(ctx context.Context, in *logIn) (*cosignedOut, error) {
+	id, err := s.vaultID(in)
+	if err != nil {
+		return nil, err
+	}
+	b, err := s.logs.Cosigned(ctx, id)
+	if err != nil {
+		return nil, logError(err)
+	}
+	c, err := audit.DecodeCosignedCheckpoint(b)
+	if err == nil && (c.Checkpoint.Vault != id || c.Checkpoint.Cluster != s.co.Governance().Cluster) {
+		err = fmt.Errorf("it is one of %s", c.Checkpoint.Origin())
+	}
+	if err != nil {
+		return nil, logError(fmt.Errorf("the checkpoint that the node of vault %d shows: %w", id, err))
+	}
+	out := &client.Cosigned{Vault: in.Vault, Size: c.Checkpoint.Size, Time: time.UnixMilli(int64(min(c.Checkpoint.Time, 1<<52))).UTC(), Cosigners: []string{}, Canonical: b64(b)}
+	for i := range c.Cosignatures {
+		out.Cosigners = append(out.Cosigners, c.Cosignatures[i].Name)
+	}
+	return &cosignedOut{out}, nil
 }
 
 func logError(err error) error {

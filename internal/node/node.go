@@ -42,6 +42,8 @@ type node struct {
 	longest time.Duration // between two connections to a vault that fails
 	uid     int           // of the vault's socket
 
+	publisher *publisher // nil: the log is not shown
+
 	vault   uint16
 	broker  *transport.Node // nil until the vault has said which cluster
 	changes atomic.Uint64
@@ -81,7 +83,7 @@ func run(ctx context.Context, cfg *Config, log *slog.Logger, longest time.Durati
 		return err
 	}
 	n := &node{log: log, cfg: cfg, store: s, longest: longest, uid: uid, started: time.Now(), open: map[uint64]func([]byte){}, detail: "the vault was not here yet"}
-	if err := n.publish(ctx); err != nil {
+	if n.publisher, err = n.publish(ctx); err != nil {
 		return errors.Join(err, s.close())
 	}
 	err = n.host(ctx)
@@ -330,6 +332,9 @@ func (n *node) onCommand(body []byte, reply func([]byte)) error {
 func (n *node) onRead(q *transport.Read) *transport.ReadResult {
 	if q.Kind == transport.ReadStatus {
 		return &transport.ReadResult{Body: n.status().Encode()}
+	}
+	if q.Kind == transport.ReadCosigned {
+		return n.cosigned()
 	}
 	cp, b, total, err := n.store.readLog(q.Offset, transport.MaxLogPart)
 	if err != nil {

@@ -8,12 +8,17 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/cofferhq/coffer/internal/audit"
 	"github.com/cofferhq/coffer/internal/audit/logfile"
 	"github.com/cofferhq/coffer/internal/audit/tiles"
 	"github.com/cofferhq/coffer/internal/cluster"
+	"github.com/cofferhq/coffer/internal/transport"
+	"github.com/cofferhq/coffer/internal/wire"
 	"github.com/cofferhq/coffer/internal/witness"
 )
 
@@ -23,6 +28,12 @@ import (
 const (
 	publishEvery  = time.Second
 	witnessWithin = 5 * time.Second
+	// cosignedWithin is how long the vault has for its answer to a read; others wait.
+	cosignedWithin = time.Second
+	// maxWitnesses are asked, beside whom the other vaults' cosignatures have room.
+	maxWitnesses = 32
+	// shownFor is how long what was collected answers reads.
+	shownFor = publishEvery + 2*witnessWithin
 )
 
 type publisher struct {
@@ -34,6 +45,21 @@ type publisher struct {
 	view      *tiles.View
 	told      map[string]string // the last error, by witness
 	outside   map[uint64][]audit.Cosignature
+
+	mu    sync.Mutex // guards what follows
+	shown *audit.CosignedCheckpoint
+	at    time.Time // when the vault said so
+}
+
+// newest is the checkpoint that is shown now; nil: none, or none that is as new as it
+// should be.
+func (p *publisher) newest(now time.Time) *audit.CosignedCheckpoint {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.shown == nil || p.at.Add(shownFor).Before(now) {
+		return nil
+	}
+	return p.shown
 }
 
 func (c *Config) checkWitnesses() (out []*witness.Client, err error) {
@@ -42,7 +68,13 @@ func (c *Config) checkWitnesses() (out []*witness.Client, err error) {
 		if err != nil {
 			return nil, fmt.Errorf("node.witnesses: %w", err)
 		}
+		if slices.ContainsFunc(out, func(o *witness.Client) bool { return o.Key.Name == x.Key.Name }) || strings.HasPrefix(x.Key.Name, "coffer/") {
+			return nil, fmt.Errorf("node.witnesses: %q: want a name that no other witness and no vault has", x.Key.Name)
+		}
 		out = append(out, x)
+	}
+	if len(out) > maxWitnesses {
+		return nil, fmt.Errorf("node.witnesses: %d, want at most %d", len(out), maxWitnesses)
 	}
 	if len(out) > 0 && c.Node.Tiles == "" {
 		return nil, errors.New("node.witnesses: witnesses are asked for the log that is shown: want node.tiles, the address to show it on")
@@ -51,21 +83,21 @@ func (c *Config) checkWitnesses() (out []*witness.Client, err error) {
 }
 
 // publish serves the log until ctx ends.
-func (n *node) publish(ctx context.Context) error {
+func (n *node) publish(ctx context.Context) (*publisher, error) {
 	if n.cfg.Node.Tiles == "" {
-		return nil
+		return nil, nil
 	}
 	ws, err := n.cfg.checkWitnesses()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	l, err := net.Listen("tcp", n.cfg.Node.Tiles)
 	if err != nil {
-		return fmt.Errorf("node.tiles: %w", err)
+		return nil, fmt.Errorf("node.tiles: %w", err)
 	}
 	p := &publisher{node: n, ask: n.askVault, dir: filepath.Join(n.cfg.Node.Dir, logDir), listener: l, witnesses: ws, told: map[string]string{}, outside: map[uint64][]audit.Cosignature{}}
 	go p.run(ctx)
-	return nil
+	return p, nil
 }
 
 func (p *publisher) run(ctx context.Context) {
@@ -129,8 +161,34 @@ func (p *publisher) collect(ctx context.Context) error {
 		p.outside = map[uint64][]audit.Cosignature{size: p.submit(ctx, &c.Checkpoint)}
 	}
 	c.Cosignatures = append(c.Cosignatures, p.outside[size]...)
-	_, err = p.view.Take(c, known)
-	return err
+	audit.SortCosignatures(c.Cosignatures)
+	if _, err = p.view.Take(c, known); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.shown, p.at = c, time.Now()
+	return nil
+}
+
+// cosigned answers a read: what is shown, with outside witnesses' cosignatures, or,
+// where none are asked, what the vault says now.
+func (n *node) cosigned() *transport.ReadResult {
+	if p := n.publisher; p != nil && len(p.witnesses) > 0 {
+		if c := p.newest(time.Now()); c != nil {
+			return &transport.ReadResult{Body: c.Encode()}
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), cosignedWithin)
+	defer cancel()
+	b, err := n.askVault(ctx, &cluster.Command{Kind: cluster.CommandCosigned})
+	switch {
+	case err != nil:
+		return &transport.ReadResult{Failed: wire.CleanText(err.Error(), 512)}
+	case b == nil:
+		return &transport.ReadResult{Failed: "the vault is away, or has signed no checkpoint since it started"}
+	}
+	return &transport.ReadResult{Body: b}
 }
 
 // submit asks every witness for its cosignature; one that fails is asked again with

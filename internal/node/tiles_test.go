@@ -6,8 +6,10 @@ import (
 	"log/slog"
 	"net/http/httptest"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cofferhq/coffer/internal/audit"
 	"github.com/cofferhq/coffer/internal/audit/logfile"
@@ -71,6 +73,19 @@ func TestLogShownWithCosignatures(t *testing.T) {
 	outside := audit.ParseCosignatures(note[strings.Index(note, "\n\n")+2:], cp.Text(), w.Cosigner())
 	if count(2) != 1 || count(3) != 0 || len(outside) != 1 || !strings.HasPrefix(note, cp.Note(m.Keys(1))) {
 		t.Fatalf("shown is\n%s", note)
+	}
+	// What the coordinator reads is the same, as long as it is new; then the vault is asked.
+	p.node.publisher = p
+	read, err := audit.DecodeCosignedCheckpoint(p.node.cosigned().Body)
+	if err != nil || read.Checkpoint.Size != cp.Size || !slices.ContainsFunc(read.Cosignatures, func(c audit.Cosignature) bool { return c.Name == "witness.example/w1" }) {
+		t.Fatalf("the node tells %+v, %v", read, err)
+	}
+	if p.newest(time.Now().Add(2*shownFor)) != nil {
+		t.Fatal("what was collected long ago counts as the newest")
+	}
+	p.shown = nil
+	if r := p.node.cosigned(); r.Failed == "" || r.Body != nil {
+		t.Fatalf("without a vault the node tells %+v", r)
 	}
 	// A checkpoint that is not of this log is not shown, whoever signed it.
 	other, err := m.Checkpoint(1, cp.Size, [32]byte{1}, cp.Time)

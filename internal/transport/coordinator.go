@@ -244,6 +244,12 @@ func (c *Coordinator) Log(ctx context.Context, vault uint16, offset uint64) (*Lo
 	return p, nil
 }
 
+// Cosigned asks a node for the newest checkpoint of its log that others have cosigned
+// (audit.CosignedCheckpoint). It verifies nothing.
+func (c *Coordinator) Cosigned(ctx context.Context, vault uint16) ([]byte, error) {
+	return c.read(ctx, vault, &Read{Kind: ReadCosigned})
+}
+
 func (c *Coordinator) read(ctx context.Context, vault uint16, q *Read) ([]byte, error) {
 	b, err := c.request(ctx, c.s.of(vault, leafNode), q.Encode(), ackTimeout)
 	if err != nil {

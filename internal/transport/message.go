@@ -113,8 +113,9 @@ type ReadKind uint8
 
 // The reads.
 const (
-	ReadStatus ReadKind = 1 // → NodeStatus
-	ReadLog    ReadKind = 2 // Offset → LogPart
+	ReadStatus   ReadKind = 1 // → NodeStatus
+	ReadLog      ReadKind = 2 // Offset → LogPart
+	ReadCosigned ReadKind = 3 // → audit.CosignedCheckpoint
 )
 
 // Read asks the node itself, not its vault.
@@ -132,11 +133,11 @@ func (q *Read) Encode() []byte {
 func DecodeRead(b []byte) (*Read, error) {
 	r := wire.NewReader(b, envelopeVersion)
 	q := &Read{Kind: ReadKind(r.Uint8("kind")), Offset: r.Uint64("offset")}
-	if r.Err() == nil && (q.Kind < ReadStatus || q.Kind > ReadLog) {
-		r.Failf("kind: unknown read %d, want 1 to 2", q.Kind)
+	if r.Err() == nil && (q.Kind < ReadStatus || q.Kind > ReadCosigned) {
+		r.Failf("kind: unknown read %d, want 1 to 3", q.Kind)
 	}
-	if r.Err() == nil && q.Kind == ReadStatus && q.Offset != 0 {
-		r.Failf("offset: %d in a read of the status, want 0", q.Offset)
+	if r.Err() == nil && q.Kind != ReadLog && q.Offset != 0 {
+		r.Failf("offset: %d in a read of no file, want 0", q.Offset)
 	}
 	if err := r.Done(); err != nil {
 		return nil, fmt.Errorf("couldn't decode read: %w", err)
@@ -147,7 +148,7 @@ func DecodeRead(b []byte) (*Read, error) {
 // ReadResult answers a Read.
 type ReadResult struct {
 	Failed string // why there is no Body
-	Body   []byte // NodeStatus or LogPart
+	Body   []byte // NodeStatus, LogPart or audit.CosignedCheckpoint
 }
 
 // Encode is the canonical encoding.
