@@ -116,7 +116,7 @@ func (st *State) At(now uint64) *State {
 			after.leave(alone.Roster, p.Due)
 			after.settle(Fate{Seq: p.Change.Seq, Status: InForce, Since: p.Due})
 		}
-		after.Clock = max(after.Clock, p.Due)
+		after.Clock, after.enacted = max(after.Clock, p.Due), p.Due
 		next = after.sealed()
 	}
 	return next
@@ -204,7 +204,8 @@ func supersedes(x, p *content) bool {
 }
 
 // Backdate is the state as if the change seq, which waits here, had been adopted at a
-// time before the one at which it came here, but not before the change before it:
+// time before the one at which it came here, but not before the change before it, nor
+// before what waited came in force here:
 // for a vault that was told late (AdoptedAt). A leaver's withdrawal that had no effect is
 // backdated, too, while what it names waits. The error is a *refusal.Refusal.
 func (st *State) Backdate(seq, at uint64) (*State, error) {
@@ -219,7 +220,7 @@ func (st *State) Backdate(seq, at uint64) (*State, error) {
 	for j, r := range st.records {
 		t, told := r.at, r.told
 		if j == i {
-			t, told = at, at
+			t, told = max(at, st.enacted), at
 		}
 		var err error
 		if next, err = next.Replay(r.signed, t, told); err != nil {

@@ -45,6 +45,7 @@ type State struct {
 	records    []record
 	leavers    []leaver
 	tried      []tried
+	enacted    uint64 // when the newest change that waited came in force
 }
 
 // Start is the state right after the genesis, which it checks.
