@@ -6,30 +6,19 @@ import (
 
 	"github.com/cofferhq/coffer/internal/attest"
 	"github.com/cofferhq/coffer/internal/identity"
+	"github.com/cofferhq/coffer/internal/policy/analysis"
 )
 
 // Class says what a change does to what is allowed. Every vault computes it; nobody
 // claims it.
-type Class uint8
+type Class = analysis.Class
 
 // The classes, the worse the higher.
 const (
-	Tightening Class = 1 // proven to allow nothing that was not allowed: in force at once
-	Loosening  Class = 2 // it may allow more: in force after the cooling-off time
-	Unknown    Class = 3 // undecidable here: like loosening, and every admin must sign
+	Tightening = analysis.Tightening // proven to allow nothing that was not allowed: in force at once
+	Loosening  = analysis.Loosening  // it may allow more: in force after the cooling-off time
+	Unknown    = analysis.Unknown    // undecidable here: like loosening, and every admin must sign
 )
-
-func (c Class) String() string {
-	switch c {
-	case Tightening:
-		return "tightening"
-	case Loosening:
-		return "loosening"
-	case Unknown:
-		return "unknown"
-	}
-	return fmt.Sprintf("class-%d", uint8(c))
-}
 
 // Judgement is a class with its reason, for people.
 type Judgement struct {

@@ -15,13 +15,7 @@ func judgePolicy(old, new *policy.Document, oldRoster, newRoster *identity.Roste
 		return tightens("the policy says the same")
 	}
 	r := analysis.Classify(old, new, oldRoster, newRoster)
-	j := Judgement{Unknown, r.Reason}
-	switch r.Class {
-	case analysis.Tightening:
-		j.Class = Tightening
-	case analysis.Loosening:
-		j.Class = Loosening
-	}
+	j := Judgement{r.Class, r.Reason}
 	if r.Example != nil && !strings.Contains(j.Reason, r.Example.Words) {
 		j.Reason += "; for example " + r.Example.Words
 	}

@@ -264,7 +264,7 @@ func (m *model) compare(a, b mPolicy) Class {
 	if c, ok := m.seen[[2]mPolicy{a, b}]; ok {
 		return c
 	}
-	c := Class(analysis.Classify(m.policy(a), m.policy(b), m.roster, m.roster).Class)
+	c := analysis.Classify(m.policy(a), m.policy(b), m.roster, m.roster).Class
 	m.seen[[2]mPolicy{a, b}] = c
 	return c
 }
