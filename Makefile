@@ -69,7 +69,7 @@ mutants: prerequisites ## take out each consistency check of mpc/ in turn: a tes
 	@go build -o $(BUILD)/mutants ./mpc/internal/mutants && $(BUILD)/mutants
 
 .PHONY: e2e
-e2e: tools ## judge by go-ethereum (compiles it: about 5 minutes), Solana's software, noble's FROST, viem and ethers
+e2e: tools ## judge by go-ethereum (compiles it: about 5 minutes), Solana's software, noble's FROST, viem and ethers, Chromium (from apt)
 	@cd e2e/solana && npm ci --silent --no-audit --no-fund
 	@cd e2e/noble && npm ci --silent --no-audit --no-fund
 	@cd e2e/typeddata && npm ci --silent --no-audit --no-fund
