@@ -121,9 +121,13 @@ func VerifyShareProof(p *handover.Plan, body []byte, id mpc.ID, proof []byte) er
 }
 
 // closing ends what signs in an epoch that this vault is about to close, and states
-// how far its ledger has come: nothing is reserved in that epoch after it.
+// how far its ledger has come: nothing is reserved in that epoch after it. Nil: it can
+// state nothing.
 func (v *Vault) closing(p *handover.Plan) []byte {
 	v.endKeySessions(p.Key, fmt.Errorf("the wallet goes to epoch %d: retry", p.To()))
+	if k := v.keys[p.Key]; k == nil || v.imported(k) != nil {
+		return nil // others have ended the epoch, and this vault does not know all that was promised before it
+	}
 	v.restate(p)
 	h := v.ledgers[v.cfg.ID].head()
 	return wire.NewWriter(1).Uint64(h.Seq).Fixed(h.Hash[:]).Bytes()
@@ -169,46 +173,6 @@ func (v *Vault) maySign(k *key) error {
 		return fmt.Errorf("the wallet is going from epoch %d to the next: retry", k.cert.Epoch)
 	}
 	return v.imported(k)
-}
-
-// imported: a limit or a version rule is not escaped by a reshare. The vaults of a
-// new epoch reserve only after they know the ledgers of the n−t+1 who closed the
-// old one, as far as those say that they had come: any t signers of the old epoch
-// were among them.
-func (v *Vault) imported(k *key) error {
-	for _, id := range sortedIDs(k.closed) {
-		h := k.closed[id]
-		if id == v.cfg.ID {
-			continue
-		}
-		known, ok := v.ledgers[id].hashAt(h.Seq)
-		switch {
-		case !ok:
-			v.askLedger(v.peers[id])
-			return fmt.Errorf("the ledger of vault %d is not known yet up to where it closed epoch %d: retry", id, k.cert.Epoch-1)
-		case known != h.Hash:
-			return fmt.Errorf("the ledger of vault %d is another one than it closed epoch %d with", id, k.cert.Epoch-1)
-		}
-	}
-	return nil
-}
-
-// closedLedgers are the heads that stand in the CLOSED of a commit certificate.
-func closedLedgers(b *handover.Bundle) map[mpc.ID]ledgerHead {
-	out := map[mpc.ID]ledgerHead{}
-	for i := range b.Votes {
-		x := &b.Votes[i]
-		if x.Kind != handover.Closed {
-			continue
-		}
-		r := wire.NewReader(x.Proof, 1)
-		h := ledgerHead{Party: x.From, Seq: r.Uint64("seq")}
-		r.Into("hash", h.Hash[:])
-		if r.Done() == nil {
-			out[x.From] = h
-		}
-	}
-	return out
 }
 
 // carryOut does what a handover's machine says: what must be durable goes into
@@ -334,12 +298,13 @@ func (v *Vault) commitEpoch(kid [32]byte, commit *handover.Bundle) error {
 		v.moved(k, errors.New("the wallet has gone to its next epoch: retry"))
 		k.held.destroy()
 	}
-	next := &key{id: kid, name: name, order: order, made: made, cert: cert, closed: closedLedgers(commit)}
+	next := &key{id: kid, name: name, order: order, made: made, cert: cert}
 	if c := v.candidates[id]; c != nil {
 		if err := c.held.activate(cert, v.verifyCertificate); err != nil {
 			return err
 		}
 		next.held, next.made = c.held, cmp.Or(made, c.made)
+		next.imports = importsOf(commit).under(next.made.faults)
 		if err := v.storeShare(next); err != nil {
 			return err
 		}
@@ -351,10 +316,8 @@ func (v *Vault) commitEpoch(kid [32]byte, commit *handover.Bundle) error {
 	}
 	v.keys[kid] = next
 	v.wantRatchet()
-	for _, id := range sortedIDs(next.closed) {
-		if _, ok := v.ledgers[id].hashAt(next.closed[id].Seq); !ok && next.holds() {
-			v.askLedger(v.peers[id])
-		}
+	if next.holds() {
+		_ = v.imported(next) // asks for what is missing
 	}
 	entry := audit.EpochEntry{Key: kid, Name: name, Certificate: cert.Encode(), Commit: commit.Encode()}
 	v.appendLog(audit.KindEpoch, entry.Encode())
@@ -384,11 +347,8 @@ func CommitCertificate(commit *handover.Bundle) (*dkg.Certificate, error) {
 // A share's record of a later epoch, or, without share, that of a key which this
 // vault has left.
 func encodeShareRecord(k *key) []byte {
-	w := wire.NewWriter(recordVersion).String(k.name).Var(k.order).Uint8(uint8(k.made.tier)).Uint16(k.made.faults).Var(k.cert.Encode()).Count(len(k.closed))
-	for _, id := range sortedIDs(k.closed) {
-		h := k.closed[id]
-		w.Uint16(uint16(id)).Uint64(h.Seq).Fixed(h.Hash[:])
-	}
+	w := wire.NewWriter(recordVersion).String(k.name).Var(k.order).Uint8(uint8(k.made.tier)).Uint16(k.made.faults).Var(k.cert.Encode())
+	k.imports.write(w)
 	w.Bool(k.holds())
 	if k.holds() {
 		k.held.write(w)
@@ -398,13 +358,9 @@ func encodeShareRecord(k *key) []byte {
 
 func decodeShareRecord(b []byte) (*key, error) {
 	r := wire.NewReader(b, recordVersion)
-	k := &key{name: r.Name("name"), order: r.Var("order", cluster.MaxBody), made: readMaking(r), closed: map[mpc.ID]ledgerHead{}}
+	k := &key{name: r.Name("name"), order: r.Var("order", cluster.MaxBody), made: readMaking(r)}
 	c := r.Var("certificate", 1<<16)
-	for range r.Count("closed ledgers", mpc.MaxParties, 42) {
-		h := ledgerHead{Party: mpc.ID(r.Uint16("party")), Seq: r.Uint64("seq")}
-		r.Into("hash", h.Hash[:])
-		k.closed[h.Party] = h
-	}
+	k.imports = readImports(r)
 	if r.Bool("share") {
 		k.held = readHeld(r)
 	}

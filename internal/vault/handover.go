@@ -197,6 +197,9 @@ func (v *Vault) startHandover(id uint64, c *cluster.Command, o *governance.Order
 	if err := s.plan.Check(); err != nil {
 		return refusal.New("handover.plan", "", err.Error(), "dealers who hold shares, as many as sign")
 	}
+	if err := v.mayLeave(&s.plan); err != nil {
+		return err
+	}
 	if err := v.mayHandOver(s); err != nil {
 		return err
 	}
@@ -438,7 +441,7 @@ func (v *Vault) machineOf(x *handover.Bundle) *handover.Machine {
 	}
 	if !m.Knows(x.Plan.ID()) {
 		o, ok := v.gov.FindOrder(x.Plan.Order)
-		if ok && checkPlan(&x.Plan, o) == nil && v.keys[kid] != nil {
+		if ok && checkPlan(&x.Plan, o) == nil && v.keys[kid] != nil && v.mayLeave(&x.Plan) == nil {
 			if out, err := m.Join(&x.Plan, false); err == nil {
 				v.restate(&x.Plan)
 				v.carryOut(kid, m, out)
@@ -478,8 +481,8 @@ func (v *Vault) tickHandovers() {
 		v.carryOut(kid, v.machines[kid], v.machines[kid].Tick())
 	}
 	for _, k := range v.sortedKeys() {
-		if k.holds() {
-			_ = v.imported(k) // asks for what is missing
+		if k.holds() && v.imported(k) != nil { // it has asked for the ledgers that are missing
+			v.askClosed(k)
 		}
 	}
 	again := v.unsigned

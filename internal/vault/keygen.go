@@ -20,16 +20,14 @@ import (
 
 // key is a key share at rest in memory with its certificate.
 type key struct {
-	id    [32]byte
-	name  string
-	order []byte
-	made  making
-	held  *held // nil: this vault holds no share any more
-	cert  *dkg.Certificate
-	// closed are the heads of the ledgers with which the old parties closed the epoch
-	// before; none at first.
-	closed map[mpc.ID]ledgerHead
-	moves  []uint64 // commands that wait for another custody tier
+	id      [32]byte
+	name    string
+	order   []byte
+	made    making
+	held    *held // nil: this vault holds no share any more
+	cert    *dkg.Certificate
+	imports imports
+	moves   []uint64 // commands that wait for another custody tier
 }
 
 func (k *key) epoch() uint32 { return uint32(k.cert.Epoch) }

@@ -19,10 +19,11 @@ const (
 	eventReserve eventKind = 1 // this party takes part in an attempt at a signature
 	eventRelease eventKind = 2 // this party has not sent its final share of the attempt, and never will
 	eventFinal   eventKind = 3 // this party may have sent its final share, a witness its certificate
+	eventRestate eventKind = 4 // another party has reserved this: a word for those who never knew it
 )
 
-// event is one entry of a ledger. Reserve carries all fields, the others only
-// Kind, Time and Attempt.
+// event is one entry of a ledger. Reserve and restate carry all fields, the others
+// only Kind, Time and Attempt.
 type event struct {
 	Kind    eventKind
 	Time    uint64
@@ -52,7 +53,7 @@ const (
 
 func (e *event) encode() []byte {
 	w := wire.NewWriter(eventVersion).Uint8(uint8(e.Kind)).Uint64(e.Time).Fixed(e.Attempt[:])
-	if e.Kind != eventReserve {
+	if e.Kind != eventReserve && e.Kind != eventRestate {
 		return w.Bytes()
 	}
 	w.Fixed(e.Request[:]).Fixed(e.Key[:])
@@ -71,7 +72,7 @@ func decodeEvent(b []byte) (*event, error) {
 	r.Into("attempt", e.Attempt[:])
 	switch e.Kind {
 	case eventRelease, eventFinal:
-	case eventReserve:
+	case eventReserve, eventRestate:
 		r.Into("request", e.Request[:])
 		r.Into("key", e.Key[:])
 		e.Parties = readParties(r, "parties")
@@ -89,7 +90,7 @@ func decodeEvent(b []byte) (*event, error) {
 			}
 		}
 	default:
-		r.Failf("kind: unknown event %d, want 1 to 3", e.Kind)
+		r.Failf("kind: unknown event %d, want 1 to 4", e.Kind)
 	}
 	if err := r.Done(); err != nil {
 		return nil, fmt.Errorf("couldn't decode ledger event: %w", err)

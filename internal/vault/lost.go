@@ -27,7 +27,7 @@ type lostShares struct {
 type claim struct {
 	cert     *dkg.Certificate
 	offers   map[mpc.ID]*offer
-	closed   map[mpc.ID]ledgerHead
+	imports  imports
 	liars    map[mpc.ID]bool
 	started  uint64 // the last attempt
 	attempts int
@@ -124,12 +124,12 @@ func (v *Vault) onOffers(p *peer, b []byte) {
 			return // of an earlier question
 		}
 		after = kid
-		closed, err := v.checkOffer(p, o)
+		im, err := v.checkOffer(p, o)
 		if err != nil {
 			v.notePeer(p, "this peer's offer to repair a share is worth nothing", "wallet", o.name, "error", err.Error())
 			continue
 		}
-		v.takeOffer(p, o, closed)
+		v.takeOffer(p, o, im)
 	}
 	v.lost.after[p.id] = after
 	if last {
@@ -140,20 +140,18 @@ func (v *Vault) onOffers(p *peer, b []byte) {
 }
 
 // takeOffer keeps an offer of the newest epoch that is known.
-func (v *Vault) takeOffer(p *peer, o *offer, closed map[mpc.ID]ledgerHead) {
+func (v *Vault) takeOffer(p *peer, o *offer, im imports) {
 	kid := o.cert.KeyID()
 	c := v.lost.claims[kid]
 	if c == nil || c.cert.Epoch < o.cert.Epoch {
-		c = &claim{cert: o.cert, offers: map[mpc.ID]*offer{}, closed: map[mpc.ID]ledgerHead{}, liars: map[mpc.ID]bool{}}
+		c = &claim{cert: o.cert, offers: map[mpc.ID]*offer{}, liars: map[mpc.ID]bool{}}
 		v.lost.claims[kid] = c
 	}
 	if o.cert.Digest() != c.cert.Digest() {
 		return
 	}
 	c.offers[p.id] = o
-	for id, h := range closed {
-		c.closed[id] = h
-	}
+	c.imports.merge(im)
 }
 
 // helpers are t parties that say the same of a key and have not helped yet; and if
@@ -259,7 +257,7 @@ func (v *Vault) restRepaired(s *repairSession, share *dkg.KeyShare) {
 			h.destroy()
 			err = errors.New("the wallet is known here meanwhile")
 		}
-		k := &key{id: s.key, name: o.name, made: o.made, cert: s.cert, closed: s.claim.closed, held: h}
+		k := &key{id: s.key, name: o.name, made: o.made, cert: s.cert, imports: s.claim.imports.under(o.made.faults), held: h}
 		if err == nil {
 			err = v.storeShare(k)
 		}

@@ -118,26 +118,26 @@ const (
 
 // checkOffer checks what can be checked of an offer by itself, and returns the heads
 // of the ledgers that closed the epoch before.
-func (v *Vault) checkOffer(p *peer, o *offer) (map[mpc.ID]ledgerHead, error) {
+func (v *Vault) checkOffer(p *peer, o *offer) (none imports, err error) {
 	c := o.cert
 	switch {
 	case !containsID(c.Parties, v.cfg.ID):
-		return nil, fmt.Errorf("vault %d is not one of the key's parties %v", v.cfg.ID, c.Parties)
+		return none, fmt.Errorf("vault %d is not one of the key's parties %v", v.cfg.ID, c.Parties)
 	case !containsID(c.Parties, p.id):
-		return nil, fmt.Errorf("vault %d, which offers help, is not one of the key's parties %v", p.id, c.Parties)
+		return none, fmt.Errorf("vault %d, which offers help, is not one of the key's parties %v", p.id, c.Parties)
 	case o.made.tier < governance.TierHot || o.made.tier > governance.TierCold:
-		return nil, fmt.Errorf("custody tier %d", o.made.tier)
-	case int(o.made.faults) >= c.Threshold:
-		return nil, fmt.Errorf("%d faults at threshold %d", o.made.faults, c.Threshold)
+		return none, fmt.Errorf("custody tier %d", o.made.tier)
+	case int(o.made.faults) >= mpc.MaxParties:
+		return none, fmt.Errorf("%d faults", o.made.faults)
 	}
 	if err := c.Complete(v.verifyCertificate); err != nil {
-		return nil, err
+		return none, err
 	}
 	if o.commit == nil {
-		return nil, nil
+		return none, nil
 	}
 	if o.commit.Plan.To() != c.Epoch || o.commit.Plan.Key != c.KeyID() {
-		return nil, errors.New("the commit certificate is of another key or epoch")
+		return none, errors.New("the commit certificate is of another key or epoch")
 	}
 	planned := func(p *handover.Plan, body []byte) ([32]byte, error) {
 		x, err := dkg.DecodeCertificate(body)
@@ -147,16 +147,16 @@ func (v *Vault) checkOffer(p *peer, o *offer) (map[mpc.ID]ledgerHead, error) {
 		return x.Digest(), CheckPlanned(p, x)
 	}
 	if err := o.commit.VerifyCommit(handover.Verifier{Signature: v.verifySigned, Certificate: planned, Proof: VerifyShareProof}); err != nil {
-		return nil, err
+		return none, err
 	}
 	committed, err := CommitCertificate(o.commit)
 	if err == nil && committed.Digest() != c.Digest() {
 		err = errors.New("the commit certificate is of another certificate")
 	}
 	if err != nil {
-		return nil, err
+		return none, err
 	}
-	return closedLedgers(o.commit), nil
+	return importsOf(o.commit), nil
 }
 
 // verifySigned checks a vote of the past, whichever device signed it.

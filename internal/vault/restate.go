@@ -19,29 +19,14 @@ const restatedFor = 367 * 86_400_000
 // restate writes the reservations of others into this vault's ledger that too few of
 // those who close the epoch have in theirs, and tells the new parties: when the
 // handover begins, so that they know it though this vault fails right after CLOSED.
-// Where nobody is new, nobody has to learn.
 func (v *Vault) restate(p *handover.Plan) {
-	if !containsID(p.Old, v.cfg.ID) || !slices.ContainsFunc(p.New, func(id mpc.ID) bool { return !containsID(p.Old, id) }) {
+	k := v.keys[p.Key]
+	if k == nil || !k.holds() || !containsID(p.Old, v.cfg.ID) {
 		return
 	}
-	seen := map[[16]byte]bool{}
-	var out []*promise
-	for _, ps := range v.index.byRequest {
-		for _, x := range ps {
-			if a := x.reserve.Attempt; x.reserve.Key == p.Key && !seen[a] {
-				seen[a] = true
-				if best := v.toRestate(p, a); best != nil {
-					out = append(out, best)
-				}
-			}
-		}
-	}
-	slices.SortFunc(out, func(a, b *promise) int {
-		return cmp.Or(cmp.Compare(a.reserve.Time, b.reserve.Time), slices.Compare(a.reserve.Attempt[:], b.reserve.Attempt[:]))
-	})
-	for _, x := range out {
-		e := x.reserve
-		v.appendEvent(v.cfg.ID, &e, e.encode())
+	out := v.toRestate(p, k.quorum())
+	for _, e := range out {
+		v.appendEvent(v.cfg.ID, e, e.encode())
 	}
 	if len(out) == 0 {
 		return
@@ -55,34 +40,58 @@ func (v *Vault) restate(p *handover.Plan) {
 	}
 }
 
-// toRestate is the reservation of an attempt that this vault has to write down; nil:
-// none. Where an attempt's name served for several, one of them only can have come to
-// something: it has all signers' reservations.
-func (v *Vault) toRestate(p *handover.Plan, attempt [16]byte) *promise {
-	x := v.index
-	if x.of(attempt, v.cfg.ID) != nil {
-		return nil
-	}
-	var best *promise
-	most := 0
-	for _, id := range sortedIDs(x.byAttempt[attempt]) {
-		q := x.of(attempt, id)
-		if q.never || q.reserve.Key != p.Key || containsID(q.reserve.Parties, v.cfg.ID) || x.released(q) && x.dead(q) ||
-			q.reserve.Expires+maxSkew < v.now && q.time+restatedFor < v.now {
-			continue
-		}
-		all, old := 0, 0
-		for member, o := range x.byAttempt[attempt] {
-			if !o.never && o.reserve.same(&q.reserve) {
-				all++
-				if containsID(p.Old, member) {
-					old++
-				}
+// hearsay is one thing that was reserved: what all who have it say the same of, but
+// for the time. An attempt's name may have served for several, and a liar may give any
+// of them another amount: each stands on its own.
+type hearsay struct {
+	event event
+	name  string          // its encoding at time 0
+	of    *promise        // one of those who have it
+	own   bool            // this vault has it
+	old   map[mpc.ID]bool // the old parties who have it
+}
+
+// toRestate is what this vault knows and fewer than the ledger quorum of the old
+// parties have in their ledgers: of as many, so many are honest that one of them is
+// among those whose ledgers a new party needs.
+func (v *Vault) toRestate(p *handover.Plan, quorum int) (out []*event) {
+	all := map[string]*hearsay{}
+	for _, ps := range v.index.byRequest {
+		for _, x := range ps {
+			if x.reserve.Key == p.Key {
+				v.hear(all, p, x)
 			}
 		}
-		if old < min(len(p.Old), p.OldThreshold+int(q.reserve.Faults)) && all > most {
-			best, most = q, all
+	}
+	var hs []*hearsay
+	for _, h := range all {
+		over := h.event.Expires+maxSkew < v.now && h.event.Time+restatedFor < v.now
+		released := v.index.released(h.of) && v.index.dead(h.of)
+		if !h.own && len(h.old) < quorum && !over && !released {
+			hs = append(hs, h)
 		}
 	}
-	return best
+	slices.SortFunc(hs, func(a, b *hearsay) int {
+		return cmp.Or(cmp.Compare(a.event.Time, b.event.Time), cmp.Compare(a.name, b.name))
+	})
+	for _, h := range hs {
+		out = append(out, &h.event)
+	}
+	return out
+}
+
+func (v *Vault) hear(all map[string]*hearsay, p *handover.Plan, x *promise) {
+	e := x.reserve
+	e.Kind, e.Time = eventRestate, 0
+	name := string(e.encode())
+	h := all[name]
+	if h == nil {
+		h = &hearsay{event: e, name: name, of: x, old: map[mpc.ID]bool{}}
+		all[name] = h
+	}
+	h.event.Time = max(h.event.Time, v.index.timeOf(x))
+	h.own = h.own || x.party == v.cfg.ID
+	if containsID(p.Old, x.party) {
+		h.old[x.party] = true
+	}
 }

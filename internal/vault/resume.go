@@ -313,6 +313,10 @@ func (v *Vault) onOwnLedger(p *peer, b []byte) {
 func (x *requestIndex) has(party mpc.ID, e *event) bool {
 	p := x.of(e.Attempt, party)
 	switch {
+	case e.Kind == eventRestate:
+		return slices.ContainsFunc(x.byRequest[e.Request], func(q *promise) bool {
+			return q.party == party && q.restated && string(q.reserve.encode()) == string(e.encode())
+		})
 	case p == nil:
 		return false
 	case e.Kind == eventReserve:

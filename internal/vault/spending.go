@@ -221,7 +221,7 @@ type settled struct {
 // Used implements policy.Ledger.
 func (x settled) Used(q *policy.Query) (chain.Amount, error) {
 	return x.used(q, func(p *promise) bool {
-		if x.timeOf(p)+settlesWithin < x.now {
+		if p.restated || x.timeOf(p)+settlesWithin < x.now {
 			return true
 		}
 		for _, r := range x.byAttempt[p.reserve.Attempt] {

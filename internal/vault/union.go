@@ -33,6 +33,9 @@ type promise struct {
 	given bool
 	// never: the party has not reserved, and says that it never will.
 	never bool
+	// restated: the party has heard of it, and has no part in it. It counts, and is no
+	// word about the attempt: byAttempt does not have it.
+	restated bool
 }
 
 type status uint8
@@ -60,13 +63,10 @@ func (x *requestIndex) add(party mpc.ID, e *event) {
 			return // an attempt is reserved once; what came first stays
 		}
 		// Who says never and then reserves has another history behind it: it counts.
-		p = &promise{party: party, reserve: *e, status: statusReserved, time: e.Time}
-		if x.now != 0 && e.Time > x.now && e.Time-x.now > maxSkew {
-			p.time = x.now + maxSkew
-		}
+		p = x.promised(party, e)
 		x.put(p)
-		x.byRequest[e.Request] = append(x.byRequest[e.Request], p)
-		x.spend(p)
+	case eventRestate:
+		x.promised(party, e).restated = true
 	case eventRelease:
 		switch {
 		case p == nil:
@@ -80,6 +80,17 @@ func (x *requestIndex) add(party mpc.ID, e *event) {
 			p.status = statusFinal
 		}
 	}
+}
+
+// promised takes in what a party says was reserved.
+func (x *requestIndex) promised(party mpc.ID, e *event) *promise {
+	p := &promise{party: party, reserve: *e, status: statusReserved, time: e.Time}
+	if x.now != 0 && e.Time > x.now && e.Time-x.now > maxSkew {
+		p.time = x.now + maxSkew
+	}
+	x.byRequest[e.Request] = append(x.byRequest[e.Request], p)
+	x.spend(p)
+	return p
 }
 
 func (x *requestIndex) put(p *promise) {

@@ -214,11 +214,24 @@ func (m *Machine) mayClose(e *entry) bool {
 		slices.Contains(m.shares, p.From) && sharing.Contains(p.Old, m.self) && m.bound(p.From, e) == nil
 }
 
+// mayCloseLate: the others have ended the epoch. Whatever this party was bound to in
+// it, unless it has closed for another plan itself, is void.
+func (m *Machine) mayCloseLate(e *entry) bool {
+	p := &e.plan
+	return m.epoch != nil && m.epoch.Number == p.From && slices.Contains(m.shares, p.From) && sharing.Contains(p.Old, m.self) &&
+		!e.forgotten && m.closed(p.From) == nil
+}
+
 // commit moves this party to the new epoch. It overrides an ABORT.
 func (m *Machine) commit(e *entry) Effects {
 	e.committed = true
-	out := Effects{Save: true, Committed: m.bundle(e)}
+	out := Effects{Save: true}
 	p := &e.plan
+	// An old party that was not needed closes all the same: it states how far it came.
+	if m.mayCloseLate(e) {
+		out.add(m.decide(e, Closed))
+	}
+	out.Committed = m.bundle(e)
 	if m.epoch == nil || m.epoch.Number <= p.From {
 		m.epoch = &Epoch{p.To(), e.cert, slices.Clone(p.New), p.NewThreshold}
 	}
