@@ -14,3 +14,10 @@ func (v *Vault) LieRelease() {
 		return
 	}
 }
+
+// Deny has this vault tell a ledger that ends after so many events, and nothing else.
+func (v *Vault) Deny(from uint64) {
+	l := v.ledgers[v.cfg.ID]
+	l.events, l.hashes = l.events[:from], l.hashes[:from]
+	v.store.dirty = true
+}

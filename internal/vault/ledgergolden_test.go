@@ -34,6 +34,11 @@ func TestGoldenLedger(t *testing.T) {
 			t.Errorf("kind %d: %s", kind, got)
 		}
 	}
+	restate := *reserve
+	restate.Kind = eventRestate
+	if got := hex.EncodeToString(restate.encode()); got != "0204"+want[4:] {
+		t.Errorf("restate: %s", got)
+	}
 	l := &ledger{party: 3}
 	var head [32]byte
 	for i := range 2 {
