@@ -142,20 +142,37 @@ func checkPolicy(ctx context.Context, s *session, path, roster string) error {
 		fmt.Fprintf(w, "%s is a policy: %s, %s, %s, %s\n", path, plural(out.Guards, "guard"), plural(out.Rules, "rule"), plural(out.Limits, "limit"), plural(out.Invariants, "invariant"))
 		fmt.Fprintf(w, "root %x\n", root)
 		for i := range d.Zones {
-			fmt.Fprintf(w, "%s is known until the year %d begins; conditions on it are errors from then on\n", d.Zones[i].Name, out.Zones[d.Zones[i].Name])
+			printZone(w, located(path, b, "zone "+d.Zones[i].Name), &d.Zones[i], time.Now())
 		}
 		if roster == "" {
-			fmt.Fprintln(w, "people, groups and engines were not looked up: name a roster with --roster FILE, or --roster cluster")
+			fmt.Fprintln(w, "people, groups and engines were not looked up, nor rules looked for that never match or are hidden by others: name a roster with --roster FILE, or --roster cluster")
+		}
+		if len(d.Rules) == 0 {
+			fmt.Fprintln(w, "warning: there are no rules: everything is denied")
 		}
 		for _, warning := range out.Warnings {
-			fmt.Fprintf(w, "warning: %s\n", warning)
+			place, _, _ := strings.Cut(warning, ":")
+			fmt.Fprintf(w, "warning: %s%s\n", located(path, b, place), warning)
 		}
-		out.print(w)
+		out.print(w, path, b)
 	})
 	if err != nil {
 		return err
 	}
 	return out.err()
+}
+
+// printZone says how long conditions on a zone can be computed.
+func printZone(w io.Writer, where string, z *policy.Zone, now time.Time) {
+	until := time.Unix(z.Until, 0).UTC()
+	switch left := until.Sub(now); {
+	case left <= 0:
+		fmt.Fprintf(w, "warning: %s%s is known only until the year %d began: conditions on it are errors, and deny; write a later year\n", where, z.Name, until.Year())
+	case left < 180*24*time.Hour:
+		fmt.Fprintf(w, "warning: %s%s is known only until the year %d begins: conditions on it are errors from then on, and deny; write a later year\n", where, z.Name, until.Year())
+	default:
+		fmt.Fprintf(w, "%s is known until the year %d begins; conditions on it are errors from then on\n", z.Name, until.Year())
+	}
 }
 
 func plural(n int, noun string) string {

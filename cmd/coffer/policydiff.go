@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -172,13 +173,24 @@ func meaningOf(d *policy.Document, roster *identity.Roster) meaning {
 	return m
 }
 
-func (m *meaning) print(w io.Writer) {
+// print writes it with the places of the policy's file, if there is one.
+func (m *meaning) print(w io.Writer, path string, file []byte) {
 	for _, i := range m.Lint {
-		fmt.Fprintf(w, "%s: %s [%s]\n", i.Place, lines(i.Words), i.Kind)
+		fmt.Fprintf(w, "%s%s: %s [%s]\n", located(path, file, i.Place), i.Place, lines(i.Words), i.Kind)
 	}
 	for _, p := range m.Promises {
-		fmt.Fprintf(w, "invariant %s is %s: %s\n", p.Invariant, p.Outcome, lines(p.Reason))
+		fmt.Fprintf(w, "%sinvariant %s is %s: %s\n", located(path, file, "invariant "+p.Invariant), p.Invariant, p.Outcome, lines(p.Reason))
 	}
+}
+
+// located is where a file speaks of a place, "rule payments": "policy.yaml: line 3,
+// column 5: ", or nothing.
+func located(path string, file []byte, place string) string {
+	kind, name, _ := strings.Cut(place, " ")
+	if line, column := source.Locate(file, kind, name); line > 0 {
+		return fmt.Sprintf("%s: line %d, column %d: ", path, line, column)
+	}
+	return ""
 }
 
 // err says that invariants are not proven.

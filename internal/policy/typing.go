@@ -74,7 +74,7 @@ func (c *typing) node(e *Expr, depth int) (Type, kind, error) {
 func (c *typing) check(e *Expr, depth int) (Type, kind, error) {
 	c.nodes++
 	if depth > MaxDepth || c.nodes > MaxNodes {
-		return 0, 0, fmt.Errorf("the condition has more than %d levels or %d operators", MaxDepth, MaxNodes)
+		return 0, 0, fmt.Errorf("the condition has more than %d levels or %d operators: make several rules of it, and name addresses by labels", MaxDepth, MaxNodes)
 	}
 	weight := 1
 	for range c.nested {

@@ -54,6 +54,10 @@ func Compile(data []byte, roster *identity.Roster) (*policy.Document, error) {
 // finish lets the document's own check have the last word, and with a roster that
 // of the roster.
 func (c *compiler) finish(v *value) (*policy.Document, error) {
+	c.counts(v)
+	if err := v.err(); err != nil {
+		return nil, err
+	}
 	encoded := c.doc.Encode()
 	if len(encoded) > policy.MaxDocument {
 		v.fail("the policy takes %d bytes, at most %d", len(encoded), policy.MaxDocument)
@@ -65,6 +69,26 @@ func (c *compiler) finish(v *value) (*policy.Document, error) {
 		return nil, v.err()
 	}
 	return d, nil
+}
+
+// counts refuses sections that are too long.
+func (c *compiler) counts(v *value) {
+	d := c.doc
+	for _, s := range []struct {
+		name    string
+		n, most int
+		fix     string
+	}{
+		{"assets", len(d.Assets), policy.MaxAssets, ""}, {"wallets", len(d.Wallets), policy.MaxWallets, ""},
+		{"addressBook", len(d.AddressBook), policy.MaxLabels, "; a label holds many addresses"},
+		{"methods", len(d.Methods), policy.MaxMethods, ""}, {"zones", len(d.Zones), policy.MaxZones, ""}, {"limits", len(d.Limits), policy.MaxLimits, ""},
+		{"guards", len(d.Guards), policy.MaxGuards, "; join some with ||"}, {"rules", len(d.Rules), policy.MaxRules, "; join rules of one verdict with ||, and name addresses by labels"},
+		{"invariants", len(d.Invariants), policy.MaxInvariants, ""},
+	} {
+		if at, ok := v.lookup(s.name); ok && s.n > s.most {
+			at.fail("%d of them, at most %d%s", s.n, s.most, s.fix)
+		}
+	}
 }
 
 // MustCompile is Compile for tests and for policies that stand in the program.

@@ -158,6 +158,8 @@ func TestConditionErrors(t *testing.T) {
 		{`calls.exists(c, c.method == "swap")`, `"swap"`, "there are swap(address,uint256)"},
 		{`risk("x").outcome == "passed"`, `"passed"`, `did you mean "pass"?`},
 		{`risk("x")`, `risk`, "this is a risk verdict"},
+		{`onlyTransfers && total("ETH")`, `total`, `want a condition here, this is an amount; compare it, such as total("ETH") <= amount("2 ETH")`},
+		{`onlyTransfers && chain`, `chain`, `this is text; compare it, such as chain == "eip155:1"`},
 		{`wallet == "tresury"`, `"tresury"`, `did you mean "treasury"?`},
 		{`115792089237316195423570985008687907853269984665640564039457584007913129639936 == 1`, `1157`, "above 256 bits"},
 		{`transfers.all(t, calls.all(c, approvers.all(a, true)))`, `all(a`, "quantifiers are nested more than 2 deep"},
@@ -285,7 +287,8 @@ func TestBadInput(t *testing.T) {
 		"list":             {"[]", "this is a list, want a mapping"},
 		"not UTF-8":        {"rules: []\n# \xff", "line 2, column 3: not UTF-8 text"},
 		"half JSON":        {`{"rules": [`, "neither YAML nor JSON"},
-		"tab":              {"rules:\n\t- name: a", "line 2, column 1: neither YAML nor JSON"},
+		"tab":              {"rules:\n\t- name: a", "line 2, column 1: neither YAML nor JSON: a tab before the first word; YAML indents with spaces"},
+		"many rules":       {"rules:\n" + manyRules(), "line 2, column 3: rules: 257 of them, at most 256; join rules of one verdict"},
 		"list as a key":    {"[a]: b\nrules: []", "a field's name is a list"},
 		"old Mac":          {"rules: []\r# x", ""},
 		"control in text":  {"rules: [{name: a, then: deny, when: \"message.type == \\\"a\\x07\\\"\"}]", "U+0007"},
@@ -301,6 +304,31 @@ func TestBadInput(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: got %.300v, want %s", name, err, c.want)
 		}
+	}
+}
+
+func manyRules() string {
+	var b strings.Builder
+	for i := range policy.MaxRules + 1 {
+		fmt.Fprintf(&b, "  - {name: r%d, when: true, then: allow}\n", i)
+	}
+	return b.String()
+}
+
+// TestLocate: findings about names are shown with their lines.
+func TestLocate(t *testing.T) {
+	file := []byte("zones:\n  UTC: 2035\nguards:\n- {name: a, when: false}\nrules:\n- {name: b, when: true, then: allow}\n- {when: true, name: c, then: deny}\n")
+	for place, want := range map[string][2]int{
+		"guard a": {4, 10}, "rule b": {6, 10}, "rule c": {7, 22}, "zone UTC": {2, 3},
+		"rule a": {0, 0}, "limit a": {0, 0}, "zone CET": {0, 0}, "policy ": {0, 0},
+	} {
+		kind, name, _ := strings.Cut(place, " ")
+		if line, column := Locate(file, kind, name); [2]int{line, column} != want {
+			t.Errorf("%s: line %d, column %d, want %v", place, line, column, want)
+		}
+	}
+	if line, _ := Locate([]byte("rules: ["), "rule", "b"); line != 0 {
+		t.Errorf("line %d of what is no file", line)
 	}
 }
 

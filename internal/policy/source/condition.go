@@ -210,6 +210,7 @@ var (
 	undeclared = regexp.MustCompile(`^undeclared reference to '([^']*)'`)
 	undefined  = regexp.MustCompile(`^undefined field '([^']*)'`)
 	noOverload = regexp.MustCompile(`^found no matching overload for '([^']*)' applied to '(.*)'`)
+	unexpected = regexp.MustCompile(`^expected type '([^']*)' but found '([^']*)'`)
 	noField    = regexp.MustCompile(`^type '([^']*)' does not support field selection`)
 )
 
@@ -224,6 +225,9 @@ func (x *condition) explain(e *cel.Error) {
 	case noOverload.MatchString(e.Message):
 		m := noOverload.FindStringSubmatch(e.Message)
 		x.mismatch(at, m[1], m[2])
+	case unexpected.MatchString(e.Message):
+		m := unexpected.FindStringSubmatch(e.Message)
+		x.fail(at, "want %s here, this is %s%s", words(m[1]), words(m[2]), comparing(m[2]))
 	case noField.MatchString(e.Message):
 		x.fail(at, "%s has no fields", words(noField.FindStringSubmatch(e.Message)[1]))
 	default:
@@ -347,6 +351,21 @@ func (x *condition) elementType(e ast.Expr, scope map[string]string) string {
 				return f.result.TypeName()
 			}
 		}
+	}
+	return ""
+}
+
+// comparing says how a value becomes a condition.
+func comparing(t string) string {
+	switch t {
+	case "amount":
+		return "; compare it, such as total(\"ETH\") <= amount(\"2 ETH\")"
+	case "money":
+		return "; compare it, such as value() <= money(\"10,000 USD\")"
+	case "int":
+		return "; compare it, such as transfers.size() == 1"
+	case "string":
+		return "; compare it, such as chain == \"eip155:1\""
 	}
 	return ""
 }

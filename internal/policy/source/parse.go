@@ -45,6 +45,8 @@ func parse(data []byte) (*value, error) {
 			text = "the file is empty"
 		case strings.Contains(text, "multiple"):
 			line, column, text = secondDocument(rep.lines), 1, "a second document begins here, want one a file"
+		case 0 < line && line <= len(rep.lines) && strings.HasPrefix(strings.TrimLeft(rep.lines[line-1], " "), "\t"):
+			text = "neither YAML nor JSON: a tab before the first word; YAML indents with spaces"
 		default:
 			text = "neither YAML nor JSON: " + text
 		}
