@@ -127,13 +127,3 @@ type Method struct {
 	Contract  string // CAIP-10, or "" for every contract
 	Signature string // "swap(address token,uint256 amount)"
 }
-
-// Find returns the value at a path.
-func Find(args []Arg, path string) (*Arg, bool) {
-	for i := range args {
-		if args[i].Path == path {
-			return &args[i], true
-		}
-	}
-	return nil, false
-}

@@ -155,14 +155,7 @@ func TestUnlimited(t *testing.T) {
 	}
 }
 
-func TestFind(t *testing.T) {
-	args := example().Calls[1].Args
-	if a, ok := Find(args, "q"); !ok || a != &args[1] {
-		t.Errorf("q: %v", a)
-	}
-	if _, ok := Find(args, "nothing"); ok {
-		t.Error("found what is not there")
-	}
+func TestArgKinds(t *testing.T) {
 	for k := ArgKind(0); k < 7; k++ {
 		if (k.String() == "unknown kind") != (k == 0 || k == 6) {
 			t.Errorf("kind %d is %s", k, k)

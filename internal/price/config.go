@@ -64,10 +64,9 @@ func (c *Config) Check() error {
 		return fmt.Errorf("price.every is %v: want less than price.valid, %v", p.Every, p.Valid)
 	case p.Timeout <= 0 || p.Timeout > time.Minute:
 		return fmt.Errorf("price.timeout is %v: want up to 1m", p.Timeout)
-	case c.Broker.URL == "":
-		return errors.New("broker.url is empty: want nats://HOST:PORT")
-	case c.Broker.Credentials == "":
-		return errors.New("broker.credentials is empty: want file:PATH of the seed of the source's user")
+	}
+	if err := c.Broker.Check("the source"); err != nil {
+		return err
 	}
 	return c.checkAssets()
 }
@@ -94,7 +93,7 @@ func (c *Config) checkAssets() error {
 		case a.URL == "" && a.Field != "", a.URL != "" && a.Field == "":
 			return fmt.Errorf("assets[%d]: want url and field together", i)
 		case a.URL != "":
-			if err := checkURL(a.URL); err != nil {
+			if err := config.CheckService(a.URL); err != nil {
 				return fmt.Errorf("assets[%d].url: %w", i, err)
 			}
 		}

@@ -7,31 +7,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"strings"
 	"time"
+
+	"github.com/cofferhq/coffer/internal/config"
 )
 
 const maxAnswer = 256 << 10 // bytes
-
-func checkURL(s string) error {
-	u, err := url.Parse(s)
-	switch {
-	case err != nil || u.Host == "" || u.User != nil:
-		return errors.New("want https://HOST/PATH, without a password in it")
-	case u.Scheme != "https" && !(u.Scheme == "http" && loopback(u.Hostname())):
-		return errors.New("want https; http is for this machine only")
-	}
-	return nil
-}
-
-func loopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
-}
 
 type client struct{ http *http.Client }
 
@@ -51,7 +35,7 @@ func (c *client) field(address, path string) func(context.Context) (string, erro
 		req.Header.Set("Accept", "application/json")
 		resp, err := c.http.Do(req)
 		if err != nil {
-			return "", err
+			return "", fmt.Errorf("%s: %w", req.URL.Host, config.WithoutAddress(err))
 		}
 		defer resp.Body.Close()
 		if resp.StatusCode != http.StatusOK {

@@ -91,10 +91,9 @@ func (c *Config) Check() error {
 		return errors.New("risk.key is empty: want the path of the engine's key file")
 	case c.Risk.Valid < time.Minute:
 		return fmt.Errorf("risk.valid is %v: want at least 1m, since people take their time", c.Risk.Valid)
-	case c.Broker.URL == "":
-		return errors.New("broker.url is empty: want nats://HOST:PORT")
-	case c.Broker.Credentials == "":
-		return errors.New("broker.credentials is empty: want file:PATH of the seed of the engine's user")
+	}
+	if err := c.Broker.Check("the engine"); err != nil {
+		return err
 	}
 	return c.Checks.Check()
 }

@@ -10,13 +10,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
 	"github.com/cofferhq/coffer/internal/chain"
+	"github.com/cofferhq/coffer/internal/config"
 	"github.com/cofferhq/coffer/internal/request"
 	"github.com/cofferhq/coffer/internal/signature"
 	"github.com/cofferhq/coffer/internal/wire"
@@ -50,12 +49,8 @@ func newProvider(cfg ProviderConfig, timeout time.Duration) (*provider, error) {
 	if err := wire.CheckName(cfg.Name); err != nil {
 		return nil, fmt.Errorf("name: %w", err)
 	}
-	u, err := url.Parse(cfg.URL)
-	switch {
-	case err != nil || u.Host == "" || u.User != nil:
-		return nil, errors.New("url: want https://HOST/PATH, without a password in it")
-	case u.Scheme != "https" && !(u.Scheme == "http" && loopback(u.Hostname())):
-		return nil, errors.New("url: want https; http is for this machine only")
+	if err := config.CheckService(cfg.URL); err != nil {
+		return nil, fmt.Errorf("url: %w", err)
 	}
 	k, err := signature.ParseText(cfg.Key)
 	if err != nil || k.Algorithm != signature.Ed25519 {
@@ -70,11 +65,6 @@ func newProvider(cfg ProviderConfig, timeout time.Duration) (*provider, error) {
 	return &provider{cfg, ed25519.PublicKey(k.Key), &http.Client{
 		CheckRedirect: func(*http.Request, []*http.Request) error { return errors.New("it redirects: name the final address") },
 	}}, nil
-}
-
-func loopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // providerQuestion is what a provider is asked, as JSON.
@@ -142,11 +132,7 @@ func (p *provider) ask(ctx context.Context, q *providerQuestion, now time.Time) 
 	req.Header.Set("Content-Type", "application/json")
 	resp, err := p.client.Do(req)
 	if err != nil {
-		var u *url.Error // its text holds the address, which may hold a key
-		if errors.As(err, &u) {
-			err = u.Err
-		}
-		return nil, err
+		return nil, config.WithoutAddress(err)
 	}
 	defer resp.Body.Close()
 	b, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))

@@ -24,6 +24,17 @@ type ClientConfig struct {
 	TLS         TLSConfig `toml:"tls"`
 }
 
+// Check refuses a configuration that names no broker, or no seed of whose user.
+func (c *ClientConfig) Check(whose string) error {
+	switch {
+	case c.URL == "":
+		return errors.New("broker.url is empty: want nats://HOST:PORT")
+	case c.Credentials == "":
+		return fmt.Errorf("broker.credentials is empty: want file:PATH of the seed of %s's user", whose)
+	}
+	return nil
+}
+
 // Times of the client.
 const (
 	// ackTimeout is how long a node has for the answer to a request. A node that

@@ -2,11 +2,8 @@ package transport
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-
-	"github.com/nats-io/nats.go"
 
 	"github.com/cofferhq/coffer/internal/wire"
 )
@@ -20,26 +17,9 @@ func ConnectPrice(cfg ClientConfig, cluster [32]byte, source string, quote func(
 	if err := wire.CheckName(source); err != nil {
 		return nil, err
 	}
-	c, err := connect(cfg, cluster, priceUser+"-"+source, log)
+	subject := func(s subjects) string { return s.price(source) }
+	c, err := serve(cfg, cluster, priceUser+"-"+source, subject, func([]byte) ([]byte, error) { return quote() }, "couldn't quote prices", log)
 	if err != nil {
-		return nil, err
-	}
-	err = c.subscribe(c.s.price(source), func(m *nats.Msg) {
-		b, err := quote()
-		r := &ReadResult{Body: b}
-		if err != nil {
-			log.Warn("couldn't quote prices", "err", err)
-			r = &ReadResult{Failed: wire.CleanText("it failed: "+err.Error(), maxText)}
-		}
-		if m.Reply == "" {
-			return
-		}
-		if err := m.Respond(r.Encode()); err != nil {
-			log.Warn("couldn't answer the coordinator", "err", err)
-		}
-	})
-	if err != nil {
-		c.close()
 		return nil, err
 	}
 	return &Price{c}, nil
@@ -51,25 +31,13 @@ func (p *Price) Close() { p.close() }
 // Quote asks a price source. The answer is a signed quote, which is the business of
 // vaults and policy.
 func (c *Coordinator) Quote(ctx context.Context, source string) ([]byte, error) {
-	fail := func(err error) ([]byte, error) {
+	err := wire.CheckName(source)
+	var b []byte
+	if err == nil {
+		b, err = c.service(ctx, c.s.price(source), nil)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("couldn't ask the price source %s: %w", source, err)
 	}
-	if err := wire.CheckName(source); err != nil {
-		return fail(err)
-	}
-	b, err := c.request(ctx, c.s.price(source), nil, ackTimeout)
-	if errors.Is(err, ErrUnreachable) {
-		return fail(errNoEngine)
-	}
-	if err != nil {
-		return fail(err)
-	}
-	r, err := DecodeReadResult(b)
-	if err == nil && r.Failed != "" {
-		err = errors.New(r.Failed)
-	}
-	if err != nil {
-		return fail(err)
-	}
-	return r.Body, nil
+	return b, nil
 }

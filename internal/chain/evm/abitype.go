@@ -115,15 +115,6 @@ func CheckMethod(m *chain.Method) error {
 	return err
 }
 
-// MethodName is a signature without names, as a call's Method has it.
-func MethodName(signature string) (string, error) {
-	m, err := parseMethod(signature)
-	if err != nil {
-		return "", err
-	}
-	return m.name, nil
-}
-
 type typeParser struct{ rest string }
 
 func (p *typeParser) skip(c byte) bool {
