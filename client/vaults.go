@@ -85,7 +85,7 @@ func NewResume(c *Cluster, vaults []Vault, id int, author, reason string) (*Deco
 		held.at = from
 	}
 	return newVaultOrder(c, author, &governance.VaultOrder{
-		Action: governance.ResumeVault, Vault: uint16(id), Boot: boot + 1, From: from, Held: held.at, Reason: reason,
+		Action: governance.ResumeVault, Vault: uint16(id), Boot: boot + governance.BootMargin, From: from, Held: held.at, Reason: reason,
 	})
 }
 
@@ -110,7 +110,7 @@ func NewReplace(c *Cluster, vaults []Vault, id int, card []byte, author, reason 
 	if err != nil {
 		return nil, err
 	}
-	return newVaultOrder(c, author, &governance.VaultOrder{Action: governance.ReplaceVault, Vault: uint16(id), Boot: boot + 1, Enrolment: e, Reason: reason})
+	return newVaultOrder(c, author, &governance.VaultOrder{Action: governance.ReplaceVault, Vault: uint16(id), Boot: boot + governance.BootMargin, Enrolment: e, Reason: reason})
 }
 
 // NewLift drafts an order that ends the quarantine of a pair of vaults; with peer 0

@@ -42,7 +42,7 @@ func TestNewResume(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if o.Action != governance.ResumeVault || o.Vault != 2 || o.Boot != 5 || o.From.Size != 9 || o.From.Root[0] != 0x99 || o.Held.Size != 12 || o.Held.Root[0] != 0x12 {
+	if o.Action != governance.ResumeVault || o.Vault != 2 || o.Boot != 4+governance.BootMargin || o.From.Size != 9 || o.From.Root[0] != 0x99 || o.Held.Size != 12 || o.Held.Root[0] != 0x12 {
 		t.Errorf("%s", d.Document)
 	}
 	if d.Kind != "vault" || d.Seq != 7 || d.Note != "restored from a backup" || !strings.Contains(string(d.Document), `"reason": "restored from a backup"`) {

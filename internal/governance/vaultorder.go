@@ -68,6 +68,14 @@ type VaultOrder struct {
 	Reason    string     // for people, never empty
 }
 
+// BootMargin is how far above every start that is known an order's boot number is
+// drafted: until enough have signed it and its time has come, the vault may start again,
+// each time with the next number, and all of those must have ended then.
+const BootMargin = 1_000_000
+
+// MaxBoot bounds the boot number of an order, so that there is always one above it.
+const MaxBoot = 1 << 48
+
 const (
 	vaultOrderVersion = 1
 	maxReason         = 256 // bytes
@@ -224,6 +232,9 @@ func (st *State) checkVaultOrder(o *VaultOrder) error {
 		if least := st.MinBoot(o.Vault) + 1; o.Boot < least {
 			return refuseVault(fmt.Sprintf("a boot number of at least %d", least), "%s of vault %d from boot %d: starts below %d have ended already", o.Action, o.Vault, o.Boot, least)
 		}
+	}
+	if o.Boot > MaxBoot {
+		return refuseVault(fmt.Sprintf("a boot number of at most %d", uint64(MaxBoot)), "%s of vault %d from boot %d: no order after it could name a later start", o.Action, o.Vault, o.Boot)
 	}
 	switch o.Action {
 	case ReplaceVault:
