@@ -290,6 +290,7 @@ type Decision struct {
 	Pending bool      `json:"pending" doc:"Only approvals or a risk verdict are missing."`
 	Code    string    `json:"code"`
 	Rule    string    `json:"rule,omitempty"`
+	Glass   bool      `json:"break_glass,omitempty" doc:"The rule is one for emergencies."`
 	Detail  string    `json:"detail"`
 	Fix     string    `json:"fix,omitempty" doc:"What would pass."`
 	Missing []Missing `json:"missing,omitempty"`
@@ -383,6 +384,7 @@ type Refusal struct {
 type VaultDecision struct {
 	Allow      bool      `json:"allow"`
 	Rule       string    `json:"rule,omitempty"`
+	Glass      bool      `json:"break_glass,omitempty" doc:"The rule is one for emergencies."`
 	Detail     string    `json:"detail"`
 	Time       time.Time `json:"time"`
 	LogIndex   uint64    `json:"log_index"`

@@ -246,7 +246,7 @@ func printPolicy(w io.Writer, d *client.Decision) {
 	}
 	fmt.Fprintf(w, "  %s", word)
 	if d.Rule != "" {
-		fmt.Fprintf(w, ", rule %s", d.Rule)
+		fmt.Fprintf(w, ", rule %s%s", d.Rule, emergency(d.Glass))
 	}
 	fmt.Fprintf(w, ": %s\n", lines(d.Detail))
 	if d.Fix != "" && !d.Allow {
@@ -281,12 +281,20 @@ func printPeople(w io.Writer, r *client.Request) {
 	}
 }
 
+// emergency is said of a rule for emergencies.
+func emergency(glass bool) string {
+	if glass {
+		return ", BREAK-GLASS"
+	}
+	return ""
+}
+
 func printVerdict(w io.Writer, v *client.VaultAnswer) {
 	switch {
 	case v.Refusal != nil:
 		fmt.Fprintf(w, "  vault %d refuses (%s): %s; would pass: %s", v.Vault, ruleOf(v.Refusal), v.Refusal.Detail, v.Refusal.Fix)
 	case v.Decision != nil && v.Decision.Allow:
-		fmt.Fprintf(w, "  vault %d allows (rule %s): %s", v.Vault, v.Decision.Rule, v.Decision.Detail)
+		fmt.Fprintf(w, "  vault %d allows (rule %s%s): %s", v.Vault, v.Decision.Rule, emergency(v.Decision.Glass), v.Decision.Detail)
 	default:
 		fmt.Fprintf(w, "  vault %d %s: %s", v.Vault, v.Outcome, v.Detail)
 	}

@@ -241,7 +241,7 @@ func (s *server) decision(ctx context.Context, r *coordinator.Record) *client.De
 		return &client.Decision{Code: "request", Detail: err.Error()}
 	}
 	d := &x.Decision
-	out := &client.Decision{Allow: d.Allow, Pending: d.Pending, Code: d.Code, Rule: d.Rule, Detail: d.Detail, Fix: d.Fix}
+	out := &client.Decision{Allow: d.Allow, Pending: d.Pending, Code: d.Code, Rule: d.Rule, Glass: d.BreakGlass, Detail: d.Detail, Fix: d.Fix}
 	for _, m := range d.Missing {
 		out.Missing = append(out.Missing, client.Missing{Group: m.Group, Count: int(m.Count), From: m.From})
 	}
@@ -271,7 +271,7 @@ func attempt(a *coordinator.Attempt) client.Attempt {
 		}
 		if cert, err := audit.DecodeCertificate(p.Certificate); err == nil {
 			d := &cert.Decision
-			v.Decision = &client.VaultDecision{Allow: d.Allow, Rule: d.Rule, Detail: d.Detail, Time: millis(d.Time), LogIndex: cert.Index, Governance: d.GovernanceSeq}
+			v.Decision = &client.VaultDecision{Allow: d.Allow, Rule: d.Rule, Glass: d.BreakGlass, Detail: d.Detail, Time: millis(d.Time), LogIndex: cert.Index, Governance: d.GovernanceSeq}
 		}
 		out.Replies = append(out.Replies, v)
 	}

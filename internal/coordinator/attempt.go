@@ -288,6 +288,10 @@ func (c *Coordinator) assemble(r *Record, cert *dkg.Certificate, a *Attempt) err
 		Signatures: []chain.Signature{*sig}, PublicKey: cert.PublicKey().Encode(), TxID: txid,
 	}
 	reason := fmt.Sprintf("by vaults %v", a.Signers)
+	rule := brokeGlass(a)
+	if rule != "" {
+		reason = fmt.Sprintf("BREAK-GLASS, rule %s: ", rule) + reason
+	}
 	switch {
 	case isMessage(q):
 		reason += signedMessage
@@ -302,6 +306,20 @@ func (c *Coordinator) assemble(r *Record, cert *dkg.Certificate, a *Attempt) err
 	})
 	if err == nil {
 		c.send()
+		if rule != "" {
+			c.log.Warn("BREAK-GLASS: a rule for emergencies allowed a request", "id", short(r.ID), "rule", rule, "initiator", q.Initiator)
+		}
 	}
 	return err
+}
+
+// brokeGlass is the rule for emergencies by which a vault that signed allows the
+// request; "": none.
+func brokeGlass(a *Attempt) string {
+	for _, p := range a.Replies {
+		if cert, err := audit.DecodeCertificate(p.Certificate); err == nil && cert.Decision.BreakGlass {
+			return cert.Decision.Rule
+		}
+	}
+	return ""
 }

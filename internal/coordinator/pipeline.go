@@ -361,6 +361,8 @@ func (c *Coordinator) next(r *Record, l *view, prefix string) (*move, error) {
 	}
 	d := x.Decision
 	switch {
+	case d.Allow && d.BreakGlass:
+		return &move{To: Signing, Reason: prefix + "BREAK-GLASS: allowed by rule " + d.Rule + ", which is for emergencies"}, nil
 	case d.Allow:
 		return &move{To: Signing, Reason: prefix + "allowed by rule " + d.Rule}, nil
 	case d.Pending && d.Code == policy.CodeRisk:
