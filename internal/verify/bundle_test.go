@@ -3,11 +3,13 @@ package verify
 import (
 	"bytes"
 	"crypto/ed25519"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/cofferhq/coffer/internal/audit"
+	"github.com/cofferhq/coffer/internal/chain"
 )
 
 // bundled is the bundle of a payment with an approval, decided by vaults 2 and 3,
@@ -49,7 +51,7 @@ func TestBundleTellsTheChain(t *testing.T) {
 	}
 	all := strings.Join(p.Chain, "\n")
 	for _, want := range []string{
-		"signed: " + p.Signed.TxID, `wallet "treasury"`, "it moves 3000000000000000000 of " + testETH, "← vault 2 (vault-2) decided", "← vault 3 (vault-3) decided",
+		"signed: " + p.Signed.TxID, `wallet "treasury"`, "it moves 3 ETH (" + testETH + ") from", "← vault 2 (vault-2) decided", "← vault 3 (vault-3) decided",
 		`by rule "large"`, "proposed by carol with ", "approved by alice with", "ordered by alice", "certified by the HSM", "cosigned by vault-1", "← genesis ",
 	} {
 		if !strings.Contains(all, want) {
@@ -182,4 +184,24 @@ func FuzzDecodeBundle(f *testing.F) {
 			VerifyBundle(x.Cluster, b, codecs, nil)
 		}
 	})
+}
+
+// TestEffectsInUnits: amounts in the units of the policy, and smallest units of what it does not name.
+func TestEffectsInUnits(t *testing.T) {
+	var out []string
+	say := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
+	token := testChain + "/erc20:0x5FbDB2315678afecb367f032d93F642f64180aa3"
+	sayEffects(say, testPolicy(1), &chain.Effects{
+		Transfers: []chain.Transfer{{Asset: testETH, From: "a", To: "b", Amount: ether(3)}, {Asset: token, From: "a", Amount: ether(1)}},
+		Approvals: []chain.Approval{{Asset: testETH, Owner: "a", Spender: "c", Amount: ether(2)}, {Asset: token, Owner: "a", Spender: "c", Amount: chain.Amount{0, 1 << 40}}},
+	})
+	want := []string{
+		"  it moves 3 ETH (" + testETH + ") from a to b",
+		"  it moves 1000000000000000000 smallest units of " + token + " (the policy does not name it) from a to the contract that it creates",
+		"  it lets c spend 2 ETH (" + testETH + ") of a",
+		"  it lets c spend any amount of " + token + " of a",
+	}
+	if !slices.Equal(out, want) {
+		t.Errorf("%q", out)
+	}
 }

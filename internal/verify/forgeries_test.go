@@ -304,7 +304,7 @@ var forgeries = []forgery{
 			}
 		}})
 	})},
-	{"allowed above a limit", LimitExceeded, "at 2 of 1", paid(only(1, func(d *audit.Decision) {
+	{"allowed above a limit", LimitExceeded, "at 2 (in the limit's smallest unit) of 1", paid(only(1, func(d *audit.Decision) {
 		d.Limits = []audit.LimitUse{{Name: "daily", Used: *new(chain.Amount).SetUint64(2), Max: *new(chain.Amount).SetUint64(1)}}
 	}))},
 	{"attempt allowed twice", DecisionRepeated, "already", then(func(w *world) {
@@ -495,6 +495,12 @@ var forgeries = []forgery{
 		w.pay(w.payment(known, ether(1), 0), []uint16{1, 2}, hooks{receipt: func(r *audit.Receipt) { r.Key = k.Key }})
 	})},
 	{"receipt of another request", ReceiptDecisions, "another request, key or transaction", paid(hooks{receipt: func(r *audit.Receipt) { r.Request[0]++ }})},
+	{"count without what was given", LimitUncounted, "vault 2 counted 2 ETH", func(w *world) []Copy {
+		*w = *limited(w.t)
+		w.send(known, 1, 0, told{1: {1, 1}, 2: {1, 1}}, hooks{})
+		w.send(known, 2, 1, told{1: {3, 3}, 2: {2, 3}}, hooks{})
+		return w.copies()
+	}},
 	{"share that was never released", ReceiptReleases, "vault 2", paid(hooks{outcome: func(o *audit.Outcome, id uint16) {
 		if id == 2 {
 			o.Stage, o.Witnessed = audit.StageAborted, nil

@@ -14,10 +14,13 @@ func (v *verifier) governs(c copied) *governance.State {
 	for _, x := range c.changes {
 		if e, err := audit.DecodeEntry(x.bytes); err == nil {
 			_ = way.Entry(e) // replay reports what is wrong
+			v.limited = v.limited || len(way.State.Policy.Limits) > 0
 			last = max(last, e.Time)
 		}
 	}
-	return way.State.At(last)
+	st := way.State.At(last)
+	v.limited = v.limited || len(v.start.Policy.Limits) > 0 || len(st.Policy.Limits) > 0
+	return st
 }
 
 func (v *verifier) replayChange(l *vaultLog, i uint64, e *audit.Entry) error {

@@ -23,6 +23,8 @@ type verdict struct {
 	request            *request.Request
 	prepared           *chain.Prepared
 	step               step
+	asks               []asked // about limits
+	move               *policy.Movement
 }
 
 // step is how far a vault's checks got before one refused. The order is that of
@@ -86,7 +88,7 @@ func (v *verifier) judge(self uint16, st *governance.State, k *keyInfo, cert *dk
 	if r := out.Refusal(); r != nil {
 		return refuse(stepPolicy, r)
 	}
-	return verdict{allow: true, rule: out.Rule, detail: out.Detail, request: b.Request, prepared: p, step: stepVersion}
+	return verdict{allow: true, rule: out.Rule, detail: out.Detail, request: b.Request, prepared: p, step: stepVersion, asks: ledger.told, move: ledger.move}
 }
 
 func asRefusal(code string, err error) *refusal.Refusal {
@@ -191,7 +193,7 @@ func (v *verifier) replayDecision(l *vaultLog, i uint64, p *parsed) error {
 		v.checkInForce(l, i, "allows a request")
 		for _, u := range d.Limits {
 			if u.Used.Gt(&u.Max) {
-				v.entryFault(l, i, LimitExceeded, "request %x: allowed with limit %q at %s of %s", d.Request[:8], u.Name, u.Used.Dec(), u.Max.Dec())
+				v.entryFault(l, i, LimitExceeded, "request %x: allowed with limit %q at %s of %s: more than the limit, by the vault's own count", d.Request[:8], u.Name, l.measured(d, &u, u.Used), l.measured(d, &u, u.Max))
 			}
 		}
 		if !v.twice(l, i) {
@@ -201,6 +203,17 @@ func (v *verifier) replayDecision(l *vaultLog, i uint64, p *parsed) error {
 		l.jobs.after = append(l.jobs.after, func() { d.Rule, d.Detail, d.Fix = v.one(d.Rule), "", "" })
 	}
 	return nil
+}
+
+// measured writes what a limit counts for people, as far as the policy of the decision is
+// known.
+func (l *vaultLog) measured(d *audit.Decision, u *audit.LimitUse, n chain.Amount) string {
+	if st, _ := l.stateOf(d); st != nil {
+		if x, ok := st.Policy.Limit(u.Name); ok {
+			return st.Policy.Measured(x, n)
+		}
+	}
+	return n.Dec() + " (in the limit's smallest unit)"
 }
 
 // checkDecision reports what is wrong with a decision. It looks up what the log has
@@ -233,7 +246,9 @@ func (v *verifier) checkDecision(l *vaultLog, x *decision, b *request.Bundle) fu
 	cloned := l.clonedIn(b, st, d) // now: what the log tells later does not count
 	return func() bool {
 		got := v.judge(l.id, st, k, cert, b, d, cloned)
-		x.prepared = got.prepared
+		if x.prepared = got.prepared; v.limited && d.Allow {
+			x.asks, x.move = got.asks, got.move
+		}
 		return v.compareVerdict(l, x, got) && v.checkApproved(l, x, st, k)
 	}
 }

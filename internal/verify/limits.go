@@ -16,6 +16,15 @@ type counted struct {
 	doc  *policy.Document
 	d    *audit.Decision
 	move *policy.Movement
+	told []asked
+}
+
+// asked is one question about a limit that a decision answered by its own count.
+type asked struct {
+	doc   *policy.Document
+	limit *policy.Limit
+	query policy.Query // without the prices
+	adds  chain.Amount // by the request itself
 }
 
 var errNotCounted = errors.New("the decision does not say what its vault counted")
@@ -36,6 +45,12 @@ func (c *counted) Used(q *policy.Query) (chain.Amount, error) {
 		if _, under := used.SubOverflow(&u.Used, &adds); under || l.Max != u.Max {
 			return chain.Amount{}, errNotCounted
 		}
+		kept := *q
+		if kept.Value = nil; q.Wallet != nil {
+			wallet := *q.Wallet
+			kept.Wallet = &wallet
+		}
+		c.told = append(c.told, asked{c.doc, l, kept, adds})
 		return used, nil
 	}
 	return chain.Amount{}, errNotCounted

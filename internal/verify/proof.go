@@ -11,6 +11,7 @@ import (
 	"github.com/cofferhq/coffer/internal/audit"
 	"github.com/cofferhq/coffer/internal/chain"
 	"github.com/cofferhq/coffer/internal/governance"
+	"github.com/cofferhq/coffer/internal/policy"
 	"github.com/cofferhq/coffer/internal/request"
 	"github.com/cofferhq/coffer/internal/wire"
 )
@@ -125,16 +126,26 @@ func clock(ms uint64) string {
 }
 
 // sayEffects tells what was signed does.
-func sayEffects(say func(format string, args ...any), e *chain.Effects) {
+func sayEffects(say func(format string, args ...any), doc *policy.Document, e *chain.Effects) {
+	amount := func(asset string, n chain.Amount) string {
+		if text := doc.Amount(asset, n); !strings.Contains(text, asset) {
+			return text + " (" + asset + ")"
+		}
+		return n.Dec() + " smallest units of " + asset + " (the policy does not name it)"
+	}
 	for _, t := range e.Transfers {
 		to := t.To
 		if to == "" {
 			to = "the contract that it creates"
 		}
-		say("  it moves %s of %s from %s to %s", t.Amount.Dec(), t.Asset, t.From, to)
+		say("  it moves %s from %s to %s", amount(t.Asset, t.Amount), t.From, to)
 	}
 	for _, a := range e.Approvals {
-		say("  it lets %s spend %s of %s of %s", a.Spender, a.Amount.Dec(), a.Asset, a.Owner)
+		what := amount(a.Asset, a.Amount)
+		if a.Unlimited() {
+			what = "any amount of " + a.Asset
+		}
+		say("  it lets %s spend %s of %s", a.Spender, what, a.Owner)
 	}
 	for _, c := range e.Calls {
 		say("  it calls %s of %s, as %s", c.Method, c.To, c.From)
@@ -157,12 +168,12 @@ func (v *verifier) chainOf(b *Bundle, x *decision, cosigned []string) []string {
 	say("signed: %s on %s, by wallet %q (key %x)", s.TxID, s.Chain, s.Wallet, x.Key[:8])
 	raw, _ := x.log.at(x.index) // it was read before
 	made := parse(raw)
-	var methods []chain.Method
+	doc := new(policy.Document) // it names no asset
 	if st, _ := x.log.stateOf(x.Decision); st != nil {
-		methods = st.Policy.Methods
+		doc = st.Policy
 	}
-	if p, err := v.prepare(k, made.bundle.Request, made.d.Unsigned, methods); err == nil {
-		sayEffects(say, p.Effects)
+	if p, err := v.prepare(k, made.bundle.Request, made.d.Unsigned, doc.Methods); err == nil {
+		sayEffects(say, doc, p.Effects)
 	}
 	for _, id := range members(x.Decision) {
 		l, d := v.decisionOf(id, b.Attempt)
@@ -173,7 +184,7 @@ func (v *verifier) chainOf(b *Bundle, x *decision, cosigned []string) []string {
 		say("← vault %d (%s) decided, entry %d of its log, %s: %s", id, l.name, d.index, clock(d.Time), what)
 	}
 	for _, u := range made.d.Limits {
-		say("  limit %q: %s of %s with this request", u.Name, u.Used.Dec(), u.Max.Dec())
+		say("  limit %q: %s of %s with this request, as vault %d counted", u.Name, x.log.measured(x.Decision, &u, u.Used), x.log.measured(x.Decision, &u, u.Max), x.log.id)
 	}
 	if made.d.BreakGlass {
 		say("  BREAK-GLASS: the rule is one for emergencies")

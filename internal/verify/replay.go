@@ -8,6 +8,7 @@ import (
 	"github.com/cofferhq/coffer/internal/audit"
 	"github.com/cofferhq/coffer/internal/chain"
 	"github.com/cofferhq/coffer/internal/governance"
+	"github.com/cofferhq/coffer/internal/policy"
 	"github.com/cofferhq/coffer/internal/signature"
 	"github.com/cofferhq/coffer/mpc"
 	"github.com/cofferhq/coffer/mpc/dkg"
@@ -56,6 +57,8 @@ type decision struct {
 	sender          string
 	unsigned        [32]byte        // SHA-256 of the transaction
 	prepared        *chain.Prepared // nil unless sound; at last only its slots
+	asks            []asked         // where a policy of the cluster has limits
+	move            *policy.Movement
 }
 
 type outcome struct {
@@ -64,6 +67,7 @@ type outcome struct {
 	Stage     string
 	witnessed []*witnessed
 	index     uint64
+	time      uint64
 	state     *governance.State // when it was written
 }
 
@@ -158,7 +162,7 @@ func (v *verifier) replayEntry(l *vaultLog, i uint64, p *parsed) {
 	case audit.KindDecision:
 		err = v.replayDecision(l, i, p)
 	case audit.KindOutcome:
-		v.replayOutcome(l, i, p.o)
+		v.replayOutcome(l, i, e.Time, p.o)
 	case audit.KindReceipt:
 		v.replayReceipt(l, i, p)
 	case audit.KindIncident:
@@ -278,12 +282,12 @@ func (v *verifier) enterKey(l *vaultLog, i uint64, k *audit.KeyEntry, cert *dkg.
 	}
 }
 
-func (v *verifier) replayOutcome(l *vaultLog, i uint64, o *audit.Outcome) {
+func (v *verifier) replayOutcome(l *vaultLog, i, at uint64, o *audit.Outcome) {
 	if _, ok := l.outcomes[o.Attempt]; ok {
 		v.entryFault(l, i, OutcomeRepeated, "attempt %x ended twice", o.Attempt)
 		return
 	}
-	x := &outcome{Attempt: o.Attempt, Request: o.Request, Stage: o.Stage, index: i, state: l.state()}
+	x := &outcome{Attempt: o.Attempt, Request: o.Request, Stage: o.Stage, index: i, time: at, state: l.state()}
 	l.outcomes[o.Attempt] = x
 	if o.Stage != audit.StageReleased {
 		return

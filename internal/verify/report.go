@@ -50,7 +50,8 @@ const (
 	DecisionRequest  Code = "decision.request"  // it names another request than its bundle holds
 	DecisionVerdict  Code = "decision.verdict"  // deciding again gives another answer
 	DecisionApproval Code = "decision.approval" // the signature of the vault's approval key, which the wallet's custody tier demands, is missing or wrong
-	LimitExceeded    Code = "limit.exceeded"    // a request was allowed although, by the decision's own count, a limit was passed
+	LimitExceeded    Code = "limit.exceeded"    // a request was allowed although, by the decision's own count or the sum over all logs, a limit was passed
+	LimitUncounted   Code = "limit.uncounted"   // a decision counted less of a limit than the logs show was given by then
 	DecisionRepeated Code = "decision.repeated" // an attempt was decided twice
 
 	OutcomeDecision  Code = "outcome.decision"  // a share was released without an allowing decision

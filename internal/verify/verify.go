@@ -77,6 +77,7 @@ type verifier struct {
 	cluster [32]byte
 	codecs  []chain.Codec
 	report  *Report
+	limited bool              // a policy that was in force has limits
 	alone   bool              // one log is asked about, not the cluster
 	start   *governance.State // right after genesis
 	first   string            // the entry that start is from
@@ -135,6 +136,7 @@ func (v *verifier) run(copies []copied) *Report {
 		v.crossOutcomes(l)
 	}
 	v.crossReceipts()
+	v.crossLimits(copies)
 	if v.alone {
 		v.report.note("one log by itself: what the other vaults' logs say of it was not asked")
 	}

@@ -49,6 +49,8 @@ type world struct {
 	tier    governance.Tier // of the wallet; zero: hot
 	codecs  []chain.Codec
 	changes [][]byte // about vaults, as they were signed
+	counts  func(vault uint16) []audit.LimitUse
+	last    [32]byte // the request of the last attempt
 }
 
 type testVault struct {
@@ -131,7 +133,9 @@ func (w *world) key(person string) signature.PublicKey {
 
 // newWorld: admins alice and bob (both must sign), carol who proposes; small
 // payments to known addresses are free, larger ones take an admin.
-func newWorld(t testing.TB) *world {
+func newWorld(t testing.TB) *world { return newWorldUnder(t, testPolicy(1)) }
+
+func newWorldUnder(t testing.TB, doc *policy.Document) *world {
 	w := &world{t: t, vaults: map[uint16]*testVault{}, people: map[string]ed25519.PrivateKey{}, now: startTime, codecs: codecs}
 	roster := &identity.Roster{Groups: []identity.Group{{Name: identity.Admins, Members: []string{"alice", "bob"}}}, AdminQuorum: 2}
 	for _, name := range []string{"alice", "bob", "carol"} {
@@ -140,7 +144,7 @@ func newWorld(t testing.TB) *world {
 		roster.Principals = append(roster.Principals, identity.Principal{ID: name, Kind: identity.Person, Credentials: []signature.PublicKey{pub}})
 	}
 	roster.Sort()
-	w.genesis = &governance.Genesis{Name: "test", Created: startTime, Roster: roster, Policy: testPolicy(1)}
+	w.genesis = &governance.Genesis{Name: "test", Created: startTime, Roster: roster, Policy: doc}
 	for id := uint16(1); id <= 3; id++ {
 		w.genesis.Enrolments = append(w.genesis.Enrolments, w.newVault(id))
 	}
@@ -333,6 +337,9 @@ func (w *world) decide(id uint16, p *payment, attempt [16]byte, parties []uint16
 		Attempt: attempt, Request: p.bundle.Request.ID(), Bundle: p.bundle.Encode(), Unsigned: p.unsigned, Key: w.cert.KeyID(), Epoch: 1,
 		Parties: parties, R0Hash: [32]byte{attempt[0], 1}, GovernanceSeq: w.gov.Seq, GovernanceHead: w.gov.Head,
 		PolicyRoot: w.gov.Policy.Root(), RosterRoot: w.gov.Roster.Root(), Time: w.now,
+	}
+	if w.counts != nil {
+		d.Limits = w.counts(id)
 	}
 	v := newVerifier(w.gov.Cluster, codecs)
 	got := v.judge(id, w.gov, &keyInfo{cert: w.cert}, w.cert, p.bundle, d, nil)
