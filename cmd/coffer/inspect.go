@@ -107,7 +107,8 @@ func genesisHash(text string) ([32]byte, error) {
 	return g.Hash(), nil
 }
 
-// copyLogs fetches every vault's log into folders below dir, which must be new.
+// copyLogs fetches every vault's log into folders below dir, which must be new, and
+// before it the newest checkpoint that others cosigned, where there is one.
 func (s *session) copyLogs(ctx context.Context, dir string) (dirs []string, err error) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("couldn't make the folder for the copies: %w", err)
@@ -121,12 +122,18 @@ func (s *session) copyLogs(ctx context.Context, dir string) (dirs []string, err 
 		if err != nil {
 			return nil, err
 		}
+		_, cosigned, none := s.api.Cosigned(ctx, v.ID)
 		checkpoint, err := s.api.CopyLog(ctx, v.ID, f)
 		if err := errors.Join(err, f.Close()); err != nil {
 			return nil, err
 		}
 		if err := os.WriteFile(filepath.Join(to, logfile.CheckpointFile), checkpoint, 0o600); err != nil {
 			return nil, err
+		}
+		if none == nil {
+			if err := os.WriteFile(filepath.Join(to, logfile.CosignedFile), cosigned, 0o600); err != nil {
+				return nil, err
+			}
 		}
 		dirs = append(dirs, to)
 	}
@@ -135,8 +142,10 @@ func (s *session) copyLogs(ctx context.Context, dir string) (dirs []string, err 
 
 // temporaryLogs connects and copies every vault's log; cleanup removes the copies.
 func (s *session) temporaryLogs(ctx context.Context) (dirs []string, cleanup func(), err error) {
-	if err := s.connect(ctx); err != nil {
-		return nil, nil, err
+	if s.info == nil {
+		if err := s.connect(ctx); err != nil {
+			return nil, nil, err
+		}
 	}
 	tmp, err := os.MkdirTemp("", "coffer-logs-")
 	if err != nil {

@@ -24,7 +24,7 @@ func bundled(t *testing.T) (*world, *Bundle) {
 			want = s.TxID
 		}
 	}
-	b, err := Prove(w.gov.Cluster, dirs, want, codecs)
+	b, err := Prove(w.gov.Cluster, dirs, want, codecs, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +45,7 @@ func (w *world) cosign(b *Bundle, by uint16) {
 
 func TestBundleTellsTheChain(t *testing.T) {
 	w, b := bundled(t)
-	p := VerifyBundle(w.gov.Cluster, b.Encode(), codecs, nil)
+	p := VerifyBundle(w.gov.Cluster, b.Encode(), codecs, Demand{})
 	if !p.OK || len(b.Parts) != 2 {
 		t.Fatalf("%d parts, %v", len(b.Parts), p.Faults)
 	}
@@ -60,15 +60,15 @@ func TestBundleTellsTheChain(t *testing.T) {
 	}
 	// By the request's id, too; and not what nobody signed.
 	dirs := write(t, w.copies())
-	again, err := Prove(w.gov.Cluster, dirs, p.Signed.Request[:12], codecs)
+	again, err := Prove(w.gov.Cluster, dirs, p.Signed.Request[:12], codecs, nil)
 	if err != nil || again.Attempt != b.Attempt {
 		t.Fatalf("by request: %v", err)
 	}
-	if _, err := Prove(w.gov.Cluster, dirs, "0123456789abcdef", codecs); err == nil {
+	if _, err := Prove(w.gov.Cluster, dirs, "0123456789abcdef", codecs, nil); err == nil {
 		t.Fatal("there is a bundle of nothing")
 	}
 	// Without the log of a vault that decided there is no bundle.
-	if _, err := Prove(w.gov.Cluster, dirs[:2], p.Signed.TxID, codecs); err == nil {
+	if _, err := Prove(w.gov.Cluster, dirs[:2], p.Signed.TxID, codecs, nil); err == nil {
 		t.Fatal("a bundle with one decision of two")
 	}
 }
@@ -80,18 +80,18 @@ func TestBundleEveryFlippedByte(t *testing.T) {
 	for i := 0; i < len(raw); i += sparse {
 		x := bytes.Clone(raw)
 		x[i] ^= 1 << (i % 8)
-		if p := VerifyBundle(w.gov.Cluster, x, codecs, nil); p.OK {
+		if p := VerifyBundle(w.gov.Cluster, x, codecs, Demand{}); p.OK {
 			t.Errorf("byte %d of %d changed: verified", i, len(raw))
 		}
 	}
 	for _, x := range [][]byte{raw[:len(raw)-1], append(bytes.Clone(raw), 0), nil} {
-		if p := VerifyBundle(w.gov.Cluster, x, codecs, nil); p.OK {
+		if p := VerifyBundle(w.gov.Cluster, x, codecs, Demand{}); p.OK {
 			t.Error("a bundle of another length: verified")
 		}
 	}
 	other := w.gov.Cluster
 	other[0]++
-	if p := VerifyBundle(other, raw, codecs, nil); p.OK || p.Faults[0].Code != BundleForeign {
+	if p := VerifyBundle(other, raw, codecs, Demand{}); p.OK || p.Faults[0].Code != BundleForeign {
 		t.Errorf("under another genesis: %v", p.Faults)
 	}
 }
@@ -162,7 +162,7 @@ func TestBundleForgeries(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			w, b := bundled(t)
 			tt.make(w, b)
-			p := VerifyBundle(w.gov.Cluster, b.Encode(), codecs, nil)
+			p := VerifyBundle(w.gov.Cluster, b.Encode(), codecs, Demand{})
 			if p.OK || !slices.ContainsFunc(p.Faults, func(f Fault) bool { return f.Code == tt.code }) {
 				t.Fatalf("ok %v, faults %v, want %s", p.OK, p.Faults, tt.code)
 			}
@@ -181,7 +181,7 @@ func FuzzDecodeBundle(f *testing.F) {
 			t.Fatalf("encodes to something else: %x", x.Encode())
 		}
 		if err == nil {
-			VerifyBundle(x.Cluster, b, codecs, nil)
+			VerifyBundle(x.Cluster, b, codecs, Demand{})
 		}
 	})
 }

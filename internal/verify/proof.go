@@ -23,7 +23,9 @@ type Proof struct {
 	Name    string   `json:"name,omitempty"`
 	Signed  *Signed  `json:"signed,omitempty"`
 	Chain   []string `json:"chain,omitempty"` // in words, from the signature back to the genesis
-	Faults  []Fault  `json:"faults"`
+	// Cosigned are the logs' checkpoints with those who cosigned them.
+	Cosigned []Cosigned `json:"cosigned,omitempty"`
+	Faults   []Fault    `json:"faults"`
 }
 
 // Faults of a bundle beside those of logs.
@@ -31,12 +33,29 @@ const (
 	BundleForm        Code = "bundle.form"        // it does not decode, or a proof in it does not hold
 	BundleForeign     Code = "bundle.foreign"     // it is of another cluster
 	BundleIncomplete  Code = "bundle.incomplete"  // it does not show exactly one signature with all its decisions
-	BundleCosignature Code = "bundle.cosignature" // a cosignature is wrong, or its key is not known
+	BundleCosignature Code = "bundle.cosignature" // a cosignature is wrong, or one that is demanded is not there
 )
 
+// Cosigned is the checkpoint of one vault's log, and who states to have seen no other.
+type Cosigned struct {
+	Vault uint16   `json:"vault"`
+	Size  uint64   `json:"size"`
+	Time  uint64   `json:"time"` // of the checkpoint, unix milliseconds
+	By    []string `json:"by"`   // other vaults (vault-N) and outside witnesses whose keys were given
+	at    []uint64 // unix seconds, of By
+}
+
+// Demand is what a reader wants of a bundle's checkpoints. Its zero value: nothing, but
+// a cosignature in a vault's name has to be that vault's.
+type Demand struct {
+	Witnesses []audit.Cosigner // outside witnesses: each must have cosigned every checkpoint
+	Cosigners int              // how many, vaults and Witnesses together, must have cosigned each
+}
+
 // VerifyBundle checks a bundle with nothing but the genesis hash, and the keys of
-// outside witnesses if it names any. It decides again as Dirs does: by the same code.
-func VerifyBundle(genesis [32]byte, raw []byte, codecs []chain.Codec, witnesses []audit.Cosigner) *Proof {
+// outside witnesses if some are demanded. It decides again as Dirs does: by the same
+// code.
+func VerifyBundle(genesis [32]byte, raw []byte, codecs []chain.Codec, demand Demand) *Proof {
 	v := newVerifier(genesis, codecs)
 	fail := func(code Code, format string, args ...any) *Proof {
 		v.report.fault(0, nil, code, format, args...)
@@ -66,15 +85,19 @@ func VerifyBundle(genesis [32]byte, raw []byte, codecs []chain.Codec, witnesses 
 			return fail(BundleIncomplete, "there is no good decision of vault %d, which took part", id)
 		}
 	}
-	var cosigned []string
+	var cosigned []Cosigned
 	for i := range b.Parts {
-		line, err := v.cosigned(&b.Parts[i], witnesses)
+		c, err := v.cosigned(&b.Parts[i], demand)
 		if err != nil {
 			return fail(BundleCosignature, "vault %d: %v", b.Parts[i].Vault, err)
 		}
-		cosigned = append(cosigned, line)
+		cosigned = append(cosigned, *c)
 	}
-	return v.proof(v.chainOf(b, x, cosigned))
+	p := v.proof(v.chainOf(b, x, cosigned))
+	if p.OK {
+		p.Cosigned = cosigned
+	}
+	return p
 }
 
 func (v *verifier) proof(words []string) *Proof {
@@ -87,38 +110,64 @@ func (v *verifier) proof(words []string) *Proof {
 	return p
 }
 
-// cosigned checks a part's cosignatures and tells of them.
-func (v *verifier) cosigned(p *Part, witnesses []audit.Cosigner) (string, error) {
+// cosigners are the vaults whose cosignatures of a vault's log count, with the log
+// keys of their cards.
+func (v *verifier) cosigners(vault uint16) (out []audit.Cosigner) {
+	for i := range v.newest.Vaults {
+		if c := &v.newest.Vaults[i]; c.ID != vault {
+			out = append(out, audit.Cosigner{Name: audit.Origin(v.cluster, c.ID), Key: c.Log})
+		}
+	}
+	return out
+}
+
+// cosigned checks a part's cosignatures and says whose they are.
+func (v *verifier) cosigned(p *Part, d Demand) (*Cosigned, error) {
 	cp, err := audit.DecodeSignedCheckpoint(p.Checkpoint)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	known := slices.Clone(witnesses)
-	for i := range v.newest.Vaults {
-		if c := &v.newest.Vaults[i]; c.ID != p.Vault {
-			known = append(known, audit.Cosigner{Name: audit.Origin(v.cluster, c.ID), Key: c.Log})
-		}
-	}
-	var by []string
+	known := append(v.cosigners(p.Vault), d.Witnesses...)
+	out := &Cosigned{Vault: p.Vault, Size: cp.Size, Time: cp.Time, By: []string{}}
 	for i := range p.Cosignatures {
 		c := &p.Cosignatures[i]
+		if i > 0 && c.Name <= p.Cosignatures[i-1].Name {
+			return nil, fmt.Errorf("cosignatures of %q after %q, want ascending", c.Name, p.Cosignatures[i-1].Name)
+		}
 		k := slices.IndexFunc(known, func(k audit.Cosigner) bool { return k.Name == c.Name })
 		if k < 0 {
-			return "", fmt.Errorf("a cosignature of %q, whose key is not known: name it with --witness", c.Name)
+			return nil, fmt.Errorf("a cosignature of %q, whose key is not known: name it with --witness", c.Name)
 		}
 		if err := c.Verify(known[k], cp.Text()); err != nil {
-			return "", err
+			return nil, err
 		}
-		if i > 0 && c.Name <= p.Cosignatures[i-1].Name {
-			return "", fmt.Errorf("cosignatures of %q after %q, want ascending", c.Name, p.Cosignatures[i-1].Name)
+		out.By, out.at = append(out.By, strings.TrimPrefix(c.Name, fmt.Sprintf("coffer/%x/", v.cluster[:8]))), append(out.at, c.Time)
+	}
+	for _, w := range d.Witnesses {
+		if !slices.ContainsFunc(p.Cosignatures, func(c audit.Cosignature) bool { return c.Verify(w, cp.Text()) == nil }) {
+			return nil, fmt.Errorf("%s has not cosigned its checkpoint of %s", w.Name, count(int(cp.Size), "entry", "entries"))
 		}
-		by = append(by, fmt.Sprintf("%s at %s", strings.TrimPrefix(c.Name, fmt.Sprintf("coffer/%x/", v.cluster[:8])), clock(c.Time*1000)))
 	}
-	line := fmt.Sprintf("in the log of vault %d, %s under its checkpoint of %s", p.Vault, count(int(cp.Size), "entry", "entries"), clock(cp.Time))
-	if len(by) > 0 {
-		line += ", cosigned by " + strings.Join(by, ", ")
+	if len(out.By) < d.Cosigners {
+		return nil, fmt.Errorf("%d have cosigned its checkpoint of %s, want %d", len(out.By), count(int(cp.Size), "entry", "entries"), d.Cosigners)
 	}
-	return line, nil
+	return out, nil
+}
+
+// words tells of a checkpoint and who cosigned it.
+func (c *Cosigned) words() string {
+	line := fmt.Sprintf("in the log of vault %d, %s under its checkpoint of %s", c.Vault, count(int(c.Size), "entry", "entries"), clock(c.Time))
+	for i, name := range c.By {
+		sep := ", "
+		if i == 0 {
+			sep = ", cosigned by "
+		}
+		line += sep + name + " at " + clock(min(c.at[i], 1<<50)*1000)
+	}
+	if len(c.By) == 0 {
+		line += ", cosigned by nobody"
+	}
+	return line
 }
 
 func clock(ms uint64) string {
@@ -159,7 +208,7 @@ func sayEffects(say func(format string, args ...any), doc *policy.Document, e *c
 }
 
 // chainOf tells what was verified, from the signature back to the genesis.
-func (v *verifier) chainOf(b *Bundle, x *decision, cosigned []string) []string {
+func (v *verifier) chainOf(b *Bundle, x *decision, cosigned []Cosigned) []string {
 	var out []string
 	say := func(format string, args ...any) {
 		out = append(out, wire.CleanText(fmt.Sprintf(format, args...), 2048))
@@ -197,8 +246,8 @@ func (v *verifier) chainOf(b *Bundle, x *decision, cosigned []string) []string {
 		say("  ordered by %s, %s", o.Author, clock(o.Created))
 	}
 	v.sayChanges(say, x)
-	for _, line := range cosigned {
-		say("← %s", line)
+	for i := range cosigned {
+		say("← %s", cosigned[i].words())
 	}
 	say("← genesis %x (%s)", v.cluster, v.report.Name)
 	return out

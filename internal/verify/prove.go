@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/hex"
 	"errors"
@@ -15,47 +16,134 @@ import (
 )
 
 // Prove makes the bundle of a signature from the logs in these folders: of a request,
-// by its id or the beginning of it, or of a transaction, by its id.
-func Prove(genesis [32]byte, dirs []string, what string, codecs []chain.Codec) (*Bundle, error) {
+// by its id or the beginning of it, or of a transaction, by its id. Of a copy with a
+// cosigned checkpoint that covers the signature it takes that one with its
+// cosignatures, those of other vaults and of these witnesses; otherwise the newest.
+func Prove(genesis [32]byte, dirs []string, what string, codecs []chain.Codec, witnesses []audit.Cosigner) (*Bundle, error) {
 	r, err := findReceipt(dirs, what)
 	if err != nil {
 		return nil, err
 	}
-	b := &Bundle{Cluster: genesis, Attempt: r.Attempt}
-	var whole []*scanned
-	var copies []copied
+	m := &maker{genesis: genesis, codecs: codecs, receipt: r, witnesses: witnesses}
+	defer m.close()
 	for _, dir := range dirs {
-		cp, err := logfile.ReadCheckpoint(dir)
-		if err != nil {
+		if err := m.open(dir); err != nil {
 			return nil, err
 		}
-		s, err := scanDir(dir)
+	}
+	b, err := m.make(true)
+	if err != nil && m.cosigned {
+		b, err = m.make(false) // what others signed proves nothing here: it is older, or worth nothing
+	}
+	return b, err
+}
+
+// maker makes a bundle.
+type maker struct {
+	genesis   [32]byte
+	codecs    []chain.Codec
+	receipt   *audit.Receipt
+	logs      []madeFrom
+	witnesses []audit.Cosigner
+	cosigned  bool // some log has a cosigned checkpoint
+}
+
+// madeFrom is a copy of a log.
+type madeFrom struct {
+	*scanned
+	dir        string
+	checkpoint []byte
+	cosigned   *audit.CosignedCheckpoint // nil: none
+}
+
+func (m *maker) close() {
+	for _, l := range m.logs {
+		l.close()
+	}
+}
+
+func (m *maker) open(dir string) error {
+	cp, err := logfile.ReadCheckpoint(dir)
+	if err != nil {
+		return err
+	}
+	cosigned, err := logfile.ReadCosigned(dir)
+	if err != nil {
+		return err
+	}
+	s, err := scanDir(dir)
+	if err != nil {
+		return err
+	}
+	m.logs = append(m.logs, madeFrom{s, dir, cp, cosigned})
+	m.cosigned = m.cosigned || cosigned != nil
+	return nil
+}
+
+// make makes the bundle, under cosigned checkpoints where there are some.
+func (m *maker) make(cosigned bool) (*Bundle, error) {
+	b := &Bundle{Cluster: m.genesis, Attempt: m.receipt.Attempt}
+	var from []*madeFrom
+	var copies []copied
+	for i := range m.logs {
+		l := &m.logs[i]
+		c, err := b.takeFrom(l, m.receipt, cosigned)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%s: %w", l.dir, err)
 		}
-		defer s.close()
-		c, err := b.take(s, cp, r)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", dir, err)
-		}
-		if c == nil || slices.ContainsFunc(copies, func(o copied) bool { return o.header.Vault == s.header.Vault }) {
+		if c == nil || slices.ContainsFunc(copies, func(o copied) bool { return o.header.Vault == l.header.Vault }) {
 			continue
 		}
-		copies, whole = append(copies, *c), append(whole, s)
+		copies, from = append(copies, *c), append(from, l)
 	}
 	// What deciding again asks of the trees has to be proven.
-	if report := newVerifier(genesis, codecs).run(slices.Clone(copies)); !report.OK {
+	v := newVerifier(m.genesis, m.codecs)
+	if report := v.run(slices.Clone(copies)); !report.OK {
 		return nil, fmt.Errorf("the logs do not prove it: %s", report.Faults[0])
 	}
 	for i := range copies {
-		p, err := prove(&copies[i], whole[i])
+		p, err := prove(&copies[i], from[i].scanned)
 		if err != nil {
 			return nil, err
+		}
+		if x := from[i].cosigned; x != nil && bytes.Equal(copies[i].checkpoint, x.Checkpoint.Encode()) {
+			p.Cosignatures = v.counting(p.Vault, x, m.witnesses)
 		}
 		b.Parts = append(b.Parts, *p)
 	}
 	slices.SortFunc(b.Parts, func(x, y Part) int { return cmp.Compare(x.Vault, y.Vault) })
 	return b, nil
+}
+
+// takeFrom is take under the cosigned checkpoint, when it covers all that the newest
+// one covers of this attempt.
+func (b *Bundle) takeFrom(l *madeFrom, r *audit.Receipt, cosigned bool) (*copied, error) {
+	whole, err := b.take(l.scanned, l.checkpoint, r)
+	if err != nil || whole == nil || !cosigned || l.cosigned == nil {
+		return whole, err
+	}
+	size := l.cosigned.Checkpoint.Size
+	for _, e := range whole.sparse {
+		if x := parse(e.bytes); e.index >= size && (x.d != nil || x.o != nil || x.r != nil) {
+			return whole, nil
+		}
+	}
+	if size > uint64(l.size()) {
+		return whole, nil
+	}
+	return b.take(l.scanned, l.cosigned.Checkpoint.Encode(), r)
+}
+
+// counting are the cosignatures of other vaults and of these witnesses that verify. A
+// reader refuses others.
+func (v *verifier) counting(vault uint16, x *audit.CosignedCheckpoint, witnesses []audit.Cosigner) (out []audit.Cosignature) {
+	known := append(v.cosigners(vault), witnesses...)
+	for _, c := range x.Cosignatures {
+		if slices.ContainsFunc(known, func(k audit.Cosigner) bool { return c.Verify(k, x.Checkpoint.Text()) == nil }) {
+			out = append(out, c)
+		}
+	}
+	return out
 }
 
 // findReceipt looks for the signature in any of the logs.

@@ -14,9 +14,14 @@ import (
 const (
 	EntriesFile    = "entries.log"
 	CheckpointFile = "checkpoint"
+	// CosignedFile is in copies only: a checkpoint that others cosigned.
+	CosignedFile = "cosigned"
 )
 
-const maxCheckpointFile = 4 << 10
+const (
+	maxCheckpointFile = 4 << 10
+	maxCosignedFile   = 64 << 10
+)
 
 // Log is an open log. One goroutine owns it.
 type Log struct {
@@ -180,19 +185,23 @@ func syncDir(dir string) error {
 }
 
 func readCheckpoint(dir string) ([]byte, error) {
-	f, err := os.Open(filepath.Join(dir, CheckpointFile))
+	return readSmall(dir, CheckpointFile, maxCheckpointFile)
+}
+
+func readSmall(dir, name string, limit int64) ([]byte, error) {
+	f, err := os.Open(filepath.Join(dir, name))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	} else if err != nil {
-		return nil, fmt.Errorf("couldn't read checkpoint: %w", err)
+		return nil, fmt.Errorf("couldn't read %s: %w", name, err)
 	}
 	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxCheckpointFile+1))
+	b, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err != nil {
-		return nil, fmt.Errorf("couldn't read checkpoint: %w", err)
+		return nil, fmt.Errorf("couldn't read %s: %w", name, err)
 	}
-	if len(b) > maxCheckpointFile {
-		return nil, fmt.Errorf("couldn't read checkpoint: above %d bytes: %w", maxCheckpointFile, ErrCorrupt)
+	if int64(len(b)) > limit {
+		return nil, fmt.Errorf("couldn't read %s: above %d bytes: %w", name, limit, ErrCorrupt)
 	}
 	return b, nil
 }

@@ -7,6 +7,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+
+	"github.com/cofferhq/coffer/internal/audit"
 )
 
 // Reader reads a log's entries one after another without holding them. The log may
@@ -68,3 +70,17 @@ func (r *Reader) Close() error { return r.file.Close() }
 // ReadCheckpoint reads the newest checkpoint of the log in a folder; nil when there
 // is none.
 func ReadCheckpoint(dir string) ([]byte, error) { return readCheckpoint(dir) }
+
+// ReadCosigned reads the checkpoint with others' cosignatures that a copy may have; nil
+// when it has none. It does not verify.
+func ReadCosigned(dir string) (*audit.CosignedCheckpoint, error) {
+	b, err := readSmall(dir, CosignedFile, maxCosignedFile)
+	if err != nil || b == nil {
+		return nil, err
+	}
+	c, err := audit.DecodeCosignedCheckpoint(b)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w: %w", filepath.Join(dir, CosignedFile), err, ErrCorrupt)
+	}
+	return c, nil
+}

@@ -46,10 +46,25 @@ func Open(dir string) (*View, error) {
 		return nil, err
 	}
 	v := &View{dir: dir, reader: r, tree: new(audit.Log), long: map[[32]byte]uint64{}}
-	if err := v.Refresh(); err != nil {
+	err = v.Refresh()
+	if err == nil {
+		err = v.takeCopied()
+	}
+	if err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
 	return v, nil
+}
+
+// takeCopied shows the cosignatures that came with a copy, those of other vaults. What
+// does not fit this log counts for nothing.
+func (v *View) takeCopied() error {
+	c, err := logfile.ReadCosigned(v.dir)
+	if err != nil || c == nil {
+		return err
+	}
+	_, _ = v.Take(c, v.Cosigners())
+	return nil
 }
 
 // Close closes the log's file.
