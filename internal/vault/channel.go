@@ -71,6 +71,8 @@ type peer struct {
 	askedLedger uint64
 	told        uint64 // events of this vault's ledger that it has been sent
 	ledgerPace  pace   // of events that it makes this vault keep
+	ledgerDay   pace   // the same, over days
+	flooded     bool   // it was too much, and the log has it
 	notePace    pace
 	attest      attestation
 	repairPace  pace // of what it asks and offers about repairs

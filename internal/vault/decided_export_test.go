@@ -1,5 +1,7 @@
 package vault
 
+import "github.com/cofferhq/coffer/mpc"
+
 // LieRelease has this vault tell a ledger in which its last reservation was released.
 func (v *Vault) LieRelease() {
 	l := v.ledgers[v.cfg.ID]
@@ -20,4 +22,21 @@ func (v *Vault) Deny(from uint64) {
 	l := v.ledgers[v.cfg.ID]
 	l.events, l.hashes = l.events[:from], l.hashes[:from]
 	v.store.dirty = true
+}
+
+// Flood has a peer's ledger have grown by size just now.
+func (v *Vault) Flood(id mpc.ID, size uint64) { v.peers[id].ledgerDay.force(v.now, ledgerCost(size)) }
+
+// QuotaMet says whether a peer that has this vault keep so many bytes, every so many
+// milliseconds for eight hours a day, is ever told to wait.
+func QuotaMet(bytes, every uint64, days int) bool {
+	var p pace
+	for d := range uint64(days) {
+		for at := uint64(0); at < 8*3_600_000; at += every {
+			if !p.spend(1+d*day+at, ledgerCost(bytes), ledgerDays*day) {
+				return true
+			}
+		}
+	}
+	return false
 }

@@ -277,6 +277,9 @@ func (v *Vault) adopt(p *peer, d *delta) error {
 		p.behind = true
 		return fmt.Errorf("vault %d's ledger grows faster than this vault takes: retry", p.id)
 	}
+	if err := v.takes(p, size); err != nil {
+		return err
+	}
 	for i, enc := range fresh {
 		v.appendEvent(p.id, events[i], enc)
 		v.neverAsked(p.id, events[i])

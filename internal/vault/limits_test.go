@@ -1,8 +1,10 @@
 package vault_test
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -254,14 +256,15 @@ rules: [{name: coins, when: 'onlyTransfers && within("coins")', then: allow}]
 	}
 	for _, c := range []struct {
 		per  string
-		n    int
+		n, f int
 		want string
-	}{{"", 4, "limit.scope"}, {", per: [initiator]", 4, "limit.scope"}, {", per: [wallet]", 4, ""}, {"", 3, ""}} {
+	}{{"", 4, 0, "limit.scope"}, {", per: [initiator]", 4, 0, "limit.scope"}, {", per: [wallet]", 4, 0, ""}, {"", 3, 0, ""}, {"", 5, 1, "limit.scope"}, {"", 4, 1, ""}} {
 		w, err := sim.New(seed, c.n, sim.Roster(seed), doc(c.per))
 		if err != nil {
 			t.Fatal(err)
 		}
 		f := &fixture{T: t, World: w}
+		f.Faults = c.f
 		o := f.KeygenOrderFor("coins", governance.PurposeEd25519, 2)
 		o.Parties = []uint16{1, 2, 3}
 		k := sim.Person(f.Seed, sim.Admins[0])
@@ -275,13 +278,14 @@ rules: [{name: coins, when: 'onlyTransfers && within("coins")', then: allow}]
 		if f.x, err = f.Wallet(f.Replies[last].Body); err != nil {
 			t.Fatal(err)
 		}
+		quorum := []mpc.ID{1, 2, 3}[:2+c.f]
 		if c.want == "" {
-			f.paidOut(1, 1, 2)
+			f.ok(f.spend(1, quorum...))
 			continue
 		}
-		ref := f.refused(c.want, f.sign(f.pay(1), f.coins(1), 1, 2))
-		if !strings.Contains(ref.Fix, "3 vaults or more, or a limit per wallet") {
-			t.Errorf("%+v", ref)
+		ref := f.refused(c.want, f.witnessed(f.pay(1), f.coins(1), quorum[:2], quorum[2:]))
+		if want := fmt.Sprintf("%d vaults or more, or a limit per wallet", (c.n+c.f)/2+1); !strings.Contains(ref.Fix, want) {
+			t.Errorf("%+v, want %s", ref, want)
 		}
 	}
 }
@@ -293,6 +297,9 @@ type limitRun struct {
 	payments []*payment
 	attempts []*tryOut
 	limit    uint64
+	parties  []mpc.ID // of the wallet
+	quorum   int
+	liars    []mpc.ID
 }
 
 type payment struct {
@@ -314,6 +321,9 @@ func (r *limitRun) signedCoins() (sum uint64) {
 		for i, id := range a.command.Signers {
 			n := a.replies[i]
 			p := r.Replies[n]
+			if slices.Contains(r.liars, mpc.ID(id)) {
+				continue // it can always give its own
+			}
 			all = all && n != 0 && p != nil && p.Outcome == cluster.OutcomeDone && p.Vault == id
 		}
 		done[a.of] = done[a.of] || all
@@ -330,14 +340,13 @@ func (r *limitRun) signedCoins() (sum uint64) {
 // were given for something else, now and then not all of them.
 func (r *limitRun) attempt() {
 	p := r.payments[r.rng.IntN(len(r.payments))]
-	out := mpc.ID(1 + r.rng.IntN(3))
-	var signers []mpc.ID
-	for _, id := range r.IDs {
-		if id != out {
-			signers = append(signers, id)
-		}
-	}
+	members := slices.Clone(r.parties)
+	r.rng.Shuffle(len(members), func(i, j int) { members[i], members[j] = members[j], members[i] })
+	signers, witnesses := members[:r.x.Certificate.Threshold], members[r.x.Certificate.Threshold:r.quorum]
+	slices.Sort(signers)
+	slices.Sort(witnesses)
 	c := r.signCommand(p.bundle, r.coins(p.coins), ids(signers)...)
+	c.Witnesses = ids(witnesses)
 	if n := len(r.attempts); n > 0 && r.rng.IntN(3) == 0 {
 		c.Attempt = r.attempts[n-1].command.Attempt
 	}
@@ -345,6 +354,11 @@ func (r *limitRun) attempt() {
 	for i, id := range signers {
 		if r.Parties[id].Vault != nil && r.rng.IntN(6) > 0 {
 			a.replies[i] = r.command(id, c)
+		}
+	}
+	for _, id := range witnesses {
+		if r.Parties[id].Vault != nil && r.rng.IntN(12) > 0 {
+			r.command(id, c)
 		}
 	}
 	r.attempts = append(r.attempts, a)
@@ -365,12 +379,14 @@ func (r *limitRun) step() {
 		r.ok(r.Tick(uint64(r.rng.IntN(1500))))
 	case k < 92 && len(r.attempts) > 0:
 		a := r.attempts[r.rng.IntN(len(r.attempts))]
-		id := mpc.ID(a.command.Signers[r.rng.IntN(2)])
+		id := mpc.ID(a.command.Signers[r.rng.IntN(len(a.command.Signers))])
 		if r.Parties[id].Vault != nil {
 			r.command(id, &cluster.Command{Kind: cluster.CommandAbandon, Attempt: a.command.Attempt})
 		}
 	case k < 93:
-		r.Crash(r.IDs[r.rng.IntN(3)])
+		if id := r.parties[r.rng.IntN(len(r.parties))]; !slices.Contains(r.liars, id) { // a liar's own disk is its affair
+			r.Crash(id)
+		}
 	case k < 96:
 		for _, id := range r.IDs {
 			if r.Parties[id].Vault == nil {
@@ -393,7 +409,7 @@ func TestLimitHolds(t *testing.T) {
 	full := 0
 	for seed := range uint64(runs) {
 		f := startLimited(t, 100+seed)
-		r := &limitRun{fixture: f, rng: rand.New(rand.NewPCG(seed, 9)), limit: 3}
+		r := &limitRun{fixture: f, rng: rand.New(rand.NewPCG(seed, 9)), limit: 3, parties: f.IDs, quorum: 2}
 		for range 8 {
 			n := 1 + uint64(r.rng.IntN(2))
 			r.payments = append(r.payments, &payment{f.pay(n), n})
