@@ -12,6 +12,7 @@ import (
 	"github.com/cofferhq/coffer/internal/refusal"
 	"github.com/cofferhq/coffer/internal/vault"
 	"github.com/cofferhq/coffer/mpc"
+	"github.com/cofferhq/coffer/mpc/dkg"
 	"github.com/cofferhq/coffer/mpc/dkls23"
 	"github.com/cofferhq/coffer/mpc/group"
 )
@@ -33,6 +34,10 @@ type checker struct {
 	onShare func(*asked, *cluster.Reply)
 	// onRefusal, when set, sees refusals.
 	onRefusal func(*refusal.Refusal)
+	// onEpoch and onDecision, when set, judge these entries of a log in place of what
+	// judges a world of one wallet.
+	onEpoch    func(mpc.ID, *dkg.Certificate)
+	onDecision func(mpc.ID, *audit.Decision)
 }
 
 // share is a final share that left a vault.
@@ -157,10 +162,10 @@ func (c *checker) reply(a *asked, rep *cluster.Reply) {
 	switch rep.Outcome {
 	case cluster.OutcomeRefused:
 		c.r.res.Refusals++
-		if len(rep.Certificate) == 0 {
-			c.fault("invariant 1: vault %d refuses attempt %x without a certificate of it", rep.Vault, a.attempt)
-		}
 		f, err := refusal.Decode(rep.Refusal)
+		if stranger := err == nil && f.Code == "request.wallet"; len(rep.Certificate) == 0 && !stranger {
+			c.fault("invariant 1: vault %d refuses attempt %x without a certificate of it: %s", rep.Vault, a.attempt, Describe(rep))
+		}
 		if err == nil && f.Code == "version.conflict" {
 			c.conflicting(a)
 		}

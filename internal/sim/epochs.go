@@ -147,6 +147,10 @@ func (c *checker) judgeEntry(id mpc.ID, b []byte) {
 		if err != nil || !d.Allow {
 			return
 		}
+		if c.onDecision != nil {
+			c.onDecision(id, d)
+			return
+		}
 		if uint64(d.Epoch) < m.epochs[id] {
 			c.fault("epochs: vault %d signs in epoch %d after epoch %d", id, d.Epoch, m.epochs[id])
 		}
@@ -163,6 +167,10 @@ func (c *checker) judgeEntry(id mpc.ID, b []byte) {
 		cert, err := dkg.DecodeCertificate(x.Certificate)
 		if err != nil {
 			c.fault("vault %d's log: %v", id, err)
+			return
+		}
+		if c.onEpoch != nil {
+			c.onEpoch(id, cert)
 			return
 		}
 		c.entered(id, cert)

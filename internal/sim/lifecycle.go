@@ -44,7 +44,11 @@ func (w *World) Publish(kind governance.Kind, body []byte) (*governance.SignedCh
 	s := &governance.SignedChange{Change: governance.Change{
 		Cluster: gov.Cluster, Seq: gov.Seq + 1, Prev: gov.Head, Kind: kind, Body: body, Created: w.Now, Author: Admins[0],
 	}}
-	for _, a := range Admins[:gov.Quorum(&s.Change)] {
+	signers := Admins[:gov.Quorum(&s.Change)]
+	if w.Unanimous {
+		signers = Admins
+	}
+	for _, a := range signers {
 		k := Person(w.Seed, a)
 		s.Signatures = append(s.Signatures, governance.AdminSignature{Principal: a, Key: PublicKey(k), Signature: SignStatement(k, s.Change.Statement())})
 	}

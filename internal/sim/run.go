@@ -42,7 +42,7 @@ type Result struct {
 var Worlds = []struct {
 	Name string
 	Run  func(seed uint64, lines Lines) (*Result, error)
-}{{"signing", Simulate}, {"limits", SimulateSpending}, {"governance", SimulateGovernance}}
+}{{"signing", Simulate}, {"limits", SimulateSpending}, {"governance", SimulateGovernance}, {"money", SimulateMoney}}
 
 // Lines turns the trace into words, when set on a Run.
 type Lines func(format string, args ...any)

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/cofferhq/coffer/internal/chain/evm"
+	"github.com/cofferhq/coffer/internal/chain/solana"
 	"github.com/cofferhq/coffer/internal/cluster"
 	"github.com/cofferhq/coffer/internal/request"
 	"github.com/cofferhq/coffer/internal/vault"
@@ -31,6 +32,8 @@ type spending struct {
 	bounded bool
 	over    int  // signatures beyond the limit
 	proven  bool // that the liar signed for two histories of its ledger
+	// price, when set, is the request with prices as a member of an attempt gets it.
+	price func(*try, mpc.ID) []byte
 }
 
 // payment is a request.
@@ -41,6 +44,20 @@ type payment struct {
 	amount uint64
 	nonce  uint64
 	signed []uint64 // when a version of it was signed
+	payee  byte     // which of the recipients whom all know
+}
+
+// evm and solana are the recipient's accounts.
+func (p *payment) evm() evm.Address {
+	to := Known
+	to[18] = p.payee
+	return to
+}
+
+func (p *payment) solana() solana.Address {
+	to := KnownSolana
+	to[30] = p.payee
+	return to
 }
 
 // try is one attempt at a payment.
@@ -139,18 +156,18 @@ func (s *spending) bundle(p *payment) {
 	s.Proposer = p.who
 	defer func() { s.Proposer = "" }()
 	if coinOf(p.x) == "SOL" {
-		p.bundle = s.Pay(p.x, KnownSolana, Lamports(p.amount))
+		p.bundle = s.Pay(p.x, p.solana(), Lamports(p.amount))
 	} else {
-		p.bundle = s.Transfer(p.x, Known, ETH(p.amount))
+		p.bundle = s.Transfer(p.x, p.evm(), ETH(p.amount))
 	}
 }
 
 // unsigned is the transaction of a payment; versions tell its blockhash or nonce apart.
 func (s *spending) unsigned(p *payment, version byte) []byte {
 	if coinOf(p.x) == "SOL" {
-		return UnsignedSolana(p.x, KnownSolana, Lamports(p.amount), 1+version)
+		return UnsignedSolana(p.x, p.solana(), Lamports(p.amount), 1+version)
 	}
-	return Unsigned(Known, ETH(p.amount), p.nonce+uint64(version)*otherNonce)
+	return Unsigned(p.evm(), ETH(p.amount), p.nonce+uint64(version)*otherNonce)
 }
 
 // subset draws who signs and who witnesses.
@@ -269,7 +286,11 @@ func (s *spending) ask(p *payment, c *cluster.Command, reaches func(mpc.ID) bool
 		}
 		a := &asked{job: new(job), attempt: c.Attempt, request: p.bundle.Request.ID(), unsigned: c.Unsigned, signers: t.signers, vault: id}
 		s.of[a], s.byID[s.nextCommand+1] = t, a
-		if _, err := s.Command(id, c); err != nil {
+		own := *c
+		if s.price != nil {
+			own.Body = s.price(t, id)
+		}
+		if _, err := s.Command(id, &own); err != nil {
 			return err
 		}
 	}
@@ -409,9 +430,12 @@ func (s *spending) share(a *asked, rep *cluster.Reply) {
 	}
 }
 
-func (s *spending) combine(t *try) error {
-	if coinOf(t.pay.x) == "SOL" {
-		_, err := CombineEd25519(t.pay.x, t.pay.bundle, t.command.Unsigned, t.shares)
+func (s *spending) combine(t *try) error { return combineFor(t.pay.x, t) }
+
+// combineFor makes the signature of an attempt's shares.
+func combineFor(x *Wallet, t *try) error {
+	if coinOf(x) == "SOL" {
+		_, err := CombineEd25519(x, t.pay.bundle, t.command.Unsigned, t.shares)
 		return err
 	}
 	tx, err := evm.DecodeUnsigned(t.command.Unsigned)
@@ -422,6 +446,6 @@ func (s *spending) combine(t *try) error {
 	if err != nil {
 		return err
 	}
-	_, err = Combine(t.pay.x, digest, t.shares)
+	_, err = Combine(x, digest, t.shares)
 	return err
 }

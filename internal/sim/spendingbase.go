@@ -55,6 +55,7 @@ type spendingWorld struct {
 	w        *World
 	loose    []*Wallet // faults 0
 	vigilant []*Wallet // faults 1
+	names    map[[32]byte]string
 }
 
 // spendingOf3 are three vaults, of which two sign; of the vigilant keys all three take

@@ -188,18 +188,7 @@ func (s *spending) settleFor(ticks int, ms uint64) error {
 // comesBack: what no vault has decided to sign, nobody can have given; so there is room
 // for it again.
 func (s *spending) comesBack() error {
-	allowed := map[[32]byte]bool{}
-	for _, id := range s.IDs {
-		for _, b := range s.Parties[id].Disk.Entries {
-			e, err := audit.DecodeEntry(b)
-			if err != nil || e.Kind != audit.KindDecision {
-				continue
-			}
-			if d, err := audit.DecodeDecision(e.Body); err == nil && d.Allow {
-				allowed[d.Request] = true
-			}
-		}
-	}
+	allowed := s.allowed()
 	for _, x := range s.wallets {
 		p := &payment{x: x, amount: 1, who: Approvers[0], nonce: uint64(len(s.pays))}
 		if !s.room(p, allowed) {
@@ -212,6 +201,23 @@ func (s *spending) comesBack() error {
 		s.res.CameBack++
 	}
 	return nil
+}
+
+// allowed are the requests that some vault decided to sign.
+func (s *spending) allowed() map[[32]byte]bool {
+	allowed := map[[32]byte]bool{}
+	for _, id := range s.IDs {
+		for _, b := range s.Parties[id].Disk.Entries {
+			e, err := audit.DecodeEntry(b)
+			if err != nil || e.Kind != audit.KindDecision {
+				continue
+			}
+			if d, err := audit.DecodeDecision(e.Body); err == nil && d.Allow {
+				allowed[d.Request] = true
+			}
+		}
+	}
+	return allowed
 }
 
 // room says whether every limit has room for p beside all that may have been given.

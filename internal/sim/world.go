@@ -107,6 +107,9 @@ type World struct {
 	Faults   int  // of the keys that are made
 	// Proposer is who asks for what is signed; empty: the trader.
 	Proposer string
+	// Unanimous: all admins sign every change, as it takes for those whose class nobody
+	// can tell.
+	Unanimous bool
 	// Skew is how far a vault's clock is ahead, in ms.
 	Skew map[mpc.ID]uint64
 

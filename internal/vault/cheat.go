@@ -55,6 +55,8 @@ func (v *Vault) CheatHide(from uint64) bool {
 		return false
 	}
 	l.events, l.hashes = l.events[:from], l.hashes[:from]
+	clear(v.signs) // and what it has under way, since that is in what it denies
+	clear(v.given)
 	v.index = newRequestIndex(v.cfg.ID)
 	for _, id := range sortedIDs(v.ledgers) {
 		if id != v.cfg.ID { // what others told it would refuse the lie
