@@ -165,7 +165,7 @@ func (m *money) step() error {
 		return m.tellSome()
 	case k < 955:
 		return m.reshape()
-	case k < 958 && !m.lied && m.nights < 2:
+	case k < 957 && m.rng.IntN(3) == 0 && !m.lied && m.nights < 2:
 		return m.night(1 + m.rng.IntN(25))
 	default:
 		if busy {
@@ -335,7 +335,7 @@ func (m *money) collect() quotes {
 		return q
 	}
 	liar := func(sol, eth uint64) quotes { return append(q, m.quote(tickers[2], max(1, sol), max(1, eth), m.Now)) }
-	switch m.rng.IntN(12) {
+	switch m.rng.IntN(24) {
 	case 0: // it says that coins are worth nothing
 		return liar(m.sol/100, m.eth/100)
 	case 1: // or much
