@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 
 	"github.com/cofferhq/coffer/internal/chain/solana"
@@ -34,10 +35,14 @@ type governing struct {
 	*spending
 	ceilings map[uint64]uint64 // of policies, by the change's seq
 	frozen   map[[32]byte]bool // as the admins have ordered
+	rosters  map[uint64]people // by the change's seq
 	books    map[mpc.ID]*book
+	// suspended vaults, as the admins have ordered.
+	suspended   map[mpc.ID]bool
+	judgedUnder map[[16]byte]inForce
 }
 
-// ceilingPolicy allows payments of up to n SOL.
+// ceilingPolicy allows payments of up to n SOL, and more with two approvals.
 func ceilingPolicy(n uint64) *policy.Document {
 	return source.MustCompile(fmt.Sprintf(`
 assets: {SOL: {id: %s, decimals: 9}}
@@ -45,7 +50,10 @@ rules:
   - name: coins
     when: onlyTransfers && total("SOL") > amount("0 SOL") && total("SOL") <= amount("%d SOL")
     then: allow
-`, solana.NativeAsset, n))
+  - name: approved
+    when: onlyTransfers && total("SOL") > amount("%d SOL") && total("SOL") <= amount("%d SOL")
+    then: {require: {approvers: 2}}
+`, solana.NativeAsset, n, n, mostApproved))
 }
 
 var governed = sync.OnceValues(func() (*spendingWorld, error) {
@@ -68,8 +76,9 @@ func SimulateGovernance(seed uint64, lines Lines) (*Result, error) {
 		return nil, err
 	}
 	rng := rand.New(rand.NewPCG(seed, 0x90fe))
+	w.Unanimous = true
 	g := &governing{
-		ceilings: map[uint64]uint64{}, frozen: map[[32]byte]bool{}, books: map[mpc.ID]*book{},
+		rosters: map[uint64]people{}, suspended: map[mpc.ID]bool{}, judgedUnder: map[[16]byte]inForce{}, ceilings: map[uint64]uint64{}, frozen: map[[32]byte]bool{}, books: map[mpc.ID]*book{},
 		spending: spendingOn(w, seed, rng, append(append([]*Wallet(nil), base.loose...), base.vigilant...), lines),
 	}
 	g.check.onShare, g.check.onRefusal = g.judged, func(f *refusal.Refusal) {
@@ -116,10 +125,10 @@ func (g *governing) step() error {
 	case k < 55 && busy:
 		return g.deliverSome(1 + g.rng.IntN(10))
 	case k < 70:
-		return g.pay(1 + uint64(g.rng.IntN(maxCeiling)))
-	case k < 72:
+		return g.pay(1 + uint64(g.rng.IntN(mostApproved+1)))
+	case k < 74:
 		return g.order()
-	case k < 80:
+	case k < 81:
 		for _, id := range g.IDs {
 			if g.rng.IntN(4) > 0 {
 				if err := g.tell(id); err != nil {
@@ -127,7 +136,7 @@ func (g *governing) step() error {
 				}
 			}
 		}
-	case k < 82 && len(g.Frames) > 0:
+	case k < 83 && len(g.Frames) > 0:
 		return g.mistreat()
 	case k < 88:
 		ms := uint64(g.rng.IntN(7000))
@@ -151,14 +160,30 @@ func (g *governing) step() error {
 
 func (g *governing) pay(amount uint64) error {
 	p := &payment{x: g.wallets[g.rng.IntN(len(g.wallets))], amount: amount, who: Trader, nonce: uint64(len(g.pays))}
-	g.bundle(p)
-	g.pays = append(g.pays, p)
+	if len(g.pays) > 0 && g.rng.IntN(3) == 0 { // one that people approved some time ago
+		p = g.pays[max(0, len(g.pays)-8)+g.rng.IntN(min(8, len(g.pays)))]
+	} else {
+		g.bundle(p)
+		g.approve(p)
+		g.pays = append(g.pays, p)
+	}
 	signers, witnesses := g.subset(p.x)
 	return g.ask(p, g.command(p, signers, witnesses, 0), func(mpc.ID) bool { return true })
 }
 
-// order is the admins': another ceiling, a freeze or a thaw.
+// order is the admins': another ceiling, other approvers, a freeze or a thaw, a vault
+// suspended or not, a withdrawal.
 func (g *governing) order() error {
+	switch g.rng.IntN(6) {
+	case 0, 1:
+		return g.orderRoster()
+	case 2:
+		return g.withdraw()
+	case 3:
+		if g.rng.IntN(2) == 0 {
+			return g.orderVault(g.IDs[g.rng.IntN(len(g.IDs))])
+		}
+	}
 	if g.rng.IntN(2) == 0 {
 		n := 1 + uint64(g.rng.IntN(maxCeiling))
 		g.log("the admins set the ceiling to %d", n)
@@ -211,6 +236,9 @@ func (g *governing) calm() error {
 			}
 		}
 	}
+	if err := g.anew(); err != nil {
+		return err
+	}
 	for range 6 {
 		for _, id := range g.IDs {
 			if g.Parties[id].Vault == nil {
@@ -237,7 +265,10 @@ func (g *governing) calm() error {
 		if err := g.demand(p, "though the ceiling in force allows it"); err != nil {
 			return err
 		}
-		if err := g.pay(ceiling + 1); err != nil {
+		if err := g.demandApproved(x); err != nil {
+			return err
+		}
+		if err := g.pay(mostApproved + 1); err != nil {
 			return err
 		}
 		if err := g.settleFor(1, 1_000); err != nil {
@@ -247,16 +278,72 @@ func (g *governing) calm() error {
 	return nil
 }
 
+// anew: vaults are lifted, and what a withdrawal may have left in force at some and not at
+// others is said once more.
+func (g *governing) anew() error {
+	for _, id := range g.IDs {
+		if g.suspended[id] {
+			if err := g.orderVault(id); err != nil {
+				return err
+			}
+		}
+	}
+	if err := g.orderRoster(); err != nil {
+		return err
+	}
+	n := 1 + uint64(g.rng.IntN(maxCeiling))
+	g.log("the admins set the ceiling to %d", n)
+	c, err := g.Publish(governance.KindPolicy, ceilingPolicy(n).Encode())
+	if err == nil {
+		g.ceilings[c.Change.Seq] = n
+	}
+	return err
+}
+
+// demandApproved: what takes approvals is signed with those of the people in force.
+func (g *governing) demandApproved(x *Wallet) error {
+	p := &payment{x: x, amount: mostApproved, who: Trader, nonce: uint64(len(g.pays))}
+	g.bundle(p)
+	g.pays = append(g.pays, p)
+	for i, in := range g.lastPeople() {
+		if !in.out {
+			g.approveAs(p, i, in.key, Approvers[i])
+		}
+	}
+	p.bundle.Sort()
+	return g.insist(p, "though two approve who may")
+}
+
 // judged is a share, or a witness's certificate, that left a vault: what was in force
 // there at that moment must have allowed it.
 func (g *governing) judged(a *asked, rep *cluster.Reply) {
 	t, b := g.of[a], g.bookOf(a.vault)
-	now := g.Now + g.Skew[a.vault]
-	if n := b.ceilingAt(now); t.pay.amount > n {
-		g.check.fault("governance: vault %d lets %d SOL of attempt %x pass, and the ceiling in force there is %d", a.vault, t.pay.amount, a.attempt, n)
+	p := t.pay
+	b.at(g.Now + g.Skew[a.vault])
+	switch {
+	case p.amount > mostApproved:
+		g.check.fault("governance: vault %d lets %d SOL of attempt %x pass, which no policy allowed", a.vault, p.amount, a.attempt)
+	case p.amount > b.ceiling && p.counted(&b.people) < 2:
+		g.check.fault("governance: vault %d lets %d SOL of attempt %x pass, the ceiling in force there is %d, and of its approvals %v those of %v count", a.vault, p.amount, a.attempt, b.ceiling, p.yes, b.people)
 	}
-	if b.frozen[t.pay.x.ID] || b.frozen[[32]byte{}] {
+	if b.frozen[p.x.ID] || b.frozen[[32]byte{}] {
 		g.check.fault("governance: vault %d takes part in attempt %x, and has applied a freeze of its wallet", a.vault, a.attempt)
 	}
+	for _, n := range append(slices.Clone(t.command.Signers), t.command.Witnesses...) {
+		if b.suspended[mpc.ID(n)] {
+			g.check.fault("governance: vault %d takes part in attempt %x with vault %d, which is suspended there", a.vault, a.attempt, n)
+		}
+	}
+	now := inForce{b.ceiling, b.people}
+	if was, ok := g.judgedUnder[a.attempt]; ok && was != now {
+		g.check.fault("governance: attempt %x mixes versions: %+v, and at vault %d %+v", a.attempt, was, a.vault, now)
+	}
+	g.judgedUnder[a.attempt] = now
 	g.share(a, rep)
+}
+
+// inForce is what one attempt was decided under.
+type inForce struct {
+	ceiling uint64
+	people  people
 }

@@ -45,6 +45,7 @@ type payment struct {
 	nonce  uint64
 	signed []uint64 // when a version of it was signed
 	payee  byte     // which of the recipients whom all know
+	yes    []yes
 }
 
 // evm and solana are the recipient's accounts.

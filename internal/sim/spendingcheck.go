@@ -245,6 +245,11 @@ func (s *spending) room(p *payment, allowed map[[32]byte]bool) bool {
 func (s *spending) demand(p *payment, when string) error {
 	s.bundle(p)
 	s.pays = append(s.pays, p)
+	return s.insist(p, when)
+}
+
+// insist has one try until a request is signed.
+func (s *spending) insist(p *payment, when string) error {
 	var said string
 	for range 12 {
 		signers, witnesses := s.subset(p.x)
