@@ -7,7 +7,7 @@ import "testing"
 func TestSeeds(t *testing.T) {
 	for _, w := range Worlds {
 		t.Run(w.Name, func(t *testing.T) {
-			last := uint64(6)
+			last := uint64(4)
 			switch {
 			case w.Name == "money": // three times as long as the others
 				last = 2
