@@ -209,7 +209,11 @@ func (c *Coordinator) screen(r *Record) error {
 	if err != nil {
 		return err
 	}
-	v, err := c.opts.Screener.Screen(ctx, &risk.Question{Bundle: r.Bundle, History: history, Methods: c.Governance().Policy.Methods})
+	open, err := c.open(ctx, r)
+	if err != nil {
+		return err
+	}
+	v, err := c.opts.Screener.Screen(ctx, &risk.Question{Bundle: r.Bundle, History: history, Open: open, Methods: c.Governance().Policy.Methods})
 	if err != nil {
 		return &retry{fmt.Errorf("held: the risk engine gives no verdict: %w", err), silentMost}
 	}
@@ -242,6 +246,20 @@ func (c *Coordinator) past(ctx context.Context, r *Record) ([]risk.Past, error) 
 	}
 	c.pasts[wallet] = out
 	return out, nil
+}
+
+// open is what of the wallet was asked for before this request and is under way: a burst
+// would be over before any of it is confirmed.
+func (c *Coordinator) open(ctx context.Context, r *Record) ([]risk.Past, error) {
+	rs, err := c.store.open(ctx, r, risk.MaxHistory)
+	if err != nil {
+		return nil, err
+	}
+	var out []risk.Past
+	for _, p := range rs {
+		out = append(out, risk.Past{Request: p.Bundle.Request, Time: p.Created})
+	}
+	return bounded(out), nil
 }
 
 // remember adds a confirmed request to the past. If that was not read yet, the

@@ -54,6 +54,14 @@ func TestPipeline(t *testing.T) {
 	if f.risk.History() != 1 {
 		t.Errorf("the engine was told %d past requests, want 1", f.risk.History())
 	}
+	// So is what waits, from before.
+	for n := range 3 {
+		w := f.handIn(f.transfer(sim.Stranger, sim.ETH(5)))
+		f.state(w.ID, AwaitingApproval)
+		if f.risk.Open() != n {
+			t.Errorf("the engine was told %d open requests, want %d", f.risk.Open(), n)
+		}
+	}
 	// The signers got their receipts.
 	f.delivered()
 	f.v.Do(func(w *sim.World) {

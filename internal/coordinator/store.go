@@ -433,6 +433,13 @@ func (s *store) past(ctx context.Context, wallet [32]byte, limit int) ([]*Record
 	return s.query(ctx, selectRequests+` WHERE wallet = ? AND state = ? ORDER BY updated DESC LIMIT ?`, wallet[:], Confirmed, limit)
 }
 
+// open are the wallet's newest requests before this one that are neither confirmed nor
+// ended.
+func (s *store) open(ctx context.Context, r *Record, limit int) ([]*Record, error) {
+	return s.query(ctx, selectRequests+` WHERE wallet = ? AND state IN (?,?,?,?,?) AND created <= ? AND id != ? ORDER BY created DESC LIMIT ?`,
+		r.Bundle.Request.Wallet[:], Screening, AwaitingApproval, Signing, Signed, Broadcast, r.Created, r.ID[:], limit)
+}
+
 func (s *store) query(ctx context.Context, q string, args ...any) ([]*Record, error) {
 	return collect(ctx, s, scan0, q, args...)
 }

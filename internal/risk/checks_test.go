@@ -115,6 +115,13 @@ func TestVelocity(t *testing.T) {
 		if got := reason(v, "of this wallet in") || reason(v, "leave in"); got != c.want {
 			t.Errorf("%s: %q", name, v.Reasons)
 		}
+		// What is open counts as well, for velocity only.
+		open := *c.q
+		open.History, open.Open = nil, c.q.History
+		e = newEngine(t, func(k *Checks) { k.UnusualWeight = 0 })
+		if v := judge(t, e, &open); (reason(v, "of this wallet in") || reason(v, "leave in")) != c.want || !reason(v, "never paid") {
+			t.Errorf("%s, open: %q", name, v.Reasons)
+		}
 		e = newEngine(t, func(k *Checks) { k.UnusualWeight, k.VelocityWeight = 0, 0 })
 		if v := judge(t, e, c.q); reason(v, "in 1h0m0s") {
 			t.Errorf("%s, switched off: %q", name, v.Reasons)

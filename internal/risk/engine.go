@@ -72,11 +72,12 @@ func (e *Engine) Judge(ctx context.Context, q *Question, now time.Time) (*reques
 	if err := e.known(f, parties(effects), told, now); err != nil {
 		return nil, err
 	}
-	history, past := e.past(codec, effects, q)
+	history, past := e.past(codec, effects, q, q.History)
 	e.recipients(f, effects, past)
 	e.lookalike(f, effects, past)
 	e.amounts(f, effects, past)
-	e.velocity(f, effects, history, past, ms)
+	open, pending := e.past(codec, effects, q, q.Open)
+	e.velocity(f, effects, append(open, history...), append(pending, past...), ms)
 	e.fees(f, r)
 	e.shape(f, effects)
 	// Last, those that take time.
@@ -181,16 +182,16 @@ func (e *Engine) known(f *findings, accounts []string, told map[string]bool, now
 	return nil
 }
 
-// past decodes what this wallet did on this chain. What does not decode taught
+// past decodes what this wallet did, or is about to do, on this chain. What does not decode taught
 // nothing.
-func (e *Engine) past(codec chain.Codec, x *chain.Effects, q *Question) (own []Past, out []*chain.Effects) {
-	for i := range q.History {
-		r := q.History[i].Request
+func (e *Engine) past(codec chain.Codec, x *chain.Effects, q *Question, all []Past) (own []Past, out []*chain.Effects) {
+	for i := range all {
+		r := all[i].Request
 		if r.Cluster != e.cluster || r.Sender != x.Sender {
 			continue
 		}
 		if p, err := codec.Intent(r.Chain, r.Sender, r.Intent, r.MaxFee, q.Methods); err == nil {
-			own, out = append(own, q.History[i]), append(out, p)
+			own, out = append(own, all[i]), append(out, p)
 		}
 	}
 	return own, out

@@ -228,10 +228,11 @@ func TestDeclared(t *testing.T) {
 func TestQuestion(t *testing.T) {
 	one := evm.NewTransfer(friend, eth(t, "1 ETH"))
 	q := ask(t, one, "0.01 ETH", one, one)
+	q.Open = []Past{{q.History[0].Request, 7}}
 	q.Methods = []chain.Method{{Contract: evm.Account(chainID, friend), Signature: "increment()"}, {Signature: "swap(address token,uint256 amount)"}}
 	b := q.Encode()
 	got, err := DecodeQuestion(b)
-	if err != nil || len(got.History) != 2 || len(got.Methods) != 2 || !bytes.Equal(got.Encode(), b) {
+	if err != nil || len(got.History) != 2 || len(got.Open) != 1 || len(got.Methods) != 2 || !bytes.Equal(got.Encode(), b) {
 		t.Fatalf("%+v, %v", got, err)
 	}
 	for i := range b {

@@ -6,7 +6,8 @@ import (
 	"github.com/cofferhq/coffer/internal/chain"
 )
 
-// velocity finds a wallet that is suddenly in a hurry: more requests in the window
+// velocity finds a wallet that is suddenly in a hurry, in what was confirmed and in what
+// is open, or a burst would be over before any of it counts: more requests in the window
 // than VelocityFactor times what is usual for it in so much time, from
 // VelocityLeast requests on, and assets of which more leaves in a window than
 // VelocityFactor times the most that left in a window before.

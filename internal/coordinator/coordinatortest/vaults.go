@@ -285,6 +285,7 @@ type Engine struct {
 	forge   bool
 	outcome request.Outcome
 	history int
+	open    int
 }
 
 // Set changes its mind.
@@ -308,11 +309,18 @@ func (e *Engine) History() int {
 	return e.history
 }
 
+// Open is how many requests that are under way it was told of last.
+func (e *Engine) Open() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.open
+}
+
 // Screen answers as it was told to.
 func (e *Engine) Screen(_ context.Context, q *risk.Question) (*request.RiskVerdict, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.history = len(q.History)
+	e.history, e.open = len(q.History), len(q.Open)
 	if e.silent {
 		return nil, errors.New("it is not connected, or does not answer")
 	}
