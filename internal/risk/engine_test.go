@@ -181,6 +181,12 @@ func TestConfig(t *testing.T) {
 		"broker.credentials":          func(c *Config) { c.Broker.Credentials = "" },
 		"checks.hold":                 func(c *Config) { c.Checks.Hold = 950 },
 		"checks.deny":                 func(c *Config) { c.Checks.Deny = 1001 },
+		"hold is 0":                   func(c *Config) { c.Checks.Hold = 0 },
+		"hold is 901":                 func(c *Config) { c.Checks.Hold = 901 },
+		"timeout is 1m1s":             func(c *Config) { c.Checks.Timeout = time.Minute + time.Second },
+		"timeout is -1s":              func(c *Config) { c.Checks.Timeout = -time.Second },
+		"velocity_window is 59s":      func(c *Config) { c.Checks.VelocityWindow = 59 * time.Second },
+		"velocity_factor 0":           func(c *Config) { c.Checks.VelocityFactor = 0 },
 		"checks.bad_weight":           func(c *Config) { c.Checks.BadWeight = -1 },
 		"checks.unusual_factor":       func(c *Config) { c.Checks.UnusualFactor = 0 },
 		"checks.bad[0]":               func(c *Config) { c.Checks.Bad = []string{"0x12"} },
@@ -196,6 +202,20 @@ func TestConfig(t *testing.T) {
 		if err := c.Check(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", want, err)
 		}
+	}
+}
+
+// TestSwitchedOff: what is switched off need make no sense, and no engine is made with
+// checks that make none.
+func TestSwitchedOff(t *testing.T) {
+	c := Default().Checks
+	c.UnusualWeight, c.UnusualFactor, c.FeeWeight, c.FeeMost, c.VelocityWeight, c.VelocityLeast = 0, 0, 0, "much", 0, 0
+	if err := c.Check(); err != nil {
+		t.Error(err)
+	}
+	c.Hold = 0
+	if e, err := New(testCluster, newEngine(t, nil).key, &c, time.Hour); err == nil {
+		t.Errorf("%+v", e)
 	}
 }
 

@@ -1,6 +1,7 @@
 package risk
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/cofferhq/coffer/internal/chain"
 	"github.com/cofferhq/coffer/internal/chain/evm"
+	"github.com/cofferhq/coffer/internal/chain/evm/rpc"
 	"github.com/cofferhq/coffer/internal/request"
 )
 
@@ -195,6 +197,75 @@ func TestAllowances(t *testing.T) {
 	} {
 		if v := judge(t, newEngine(t, nil), ask(t, in, "0.01 ETH")); v.Outcome != request.Hold || !reason(v, "without limit") || reason(v, "understood") {
 			t.Errorf("%s: %v, %q", name, v.Outcome, v.Reasons)
+		}
+	}
+}
+
+// TestListSpoiledMeanwhile: a list that goes bad while the node is asked is an outage.
+func TestListSpoiledMeanwhile(t *testing.T) {
+	sign, key := publisher(t)
+	file := filepath.Join(t.TempDir(), "bad")
+	if err := os.WriteFile(file, sign(listText(now.Add(-time.Hour), now.Add(time.Hour))), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	e := newEngine(t, nil)
+	var err error
+	if e.lists, err = newLists([]ListConfig{{file, key}}); err != nil {
+		t.Fatal(err)
+	}
+	pay := ask(t, evm.NewTransfer(stranger, eth(t, "1 wei")), "0.01 ETH")
+	judge(t, e, pay)
+	e.simulators = map[string]Simulator{chainID: spoiler(file)}
+	if v, err := e.Judge(t.Context(), pay, now); err == nil {
+		t.Errorf("%+v", v)
+	}
+}
+
+// spoiler is a node that removes a file.
+type spoiler string
+
+func (s spoiler) Simulate(context.Context, evm.Address, *evm.Intent) (*rpc.Simulation, error) {
+	return new(rpc.Simulation), os.Remove(string(s))
+}
+
+// TestProvidersWord: what is signed well may still be no answer.
+func TestProvidersWord(t *testing.T) {
+	q := &providerQuestion{Request: strings.Repeat("ab", 32)}
+	good := `{"version":1,"request":"` + q.Request + `","outcome":"pass","reasons":[],"time":"` + now.UTC().Format(time.RFC3339) + `"}`
+	if a, err := decodeAnswer([]byte(good), q, now); err != nil || a.outcome() != request.Pass {
+		t.Fatal(err)
+	}
+	for want, text := range map[string]string{
+		"unknown field": strings.Replace(good, `"reasons"`, `"score":0,"reasons"`, 1), "goes on": good + good, "its answer: EOF": "", "cannot unmarshal": "[]",
+		"want one of now":      strings.Replace(good, now.UTC().Format(time.RFC3339), now.Add(6*time.Minute).UTC().Format(time.RFC3339), 1),
+		`its outcome is ""`:    strings.Replace(good, `"pass"`, `""`, 1),
+		`outcome is "PASS"`:    strings.Replace(good, `"pass"`, `"PASS"`, 1),
+		`about request "abab7`: strings.Replace(good, "ababab", "abab7b", 1),
+	} {
+		if a, err := decodeAnswer([]byte(text), q, now); err == nil || !strings.Contains(strings.ReplaceAll(err.Error(), q.Request, "asked"), want) {
+			t.Errorf("%s: %+v, %v", want, a, err)
+		}
+	}
+}
+
+// TestProvidersTogether: all must answer, and none outweighs another.
+func TestProvidersTogether(t *testing.T) {
+	pay := ask(t, evm.NewTransfer(stranger, eth(t, "1 wei")), "0.01 ETH")
+	_, pass := service(t, func(*providerQuestion, *providerAnswer) {})
+	_, deny := service(t, func(_ *providerQuestion, a *providerAnswer) { a.Outcome = "deny" })
+	_, wrong := service(t, func(_ *providerQuestion, a *providerAnswer) { a.Outcome = "perhaps" })
+	for name, c := range map[string]struct {
+		providers []*provider
+		outcome   request.Outcome
+	}{
+		"pass and deny": {[]*provider{pass, deny}, request.Deny}, "deny and pass": {[]*provider{deny, pass}, request.Deny}, "deny and nothing": {[]*provider{deny, wrong}, 0},
+		"pass and nothing": {[]*provider{pass, wrong}, 0}, "both pass": {[]*provider{pass, pass}, request.Pass},
+	} {
+		e := newEngine(t, nil)
+		e.providers = c.providers
+		v, err := e.Judge(t.Context(), pay, now)
+		if (err != nil) != (c.outcome == 0) || err == nil && v.Outcome != c.outcome {
+			t.Errorf("%s: %+v, %v", name, v, err)
 		}
 	}
 }

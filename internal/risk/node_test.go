@@ -184,6 +184,9 @@ func TestSurplus(t *testing.T) {
 	approve := method("approve(address,uint256)", friend, 5)
 	all, none := method("setApprovalForAll(address,bool)", friend, 1), method("setApprovalForAll(address,bool)", friend, 0)
 	from := method("transferFrom(address,address,uint256)", wallet, friend, 5)
+	others := method("transferFrom(address,address,uint256)", stranger, friend, 5)
+	permit := method("permit(address,address,uint256,uint256,uint8,bytes32,bytes32)", stranger, friend, 5, 0, 27, 1, 1)
+	item := method("safeTransferFrom(address,address,uint256)", wallet, friend, 7)
 	one := method("safeTransferFrom(address,address,uint256,uint256,bytes)", wallet, friend, 7, 3, 160, 0)
 	for name, c := range map[string]struct {
 		in   *evm.Intent
@@ -203,6 +206,13 @@ func TestSurplus(t *testing.T) {
 		"one of several, as decoded":        {one, moved(rpc.MoveTransfer, multi("7"), to, "3"), false},
 		"one of several, more":              {one, moved(rpc.MoveTransfer, multi("7"), to, "4"), true},
 		"one of several, another":           {one, moved(rpc.MoveTransfer, multi("8"), to, "3"), true},
+		"to itself":                         {from, moved(rpc.MoveTransfer, coin, sender, "9"), false},
+		"another's was decoded":             {others, moved(rpc.MoveTransfer, coin, to, "5"), true},
+		"another's item was decoded":        {others, moved(rpc.MoveItem, coin, to, "5"), true},
+		"another's allowance was decoded":   {permit, moved(rpc.MoveAllowance, coin, to, "5"), true},
+		"another's item was lent":           {permit, moved(rpc.MoveLentItem, coin, to, "5"), true},
+		"an item, as decoded":               {item, moved(rpc.MoveItem, coin, to, "7"), false},
+		"an item, to another":               {item, moved(rpc.MoveItem, coin, evm.Account(chainID, stranger), "7"), true},
 		"a kind that is not known":          {approve, moved(99, coin, to, "1"), true},
 		"nothing is decoded, and none goes": {approve, moved(rpc.MoveTransfer, coin, to, "0"), false},
 	} {
