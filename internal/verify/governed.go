@@ -55,6 +55,14 @@ func (v *verifier) replayGovernance(l *vaultLog, i uint64, e *audit.Entry) error
 	return nil
 }
 
+// checkDue: a vault that runs puts in force what is due before it does anything else, and
+// says so. What it does by then without that, it does under a governance that was over.
+func (v *verifier) checkDue(l *vaultLog, i, at uint64, what string) {
+	if st := l.state(); st.NextDue() > 0 && st.NextDue() <= at {
+		v.entryFault(l, i, ChangeTime, "it %s at %s, and the log does not say that change %d, which was due at %s, came in force", what, clock(at), st.Pending[0].Change.Seq, clock(st.NextDue()))
+	}
+}
+
 // goOn enters the state that an entry led to.
 func (v *verifier) goOn(l *vaultLog, i, at uint64) {
 	next, before := l.way.State, l.state()

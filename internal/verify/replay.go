@@ -164,6 +164,7 @@ func (v *verifier) replayEntry(l *vaultLog, i uint64, p *parsed) {
 	case audit.KindOutcome:
 		v.replayOutcome(l, i, e.Time, p.o)
 	case audit.KindReceipt:
+		v.checkDue(l, i, e.Time, "takes a signature in")
 		v.replayReceipt(l, i, p)
 	case audit.KindIncident:
 		err = v.replayIncident(l, i, e)
@@ -296,6 +297,7 @@ func (v *verifier) replayOutcome(l *vaultLog, i, at uint64, o *audit.Outcome) {
 		x.witnessed = append(x.witnessed, v.sawCheckpoint(l, x.state, &o.Witnessed[k]))
 	}
 	v.checkInForce(l, i, "releases a share")
+	v.checkDue(l, i, at, "releases a share")
 	d := l.decisions[o.Attempt]
 	if d == nil || d.Request != o.Request {
 		v.entryFault(l, i, OutcomeDecision, "the final share of attempt %x was released, but the log holds no earlier decision that allows it", o.Attempt)

@@ -36,7 +36,7 @@ const (
 	ResumeOther  Code = "resume.other"  // a log went on by a change that names another
 	CardRetired  Code = "card.retired"  // the vault took part by a card that is no longer, or not yet, in force
 	BootEnded    Code = "boot.ended"    // it took part in a start that the admins had ended
-	ChangeTime   Code = "change.time"   // a change came in force before its time, or otherwise than the log says
+	ChangeTime   Code = "change.time"   // a change came in force before its time, too late, or otherwise than the log says
 	ChangeForked Code = "change.forked" // two vaults hold different changes with one number
 	KeyOrder     Code = "key.order"     // no admin ordered this key, or ordered another
 	KeySigners   Code = "key.signers"   // not all vaults certified it
