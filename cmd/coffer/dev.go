@@ -68,7 +68,7 @@ func runDev(ctx context.Context, w io.Writer, o *devOptions) (err error) {
 		return err
 	}
 	opts := dev.Options{
-		Binary: binary, RPC: o.rpc, Module: o.module, PIN: o.pin, Devices: o.devices, Cooling: o.cooling,
+		Binary: binary, RPC: o.rpc, Module: o.module, PIN: o.pin, Devices: o.devices, Cooling: o.cooling, Logs: true,
 		Say: func(text string) { fmt.Fprintf(w, "\n  !! %s\n\n", text) },
 		Progress: func(step string, took time.Duration) {
 			fmt.Fprintf(w, "  %-48s %s\n", step, took.Round(time.Millisecond))
@@ -116,6 +116,7 @@ func runDev(ctx context.Context, w io.Writer, o *devOptions) (err error) {
 		return err
 	}
 	printNext(w, c)
+	printLogs(w, c)
 	return watch(ctx, w, c)
 }
 
@@ -251,9 +252,18 @@ In another terminal:
   coffer verify proof --genesis %s
   coffer log verify
   coffer doctor; coffer node list      # this machine; the vaults' devices and what isolates them
-%s
-Kill a process if you like: it is started again. Ctrl-C stops everything.
-`, c.Words(), c.Chain, c.NodeURL, c.API, address, money, c.Dir, filepath.Dir(c.Binary), hex.EncodeToString(h[:]), coldNext(c))
+%s`, c.Words(), c.Chain, c.NodeURL, c.API, address, money, c.Dir, filepath.Dir(c.Binary), hex.EncodeToString(h[:]), coldNext(c))
+}
+
+// printLogs says where the logs are shown, and how to read them.
+func printLogs(w io.Writer, c *dev.Cluster) {
+	fmt.Fprintln(w, "\nThe vaults' logs, as C2SP tiles (tlog-tiles) for any client of them; URL and key:")
+	for i := range c.LogURLs {
+		fmt.Fprintf(w, "  log %s %s\n", c.LogURLs[i], c.LogKeys[i])
+	}
+	fmt.Fprintf(w, "cosigned by the other vaults and by a witness: %s\n", c.WitnessKey)
+	fmt.Fprintf(w, "  coffer bundle REQUEST -o proof --witness %s   # carries the witness's word, too\n", c.WitnessKey)
+	fmt.Fprintln(w, "\nKill a process if you like: it is started again. Ctrl-C stops everything.")
 }
 
 // coldNext is how to try a cold wallet, where two devices here have operators.

@@ -53,9 +53,17 @@ func TestDevLeavesNothing(t *testing.T) {
 	defer cmd.Process.Kill() // it has ended already, unless the test failed
 	lines := bufio.NewScanner(out)
 	ready, pasted := false, false
+	var logs []string // "URL KEY"
+	witness := ""
 	for lines.Scan() {
 		ready = ready || strings.HasPrefix(lines.Text(), "ready.")
 		pasted = pasted || strings.Contains(lines.Text(), "export COFFER_HOME="+tmp)
+		if at, ok := strings.CutPrefix(lines.Text(), "  log "); ok {
+			logs = append(logs, at)
+		}
+		if key, ok := strings.CutPrefix(lines.Text(), "cosigned by the other vaults and by a witness: "); ok {
+			witness = key
+		}
 		if strings.Contains(lines.Text(), "Ctrl-C stops") {
 			break
 		}
@@ -63,8 +71,9 @@ func TestDevLeavesNothing(t *testing.T) {
 	if !ready || !pasted {
 		t.Fatalf("it did not become ready: %s", stderr.Bytes())
 	}
+	readDevLogs(t, logs, witness)
 	pids := children(t, cmd.Process.Pid)
-	want := 3*dev.Vaults + 3
+	want := 3*dev.Vaults + 4
 	if have, _ := dev.Devices(); slices.Contains(have, "tpm") {
 		want++ // the emulator
 	}

@@ -45,6 +45,9 @@ type Options struct {
 
 	Vaults int // how many parties; 0: Vaults
 
+	// Logs has every node show its log as C2SP tiles, cosigned by an outside witness.
+	Logs bool
+
 	Known   []string      // addresses that the policy's address book knows
 	Policy  []byte        // YAML or JSON, to start with; empty: the example's
 	Cooling time.Duration // how long changes wait that are not proven to tighten
@@ -63,11 +66,16 @@ type Cluster struct {
 	Anvil       *devnode.Node // nil with RPC
 	Node        *rpc.Client
 	NodeURL     string
-	Token       string // address of the test token; empty with RPC
-	API         string // URL
-	Broker      string // URL
+	Token       string   // address of the test token; empty with RPC
+	API         string   // URL
+	Broker      string   // URL
+	LogURLs     []string // of the parties' logs, with Logs
+	LogKeys     []string // of those logs, as C2SP clients take them
+	Witness     *Process // nil without Logs
+	WitnessKey  string
 
-	people map[string]*client.Signer
+	people      map[string]*client.Signer
+	witnessArgs []string
 }
 
 const (
@@ -129,9 +137,13 @@ func Start(ctx context.Context, o Options) (_ *Cluster, err error) {
 		{fmt.Sprintf("%d vaults, each with a token of its own", o.Vaults), c.startDevices},
 		{"genesis: vaults, people, policy", c.found},
 		{"risk engine and coordinator", c.startServices},
+		{witnessStep, c.startWitness},
 		{"vaults joined and paired with each other", c.startVaults},
 	}
 	for _, s := range steps {
+		if s.name == witnessStep && !c.Logs {
+			continue
+		}
 		if err := c.step(s.name, func() error { return s.do(ctx) }); err != nil {
 			return nil, err
 		}
@@ -332,7 +344,7 @@ func (c *Cluster) Processes() []*Process {
 	for _, p := range c.Parties {
 		out = append(out, p.processes()...)
 	}
-	for _, p := range []*Process{c.Risk, c.Coordinator} {
+	for _, p := range []*Process{c.Risk, c.Coordinator, c.Witness} {
 		if p != nil {
 			out = append(out, p)
 		}
@@ -342,7 +354,7 @@ func (c *Cluster) Processes() []*Process {
 
 // Stop ends everything that Start started.
 func (c *Cluster) Stop() {
-	for _, p := range []*Process{c.Coordinator, c.Risk} {
+	for _, p := range []*Process{c.Coordinator, c.Risk, c.Witness} {
 		if p != nil && p.Running() {
 			p.Stop()
 		}

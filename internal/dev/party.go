@@ -33,6 +33,7 @@ type Party struct {
 	soft   *softhsm.Token    // when SoftHSM is its device
 	tpm    *swtpm.TPM        // when a TPM emulator is: it runs as long as the cluster does
 	broker string            // public key of its node's user
+	show   string            // lines of the node's configuration that show its log; empty: it is not shown
 	url    string            // of the broker
 
 	HSM, Vault, Node *Process
@@ -155,8 +156,8 @@ func (p *Party) Write(genesis string) error {
 		"hsm.toml": fmt.Sprintf("[hsm]\ndevice = %q\nsocket = %q\noperator = %q\n%s", p.uri, p.path("hsm.sock"), p.Operator(), env.String()),
 		"vault.toml": fmt.Sprintf("[vault]\nid = %d\nname = %q\nsocket = %q\ngenesis = %q\ncard = %q\n%s\n[hsm]\nsocket = %q\n",
 			p.ID, p.Name, p.path("vault.sock"), genesis, p.path("card"), p.user(), p.path("hsm.sock")),
-		"node.toml": fmt.Sprintf("[node]\ndir = %q\nsocket = %q\n\n[broker]\nurl = %q\ncredentials = %q\n",
-			p.path("disk"), p.path("vault.sock"), p.url, "file:"+p.path("broker.seed")),
+		"node.toml": fmt.Sprintf("[node]\ndir = %q\nsocket = %q\n%s\n[broker]\nurl = %q\ncredentials = %q\n",
+			p.path("disk"), p.path("vault.sock"), p.show, p.url, "file:"+p.path("broker.seed")),
 	}
 	for name, text := range files {
 		if err := os.WriteFile(p.path(name), []byte(text), 0o600); err != nil {

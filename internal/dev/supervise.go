@@ -32,6 +32,7 @@ func (c *Cluster) children() []child {
 	}
 	add(c.Coordinator, c.StartCoordinator)
 	add(c.Risk, func(context.Context) error { return c.StartRisk() })
+	add(c.Witness, c.restartWitness)
 	for _, p := range c.Parties {
 		for _, x := range p.processes() {
 			add(x, func(ctx context.Context) error { p.Stop(); return p.Start(ctx) })
