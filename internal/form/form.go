@@ -316,9 +316,6 @@ func (v *Value) Is(s string) bool { return v.kind == text && v.scalar == s }
 // IsText reports whether v is a string.
 func (v *Value) IsText() bool { return v.kind == text }
 
-// IsObject reports whether v is an object.
-func (v *Value) IsObject() bool { return v.kind == object }
-
 // Absent reports whether v stands for something that was reported missing.
 func (v *Value) Absent() bool { return v.kind == absent }
 

@@ -35,15 +35,6 @@ type Parameters struct {
 	Unlimited bool // without the limit of a day: for logs that are made without vaults' ledgers
 }
 
-// PolicyYAML is the policy as a person would write it.
-func PolicyYAML(p Parameters) ([]byte, error) {
-	d, err := Policy(p)
-	if err != nil {
-		return nil, err
-	}
-	return source.YAML(d), nil
-}
-
 // Policy is the policy: nothing to blocked addresses, up to 1 ETH or SOL to known
 // ones without approval, up to 10 ETH, 10 SOL or 10,000 TEST with two approvals, at most
 // 50 ETH a wallet in 24 hours, nothing else.
