@@ -108,7 +108,8 @@ func TestVelocity(t *testing.T) {
 		"many small ones add up": {
 			at(ask(t, evm.NewTransfer(friend, eth(t, "9 ETH")), "0.01 ETH", evm.NewTransfer(friend, eth(t, "9 ETH")), one, one), minute, 5*day, 6*day), true,
 		},
-		"as much as before": {at(ask(t, one, "0.01 ETH", one, one, one), minute, 5*day, 6*day), false},
+		"one that is large, alone": {at(ask(t, evm.NewTransfer(friend, eth(t, "11 ETH")), "0.01 ETH", one), 5*day), false},
+		"as much as before":        {at(ask(t, one, "0.01 ETH", one, one, one), minute, 5*day, 6*day), false},
 	} {
 		e := newEngine(t, func(k *Checks) { k.UnusualWeight = 0 })
 		v := judge(t, e, c.q)
@@ -209,6 +210,17 @@ func TestSignedList(t *testing.T) {
 			t.Errorf("%s: it parses", what)
 		}
 	}
+	for _, text := range []string{
+		"", listHeader, strings.Replace(listText(now, now.Add(time.Hour), bad), "v1", "v2", 1), strings.TrimSuffix(listText(now, now.Add(time.Hour), bad), "\n"),
+		listHeader + "\nissued 2026-01-01T00:00:00Z\n",
+	} {
+		if l, err := ParseList(text); err == nil || !strings.Contains(err.Error(), "want the line") {
+			t.Errorf("%q: %v, %v", text, l, err)
+		}
+	}
+	if l, err := ParseList(listText(now, now.Add(time.Hour))); err != nil || len(l.Accounts) != 0 {
+		t.Errorf("a list of nobody: %v, %v", l, err)
+	}
 	write(sign(listText(now.Add(-time.Hour), now.Add(time.Hour), bad)), 6*time.Minute)
 	if v := judge(t, e, pay); v.Outcome != request.Deny || !reason(v, "bad-accounts.example: sanctioned") {
 		t.Errorf("%v, %q", v.Outcome, v.Reasons)
@@ -220,6 +232,11 @@ func TestSignedList(t *testing.T) {
 	}
 	write(sign(listText(now.Add(-time.Hour), now.Add(time.Hour))), 4*time.Minute)
 	refused("an older one", "put back")
+	// The same time, another size.
+	write(sign(listText(now.Add(-30*time.Minute), now.Add(time.Hour), bad)), 5*time.Minute)
+	if v := judge(t, e, pay); v.Outcome != request.Deny {
+		t.Errorf("%v, %q", v.Outcome, v.Reasons)
+	}
 	if _, err := newLists([]ListConfig{{File: file, Key: "ed25519:x"}}); err == nil {
 		t.Error("a key that is none is taken")
 	}

@@ -148,6 +148,32 @@ func TestUnusualInParts(t *testing.T) {
 	}
 }
 
+// TestOutflowOnce: what leaves in several transfers of a request is told once, and what
+// comes in is not blamed for what left before.
+func TestOutflowOnce(t *testing.T) {
+	coin := func(n int) *evm.Intent {
+		return evm.NewERC20Transfer(friend, friend, *new(chain.Amount).SetUint64(uint64(n)))
+	}
+	asset := evm.TokenAsset(chainID, friend)
+	e := newEngine(t, nil)
+	q := ask(t, coin(90), "0.01 ETH", coin(90), coin(1))
+	q.History[1].Time = uint64(now.Add(-48 * time.Hour).UnixMilli())
+	part := chain.Transfer{From: sender, To: evm.Account(chainID, friend), Asset: asset, Amount: *new(chain.Amount).SetUint64(5)}
+	in := part
+	in.From, in.To = in.To, in.From
+	past := []*chain.Effects{{Sender: sender, Transfers: []chain.Transfer{part}}, {Sender: sender, Transfers: []chain.Transfer{part}}}
+	past[0].Transfers[0].Amount.SetUint64(90)
+	for name, c := range map[string]struct {
+		transfers []chain.Transfer
+		score     int
+	}{"two parts": {[]chain.Transfer{part, part}, e.checks.VelocityWeight}, "it comes in": {[]chain.Transfer{in}, 0}} {
+		f := &findings{}
+		if e.velocity(f, &chain.Effects{Sender: sender, Transfers: c.transfers}, q.History, past, uint64(now.UnixMilli())); f.score != c.score {
+			t.Errorf("%s: score %d, %q; want %d", name, f.score, f.reasons, c.score)
+		}
+	}
+}
+
 // TestAllowances: every way to give one, in one step or in several.
 func TestAllowances(t *testing.T) {
 	half := *new(chain.Amount).Lsh(new(chain.Amount).SetUint64(1), 95)

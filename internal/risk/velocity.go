@@ -77,9 +77,6 @@ func (e *Engine) outflow(f *findings, x *chain.Effects, history []Past, effects 
 }
 
 func leaves(x *chain.Effects, asset string) (sum chain.Amount) {
-	if x == nil {
-		return sum
-	}
 	for i := range x.Transfers {
 		if t := &x.Transfers[i]; t.From == x.Sender && t.Asset == asset {
 			addUp(&sum, &t.Amount)
