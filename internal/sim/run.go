@@ -33,6 +33,7 @@ type Result struct {
 	Anew       int // requests that could not be signed any more and were asked anew
 	CameBack   int // payments for which only a released allowance made room
 	Overspent  int // runs in which a liar, one more than the keys withstand, had a limit exceeded
+	Suspected  int // such runs in which nobody can prove it, since the liar kept back what it signed for
 	Forks      int // runs in which its own signatures prove it
 	Frozen     int // refusals because of a freeze
 	Violations []string

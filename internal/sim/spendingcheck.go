@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/cofferhq/coffer/internal/audit"
 	"github.com/cofferhq/coffer/internal/governance"
@@ -79,13 +80,11 @@ func (s *spending) prove() {
 	if s.proven || s.cheat == 0 {
 		return
 	}
-	st, err := governance.Start(s.Genesis)
+	keys, err := s.liarKeys()
 	if err != nil {
 		s.check.fault("genesis: %v", err)
 		return
 	}
-	g, _ := st.Vault(uint16(s.cheat))
-	keys := audit.Keys{Cluster: s.Genesis.Hash(), Vault: uint16(s.cheat), Decision: g.Decision, Log: g.Log}
 	var held []vault.LedgerSide
 	for _, id := range s.IDs {
 		if v := s.Parties[id].Vault; v != nil && id != s.cheat {
@@ -101,6 +100,47 @@ func (s *spending) prove() {
 			}
 		}
 	}
+}
+
+func (s *spending) liarKeys() (audit.Keys, error) {
+	st, err := governance.Start(s.Genesis)
+	if err != nil {
+		return audit.Keys{}, err
+	}
+	g, _ := st.Vault(uint16(s.cheat))
+	return audit.Keys{Cluster: s.Genesis.Hash(), Vault: uint16(s.cheat), Decision: g.Decision, Log: g.Log}, nil
+}
+
+// suspected says whether some vault's log keeps a checkpoint in which the liar's device
+// signs for a head of its ledger that belongs to no history which that vault was shown:
+// the liar wrote something after its R1 and kept the event back. Without it nobody can
+// say what the head stands for (THREAT_MODEL.md, f = 0).
+func (s *spending) suspected() bool {
+	keys, err := s.liarKeys()
+	if err != nil {
+		return false
+	}
+	for _, id := range s.IDs {
+		v := s.Parties[id].Vault
+		if v == nil || id == s.cheat {
+			continue
+		}
+		logged := s.logged(id)
+		events := v.LedgerOf(s.cheat, logged...).Events
+		for i := range logged {
+			cp, known := logged[i].Encode(), false
+			for n := 0; n <= len(events) && !known; n++ {
+				side := vault.LedgerSide{Events: events[:n], Checkpoint: cp}
+				_, err := vault.VerifyFork(keys, side, side)
+				known = strings.Contains(fmt.Sprint(err), "continues the other")
+			}
+			if !known && logged[i].Verify(keys) == nil {
+				s.log("vault %d holds a head of vault %d's ledger that is of no history it knows", id, s.cheat)
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // logged are the liar's checkpoints that a vault's log keeps.
@@ -281,7 +321,11 @@ func (s *spending) atEnd() {
 	s.prove()
 	if s.over > 0 {
 		s.res.Overspent++
-		if !s.proven {
+		switch {
+		case s.proven:
+		case s.suspected():
+			s.res.Suspected++
+		default:
 			s.check.fault("limit exceeded: %d times, and vault %d's signatures do not prove that it lied", s.over, s.cheat)
 		}
 	}
