@@ -15,7 +15,7 @@ func TestLimitsVerify(t *testing.T) {
 assets:
   ETH: {id: "` + evm.NativeAsset(sim.Chain) + `", decimals: 18}
 limits:
-  - {name: hourly, max: 2 ETH, window: 1h}
+  - {name: hourly, max: 3 ETH, window: 1h}
   - {name: daily, max: 5 ETH, window: 24h, per: [wallet]}
 rules:
   - name: ether
@@ -30,11 +30,14 @@ rules:
 	one := sim.ETH(1)
 	v.pay(v.Transfer(v.x, sim.Known, one), sim.Unsigned(sim.Known, one, 0), 1, 2)
 	v.pay(v.Transfer(v.x, sim.Known, one), sim.Unsigned(sim.Known, one, 1), 2, 3)
+	v.x, err = w.Keygen("second", 2) // which has a day's limit of its own
+	v.ok(err)
+	v.pay(v.Transfer(v.x, sim.Known, one), sim.Unsigned(sim.Known, one, 0), 1, 2)
 	v.refuse(2, v.Attempt(), v.Transfer(v.x, sim.Known, one), sim.Unsigned(sim.Known, one, 2), 2, 3)
 	v.ok(w.Tick(5_000))
 	v.ok(w.Settle())
 	r := verify.Copies(w.Genesis.Hash(), v.copies(), sim.Codecs())
-	if !r.OK || r.Counts.Receipts != 2 || r.Counts.Refused != 1 || r.Counts.Stateful != 0 {
+	if !r.OK || r.Counts.Receipts != 3 || r.Counts.Refused != 1 || r.Counts.Stateful != 0 {
 		t.Fatalf("%+v", r)
 	}
 }

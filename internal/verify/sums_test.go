@@ -131,6 +131,23 @@ func TestLimitsSummed(t *testing.T) {
 			want: map[string]Code{"3 daily": LimitExceeded},
 			says: "over all logs 6 ETH was given with this request, and the limit is 5 ETH",
 		},
+		"at once, as the vault tells that had both": { // 3 began before 2 had released the other
+			make: func(w *world) []Copy {
+				w.send(known, 1, 0, told{1: {1, 1}, 2: {1, 1}}, hooks{})
+				w.now -= 5*minute + 3000
+				w.send(other, 2, 1, told{2: {3, 2}, 3: {2, 2}}, hooks{})
+				return w.copies()
+			},
+		},
+		"at the window's end, where clocks differ": {
+			make: func(w *world) []Copy {
+				w.send(known, 3, 0, told{1: {3, 3}, 2: {3, 3}}, hooks{})
+				w.now += 24*60*minute - 5*minute - minute/2
+				w.send(other, 3, 1, told{2: {6, 3}, 3: {3, 3}}, hooks{})
+				cs := w.copies()
+				return []Copy{cs[0], cs[2]}
+			},
+		},
 		"at once, so that nobody can tell": {
 			make: func(w *world) []Copy {
 				w.send(known, 3, 0, told{1: {3, 3}, 2: {3, 3}}, hooks{})
