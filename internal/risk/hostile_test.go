@@ -357,3 +357,28 @@ func TestListsAndClocks(t *testing.T) {
 		t.Errorf("a huge list: %+v, %v", v, err)
 	}
 }
+
+// TestSums: only what leaves the wallet, of the asset that is asked for, and never less
+// for being too much.
+func TestSums(t *testing.T) {
+	other := evm.Account(chainID, friend)
+	amount := func(n uint64) chain.Amount { return *new(chain.Amount).SetUint64(n) }
+	x := &chain.Effects{Sender: sender, Transfers: []chain.Transfer{
+		{From: sender, To: other, Asset: "a", Amount: amount(1)}, {From: sender, To: other, Asset: "b", Amount: amount(2)}, {From: other, To: sender, Asset: "a", Amount: amount(4)},
+	}}
+	if sum := leaves(x, "a"); sum != amount(1) {
+		t.Errorf("%s leaves, want 1", sum.Dec())
+	}
+	most, one := *new(chain.Amount).SetAllOne(), amount(1)
+	if addUp(&most, &one); most != *new(chain.Amount).SetAllOne() {
+		t.Errorf("the largest number and 1 are %s", most.Dec())
+	}
+	// A twin that is paid twice is found once.
+	twin := evm.Account(chainID, evm.Address{friend[0], friend[1], 9, 19: friend[19]})
+	x.Transfers[0].To, x.Transfers[1].To = twin, twin
+	e := newEngine(t, func(k *Checks) { k.Known, k.LookalikeWeight = []string{other}, 7 })
+	f := &findings{}
+	if e.lookalike(f, x, nil); f.score != 7 {
+		t.Errorf("score %d, want 7", f.score)
+	}
+}
