@@ -267,9 +267,6 @@ func (st *State) Forecast(c *Change, at uint64) (*Forecast, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.Kind == KindWithdraw && !now.waits(x.withdraw.Seq) {
-		return nil, refusal.Newf("change.body", "a change that waits for its time (coffer changes pending)", "withdrawal: change %d does not wait", x.withdraw.Seq)
-	}
 	f := now.forecast(x, at)
 	f.told = at
 	if c.Kind == KindWithdraw && !now.Roster.InGroup(c.Author, identity.Admins) {
@@ -279,6 +276,9 @@ func (st *State) Forecast(c *Change, at uint64) (*Forecast, error) {
 		if at >= now.rightEnds(f.leaver) {
 			return nil, now.rightEnded(f.leaver)
 		}
+	}
+	if c.Kind == KindWithdraw && !now.waits(x.withdraw.Seq) {
+		return nil, refusal.Newf("change.body", "a change that waits for its time (coffer changes pending)", "withdrawal: change %d does not wait", x.withdraw.Seq)
 	}
 	if _, err := now.adopt(x, f, at, nil); err != nil {
 		return nil, err
