@@ -157,7 +157,11 @@ func TestCardScripts(t *testing.T) {
 
 func runScripts(t *testing.T, dir string) {
 	t.Helper()
-	c := cluster(t)
+	runScriptsOn(t, cluster(t), dir)
+}
+
+func runScriptsOn(t *testing.T, c *dev.Cluster, dir string) {
+	t.Helper()
 	testscript.Run(t, testscript.Params{
 		Dir:                 dir,
 		RequireExplicitExec: true,
@@ -179,6 +183,7 @@ func runScripts(t *testing.T, dir string) {
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"capture": capture, "flip": flip, "code": code, "softcard": softcard, "enroll": enroll, "authenticator": authenticator, "touch": touch,
+			"dismiss": dismiss, "until": until,
 		},
 	})
 }
