@@ -52,9 +52,11 @@ func (w *World) Publish(kind governance.Kind, body []byte) (*governance.SignedCh
 		k := Person(w.Seed, a)
 		s.Signatures = append(s.Signatures, governance.AdminSignature{Principal: a, Key: PublicKey(k), Signature: SignStatement(k, s.Change.Statement())})
 	}
-	if w.gov, err = gov.Apply(s, w.Now); err != nil {
+	next, err := gov.Apply(s, w.Now)
+	if err != nil {
 		return nil, err
 	}
+	w.gov = next
 	w.changes = append(w.changes, s)
 	return s, nil
 }
