@@ -48,3 +48,29 @@ func TestNoFate(t *testing.T) {
 		}
 	}
 }
+
+// A vault that is suspended can be suspended again: before a lift that waits has its time,
+// and just after; vaults that disagree about which of the two it was agree again.
+func TestSuspendedAgain(t *testing.T) {
+	start := cooling(t)
+	adopted := func(lifted uint64) *State {
+		st := adopt(t, start, t0, KindVault, suspend(2).Encode(), "bob")
+		st = adopt(t, st, lifted, KindVault, lift(2, 0).Encode(), both...)
+		st = adopt(t, st, t0+day+5, KindVault, suspend(2).Encode(), "bob")
+		if c, ok := st.At(t0 + 9*day).Suspended(2); !ok || c.Seq != 3 {
+			t.Errorf("vault 2 is suspended by %+v", c)
+		}
+		return st
+	}
+	early, late := adopted(t0+1), adopted(t0+10)
+	if status(t, early, 2) != InForce || status(t, late, 2) != Superseded {
+		t.Errorf("the lift: %s and %s", status(t, early, 2), status(t, late, 2))
+	}
+	if early.InForce() != late.InForce() {
+		t.Error("the same is in force, and its names differ")
+	}
+	other := adopt(t, late, t0+day+6, KindVault, suspend(1).Encode(), "bob")
+	if other.InForce() == late.InForce() {
+		t.Error("a suspension of another vault made this one's silent")
+	}
+}

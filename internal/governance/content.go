@@ -224,9 +224,15 @@ func (st *State) root() [32]byte {
 	for i := range st.Vaults {
 		w.Var(st.Vaults[i].Encode())
 	}
-	w.Count(len(st.VaultOrders))
+	var orders [][32]byte
 	for i := range st.VaultOrders {
-		w.Fixed(st.VaultOrders[i].Hash[:])
+		if !st.spent(i) {
+			orders = append(orders, st.VaultOrders[i].Hash)
+		}
+	}
+	w.Count(len(orders))
+	for i := range orders {
+		w.Fixed(orders[i][:])
 	}
 	w.Count(len(st.Orders))
 	for i := range st.Orders {

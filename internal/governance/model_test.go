@@ -138,16 +138,20 @@ func (s *mState) keyOf(who string) string {
 
 func (s *mState) isAdmin(who string) bool { return slices.Contains(names(s.admins), who) }
 
-func (s *mState) suspended() bool {
+// speaking leaves out the orders that a newer word about the vault's suspension has
+// made silent.
+func (s *mState) speaking() (out []uint64) {
+	heard := false
 	for i := len(s.orders) - 1; i >= 0; i-- {
-		switch s.changes[s.orders[i]-1].action {
-		case SuspendVault:
-			return true
-		case LiftVault:
-			return false
+		a := s.changes[s.orders[i]-1].action
+		if a != SuspendVault && a != LiftVault {
+			out = append(out, s.orders[i])
+		} else if !heard {
+			out, heard = append(out, s.orders[i]), true
 		}
 	}
-	return false
+	slices.Sort(out)
+	return out
 }
 
 func (s *mState) minBoot() (boot uint64) {
@@ -190,7 +194,7 @@ func (s *mState) enact(seq, at uint64) bool {
 			s.frozen = letters(s.frozen, string(c.wallet), "")
 		}
 	case KindVault:
-		if c.action == SuspendVault && s.suspended() || c.action == ResumeVault && c.boot <= s.minBoot() {
+		if c.action == ResumeVault && c.boot <= s.minBoot() {
 			return false
 		}
 		s.orders = append(s.orders, seq)

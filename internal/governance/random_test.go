@@ -328,8 +328,8 @@ func (x *course) checkRoot(ms *mState) {
 	for _, f := range x.st.Frozen {
 		frozen = append(frozen, f.Seq)
 	}
-	words := fmt.Sprint(ms.admins, ms.quorum, ms.cleos, ms.inForce(), ms.chains, "/", ms.keys, slices.Sorted(slices.Values(frozen)), ms.orders, refreshes)
-	for _, s := range append(slices.Clone(ms.orders), append(refreshes, frozen...)...) { // a change's hash depends on those before
+	words := fmt.Sprint(ms.admins, ms.quorum, ms.cleos, ms.inForce(), ms.chains, "/", ms.keys, slices.Sorted(slices.Values(frozen)), ms.speaking(), refreshes)
+	for _, s := range append(ms.speaking(), append(refreshes, frozen...)...) { // a change's hash depends on those before
 		h := x.st.Fates[s-1].Hash
 		words += fmt.Sprintf(" %x", h[:4])
 	}

@@ -193,6 +193,16 @@ func (st *State) Suspended(id uint16) (*VaultChange, bool) {
 	return nil, false
 }
 
+// spent says whether an order in force means nothing any more, since a newer one
+// suspends the same vault or lifts that.
+func (st *State) spent(i int) bool {
+	about := func(o *VaultChange) bool {
+		return o.Action == SuspendVault || o.Action == LiftVault && o.Peer == 0
+	}
+	old := &st.VaultOrders[i]
+	return about(old) && slices.ContainsFunc(st.VaultOrders[i+1:], func(o VaultChange) bool { return o.Vault == old.Vault && about(&o) })
+}
+
 // MinBoot is the least number of a start of a vault that counts; 0 before any
 // order names one.
 func (st *State) MinBoot(id uint16) uint64 {
@@ -249,10 +259,6 @@ func (st *State) checkVaultOrder(o *VaultOrder) error {
 	case LiftVault:
 		if _, ok := st.Vault(o.Peer); o.Peer != 0 && !ok || o.Peer == o.Vault {
 			return refuseVault("another vault of this cluster, or none", "lift of the pair of vaults %d and %d: there is no such pair", o.Vault, o.Peer)
-		}
-	case SuspendVault:
-		if c, ok := st.Suspended(o.Vault); ok {
-			return refuseVault("", "vault %d is suspended already, since change %d", o.Vault, c.Seq)
 		}
 	}
 	return nil

@@ -7,7 +7,6 @@ import (
 
 	"github.com/cofferhq/coffer/internal/governance"
 	"github.com/cofferhq/coffer/internal/identity"
-	"github.com/cofferhq/coffer/internal/refusal"
 	"github.com/cofferhq/coffer/internal/request"
 	"github.com/cofferhq/coffer/mpc"
 )
@@ -105,11 +104,6 @@ func (g *governing) orderVault(id mpc.ID) error {
 	g.suspended[id] = !g.suspended[id]
 	g.log("the admins order about vault %d: suspended %v", id, g.suspended[id])
 	_, err := g.OrderVault(o)
-	if f := refusal.As(err); f != nil && f.Code == "change.body" && o.Action == governance.SuspendVault {
-		g.log("refused: the vault is suspended while the lift waits")
-		g.suspended[id] = false
-		return nil
-	}
 	return err
 }
 
