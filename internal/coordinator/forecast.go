@@ -70,6 +70,9 @@ func (c *Coordinator) adoptions(ctx context.Context, late uint16, seq uint64) []
 	if (f.Status == governance.Withdrawn || f.Status == governance.Superseded) && f.Due <= c.now()+lateAfter {
 		return nil // by the proofs its time would have come, before what ended it gets there
 	}
+	if all, err := c.store.changes(ctx); err != nil || cutsOff(gov, f, all) {
+		return nil
+	}
 	var others []uint16
 	for i := range gov.Vaults {
 		if id := gov.Vaults[i].ID; id != late {
