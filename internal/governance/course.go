@@ -14,6 +14,7 @@ import (
 type Course struct {
 	State *State
 	times map[uint64]uint64 // proven for a change that comes next (audit.ChangeBackdated), by number
+	told  uint64            // when the newest change came, by the clock; its Fate's Adopted is later if that was set back
 }
 
 // errOther says that a log tells of a change what the rules do not.
@@ -45,7 +46,7 @@ func (c *Course) change(s *SignedChange, at uint64) error {
 	}
 	next, err := c.State.Apply(s, at)
 	if err == nil {
-		c.State = next
+		c.State, c.told = next, at
 	}
 	return err
 }
@@ -64,7 +65,7 @@ func (c *Course) event(g *audit.Governance, at uint64) error {
 		return fmt.Errorf("%w: it tells of change %d, %x, which the log does not hold", errOther, g.Seq, g.Change[:8])
 	}
 	switch {
-	case g.Event == audit.ChangeWaits && (f.Due > f.Adopted || f.Leaver) && f.Adopted == g.Time,
+	case g.Event == audit.ChangeWaits && (f.Due > f.Adopted || f.Leaver) && (f.Adopted == g.Time || f.Seq == next.Seq && c.told == g.Time),
 		g.Event == audit.ChangeInForce && f.Status == InForce && f.Since == g.Time && f.Due > f.Adopted,
 		g.Event == audit.ChangeDropped && f.Status == Dropped && f.Since == g.Time:
 		c.State = next
