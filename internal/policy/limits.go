@@ -134,7 +134,7 @@ func (e *evaluation) counters(l *Limit, s *limitState) (Truth, error) {
 	if err := e.uncounted(l, m); err != nil {
 		return Failed, err
 	}
-	q := Query{Measure: l.Measure, Asset: l.Asset, Exclude: e.request()}
+	q := Query{Limit: l, Measure: l.Measure, Asset: l.Asset, Exclude: e.request()}
 	if q.Since, err = e.since(&l.Window); err != nil {
 		return Failed, err
 	}

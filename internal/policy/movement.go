@@ -100,6 +100,7 @@ type Ledger interface {
 
 // Query asks a Ledger for one counter of a limit. Empty fields do not filter.
 type Query struct {
+	Limit       *Limit // whose counter it is: who counts needs nothing of it
 	Measure     Measure
 	Asset       string    // CAIP-19
 	Wallet      *[32]byte // key id

@@ -31,39 +31,25 @@ var errNotCounted = errors.New("the decision does not say what its vault counted
 
 // Used implements policy.Ledger: what the decision counted, without the request itself.
 func (c *counted) Used(q *policy.Query) (chain.Amount, error) {
-	for i := range c.d.Limits {
-		u := &c.d.Limits[i]
-		l, ok := c.doc.Limit(u.Name)
-		if !ok || c.move == nil || !c.asks(l, q) {
-			continue
-		}
-		adds, err := c.move.Counts(q)
-		if err != nil {
-			return chain.Amount{}, err
-		}
-		var used chain.Amount
-		if _, under := used.SubOverflow(&u.Used, &adds); under || l.Max != u.Max {
-			return chain.Amount{}, errNotCounted
-		}
-		kept := *q
-		if kept.Value = nil; q.Wallet != nil {
-			wallet := *q.Wallet
-			kept.Wallet = &wallet
-		}
-		c.told = append(c.told, asked{c.doc, l, kept, adds})
-		return used, nil
+	l := q.Limit
+	i := slices.IndexFunc(c.d.Limits, func(u audit.LimitUse) bool { return u.Name == l.Name })
+	if i < 0 || c.move == nil {
+		return chain.Amount{}, errNotCounted
 	}
-	return chain.Amount{}, errNotCounted
-}
-
-// asks says whether a question is one about a limit.
-func (c *counted) asks(l *policy.Limit, q *policy.Query) bool {
-	per := func(s policy.Scope) bool { return slices.Contains(l.Per, s) }
-	if l.Measure != q.Measure || per(policy.PerWallet) != (q.Wallet != nil) || per(policy.PerInitiator) != (q.Initiator != "") || per(policy.PerDestination) != (q.Destination != "") {
-		return false
+	adds, err := c.move.Counts(q)
+	if err != nil {
+		return chain.Amount{}, err
 	}
-	if l.Asset != q.Asset && !per(policy.PerAsset) {
-		return false
+	var used chain.Amount
+	u := &c.d.Limits[i]
+	if _, under := used.SubOverflow(&u.Used, &adds); under || l.Max != u.Max {
+		return chain.Amount{}, errNotCounted
 	}
-	return l.Window.Kind != policy.Rolling || q.Since == c.d.Time-min(c.d.Time, l.Window.Length)
+	kept := *q
+	if kept.Value = nil; q.Wallet != nil {
+		wallet := *q.Wallet
+		kept.Wallet = &wallet
+	}
+	c.told = append(c.told, asked{c.doc, l, kept, adds})
+	return used, nil
 }

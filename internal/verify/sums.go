@@ -85,26 +85,29 @@ func sortedDecisions(l *vaultLog) []*decision {
 	return out
 }
 
-// given are the attempts of which a share was released, by time.
+// given are the attempts of which a share was released, by time. An attempt's name may
+// have served for another request, which came to nothing.
 func (v *verifier) given() (out []*given) {
-	by := map[[16]byte]*given{}
+	type session struct {
+		attempt [16]byte
+		request [32]byte
+	}
+	by := map[session]*given{}
 	for _, l := range v.logs {
 		for a, o := range l.outcomes {
-			if o.Stage == audit.StageReleased && by[a] == nil {
-				by[a] = new(given)
+			if o.Stage == audit.StageReleased {
+				by[session{a, o.Request}] = new(given)
 			}
 		}
 		for _, r := range l.receipts {
-			if by[r.attempt] == nil {
-				by[r.attempt] = new(given)
-			}
+			by[session{r.attempt, r.request}] = new(given)
 		}
 	}
 	for _, l := range v.logs {
 		for _, d := range l.decisions {
-			g := by[d.Attempt]
-			if g == nil || !d.sound || d.move == nil || g.move != nil && g.request != d.Request {
-				continue // another request by the name of this attempt: a fault that crossPeer tells of
+			g := by[session{d.Attempt, d.Request}]
+			if g == nil || !d.sound || d.move == nil {
+				continue
 			}
 			if g.move == nil {
 				*g = given{request: d.Request, key: d.Key, move: d.move, oldest: d.Time}
