@@ -61,7 +61,7 @@ func TestAttemptOfTwoRequests(t *testing.T) {
 	w.counts = uses(1, 1) // vault 1 decides on a session with vault 2, which ends there
 	w.appendEntry(1, w.decide(1, w.payment(known, ether(1), 0), w.nextAttempt(), []uint16{1, 2}).Entry())
 	w.attempt--
-	w.send(known, 3, 0, told{2: {3, 3}, 3: {3, 3}}, hooks{}) // by the same name
+	w.send(known, 3, 0, told{2: {3, 3}, 3: {3, 3}}, hooks{})             // by the same name
 	w.send(evm.Address{0x33}, 3, 1, told{1: {4, 3}, 2: {3, 3}}, hooks{}) // vault 1 counts what it decided itself
 	found := map[uint16]bool{}
 	r := w.verify(w.copies())
