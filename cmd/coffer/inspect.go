@@ -107,39 +107,6 @@ func genesisHash(text string) ([32]byte, error) {
 	return g.Hash(), nil
 }
 
-// copyLogs fetches every vault's log into folders below dir, which must be new, and
-// before it the newest checkpoint that others cosigned, where there is one.
-func (s *session) copyLogs(ctx context.Context, dir string) (dirs []string, err error) {
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("couldn't make the folder for the copies: %w", err)
-	}
-	for _, v := range s.info.Vaults {
-		to := filepath.Join(dir, v.Name)
-		if err := os.Mkdir(to, 0o700); err != nil {
-			return nil, err
-		}
-		f, err := os.Create(filepath.Join(to, logfile.EntriesFile))
-		if err != nil {
-			return nil, err
-		}
-		_, cosigned, none := s.api.Cosigned(ctx, v.ID)
-		checkpoint, err := s.api.CopyLog(ctx, v.ID, f)
-		if err := errors.Join(err, f.Close()); err != nil {
-			return nil, err
-		}
-		if err := os.WriteFile(filepath.Join(to, logfile.CheckpointFile), checkpoint, 0o600); err != nil {
-			return nil, err
-		}
-		if none == nil {
-			if err := os.WriteFile(filepath.Join(to, logfile.CosignedFile), cosigned, 0o600); err != nil {
-				return nil, err
-			}
-		}
-		dirs = append(dirs, to)
-	}
-	return dirs, nil
-}
-
 // temporaryLogs connects and copies every vault's log; cleanup removes the copies.
 func (s *session) temporaryLogs(ctx context.Context) (dirs []string, cleanup func(), err error) {
 	if s.info == nil {
@@ -152,7 +119,7 @@ func (s *session) temporaryLogs(ctx context.Context) (dirs []string, cleanup fun
 		return nil, nil, err
 	}
 	cleanup = func() { _ = os.RemoveAll(tmp) } // of a temporary folder: the system cleans up what stays
-	if dirs, err = s.copyLogs(ctx, filepath.Join(tmp, "logs")); err != nil {
+	if dirs, err = s.api.ExportLogs(ctx, filepath.Join(tmp, "logs")); err != nil {
 		cleanup()
 		return nil, nil, err
 	}

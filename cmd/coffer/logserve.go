@@ -119,7 +119,7 @@ func exportLogsCommand() *cobra.Command {
 		if err := s.connect(ctx); err != nil {
 			return err
 		}
-		dirs, err := s.copyLogs(ctx, args[0])
+		dirs, err := s.api.ExportLogs(ctx, args[0])
 		if err != nil {
 			return err
 		}

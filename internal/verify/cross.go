@@ -77,7 +77,7 @@ func (v *verifier) crossOutcomes(l *vaultLog) {
 			v.entryFault(l, o.index, OutcomeWitness, "a share was released on checkpoints of vaults %v, want those of %v", witnessed, peers)
 		}
 		for _, id := range peers {
-			v.crossPeer(l, o.index, d, id)
+			v.crossPeer(l, o.index, o.time, d, id)
 		}
 	}
 }
@@ -91,7 +91,7 @@ func sortedOutcomes(l *vaultLog) []*outcome {
 	return out
 }
 
-func (v *verifier) crossPeer(l *vaultLog, i uint64, d *decision, id uint16) {
+func (v *verifier) crossPeer(l *vaultLog, i, at uint64, d *decision, id uint16) {
 	_, x := v.decisionOf(id, d.Attempt)
 	switch {
 	case x != nil:
@@ -100,8 +100,10 @@ func (v *verifier) crossPeer(l *vaultLog, i uint64, d *decision, id uint16) {
 		}
 	case len(v.logsOf(id)) == 0:
 		// Its absence has a note already.
-	case !v.excused(d.Attempt, id, "the decision"):
-		v.entryFault(l, i, OutcomePeer, "a share was released for attempt %x with vault %d, whose log has no decision on it: it was cut off, or another log was shown", d.Attempt, id)
+	case v.excused(d.Attempt, id, "the decision"):
+	case l.tooYoung(i, at, id):
+	default:
+		v.entryFault(l, i, OutcomePeer, "a share was released for attempt %x with vault %d, whose log has no decision on it: it was cut off, or another log was shown, or the copies were not made together", d.Attempt, id)
 	}
 }
 
@@ -141,8 +143,10 @@ func (v *verifier) crossWitness(l *vaultLog, o *outcome, cp *witnessed) {
 		v.excuse(o.Attempt, cp.Vault, word{change: c.Seq})
 		return
 	}
-	if peer := known[len(known)-1]; cp.Size > peer.tree.Size() {
-		v.report.fault(cp.Vault, nil, WitnessTruncated, "its log has %s, but vault %d saw it with %d (its entry %d): it was cut off or set back",
+	if peer := known[len(known)-1]; cp.Size > peer.tree.Size() && l.tooYoung(o.index, o.time, cp.Vault) {
+		return
+	} else if cp.Size > peer.tree.Size() {
+		v.report.fault(cp.Vault, nil, WitnessTruncated, "this copy of its log has %s, but vault %d saw it with %d (its entry %d): it was cut off or set back, or the copies were not made together",
 			count(peer.size(), "entry", "entries"), l.id, cp.Size, o.index)
 	} else {
 		v.report.fault(cp.Vault, nil, WitnessForked, "its first %d entries are not those that vault %d saw (its entry %d): the log was forked or changed", cp.Size, l.id, o.index)
@@ -183,8 +187,8 @@ func (v *verifier) crossReceipts() {
 	seen := map[[16]byte]bool{}
 	for _, l := range v.logs {
 		for _, x := range l.receipts {
-			d := v.checkReceipt(x)
-			if seen[x.attempt] {
+			d, young := v.checkReceipt(x)
+			if young || seen[x.attempt] {
 				continue
 			}
 			seen[x.attempt] = true
@@ -210,11 +214,12 @@ func (v *verifier) signed(x *receipt, d *decision) Signed {
 	}
 }
 
-// checkReceipt returns a decision that the receipt rests on, when all is well.
-func (v *verifier) checkReceipt(x *receipt) *decision {
-	fault := func(code Code, format string, args ...any) *decision {
+// checkReceipt returns a decision that the receipt rests on, when all is well. young says
+// that the copies may not have yet what it rests on.
+func (v *verifier) checkReceipt(x *receipt) (d *decision, young bool) {
+	fault := func(code Code, format string, args ...any) (*decision, bool) {
 		v.report.fault(x.log.id, entry(x.index), code, format, args...)
-		return nil
+		return nil, false
 	}
 	k := v.keys[x.key]
 	if k == nil {
@@ -223,16 +228,23 @@ func (v *verifier) checkReceipt(x *receipt) *decision {
 	if x.publicKey != string(k.publicKey()) {
 		return fault(ReceiptKey, "%s: it names another public key than that of wallet %q", x.txID, k.name)
 	}
-	d, why := v.decided(x, k)
-	if why != "" {
+	d, missing, why := v.decided(x, k)
+	if why != "" && len(missing) > 0 && x.log.tooYoung(x.index, x.time, missing...) {
+		return nil, true
+	} else if why != "" {
 		return fault(ReceiptDecisions, "%s: %s", x.txID, why)
 	}
+	late := false // releases are missing that may be younger than the copies
 	for _, id := range d.Parties {
 		l, _ := v.decisionOf(id, x.attempt)
 		if l == nil {
 			continue // decided has seen that it is excused, or not asked for
 		}
-		if o := l.outcomes[x.attempt]; (o == nil || o.Stage != audit.StageReleased) && !v.excused(x.attempt, id, "the release") {
+		if o := l.outcomes[x.attempt]; o != nil && o.Stage == audit.StageReleased || v.excused(x.attempt, id, "the release") {
+			continue
+		} else if o == nil && !l.hasReceipt(x.attempt) && x.log.tooYoung(x.index, x.time, id) {
+			late = true
+		} else {
 			return fault(ReceiptReleases, "%s: there is a signature, but the log of vault %d does not say that it released its share%s", x.txID, id, l.endsBefore(x.attempt))
 		}
 	}
@@ -247,13 +259,13 @@ func (v *verifier) checkReceipt(x *receipt) *decision {
 	case check.tx != nil:
 		return fault(ReceiptTx, "%s: %v", x.txID, check.tx)
 	}
-	return d
+	return d, late
 }
 
 // endsBefore tells a copy that may just be older than the signature from one that goes on
 // after it.
 func (l *vaultLog) endsBefore(attempt [16]byte) string {
-	if slices.ContainsFunc(l.receipts, func(r *receipt) bool { return r.attempt == attempt }) {
+	if l.hasReceipt(attempt) {
 		return ", though it has the signature"
 	}
 	return fmt.Sprintf(": it gave one that it hides, or this copy of %s was made before that, or cut off (copy it again)", count(l.size(), "entry", "entries"))
@@ -329,9 +341,11 @@ func (v *verifier) checkReceiptAgain(x *receipt, d *decision) *receiptCheck {
 // covered by their vaults' checkpoints, of different vaults, about one session.
 // A good decision names t parties and the witnesses of its ledger quorum, its own vault
 // among them: so that many of one session are those of exactly its members.
-func (v *verifier) decided(x *receipt, k *keyInfo) (*decision, string) {
-	var first *decision
-	var have, absent []uint16
+// missing are the vaults whose copies do not have, or not under their checkpoint, what is
+// missing, when nothing else is wrong.
+func (v *verifier) decided(x *receipt, k *keyInfo) (first *decision, missing []uint16, reasons string) {
+	var have, absent, late []uint16
+	uncovered := 0
 	var why []string
 	for _, id := range k.everybody() {
 		_, d := v.decisionOf(uint16(id), x.attempt)
@@ -341,11 +355,15 @@ func (v *verifier) decided(x *receipt, k *keyInfo) (*decision, string) {
 				absent = append(absent, uint16(id))
 			} else if len(v.logsOf(uint16(id))) == 0 {
 				why = append(why, fmt.Sprintf("there is no copy of the log of vault %d", id))
+			} else {
+				late = append(late, uint16(id))
 			}
 			continue
 		case !d.sound:
 			why = append(why, fmt.Sprintf("the decision of vault %d (entry %d) does not stand", id, d.index))
 		case !d.covered:
+			uncovered++
+			late = append(late, uint16(id))
 			why = append(why, fmt.Sprintf("the decision of vault %d (entry %d) is not covered by its signed checkpoint", id, d.index))
 		case d.Request != x.request || d.Key != x.key || d.unsigned != x.unsigned:
 			why = append(why, fmt.Sprintf("the decision of vault %d (entry %d) is about another request, key or transaction", id, d.index))
@@ -370,14 +388,37 @@ func (v *verifier) decided(x *receipt, k *keyInfo) (*decision, string) {
 		}
 	}
 	if len(have) < t {
+		if late = v.mayCome(x, first, late); len(why) == uncovered && len(have)+len(late) >= t {
+			missing = late
+		}
 		who := "none"
 		if len(have) > 0 {
 			who = strings.Trim(fmt.Sprint(have), "[]")
 		}
 		why = append([]string{fmt.Sprintf("signed, but of the %d vaults that it takes the logs show good decisions of %s", t, who)}, why...)
-		return nil, strings.Join(why, "; ")
+		return nil, missing, strings.Join(why, "; ")
 	}
-	return first, ""
+	return first, nil, ""
+}
+
+// mayCome leaves of the vaults that show no decision, or none that their checkpoint covers,
+// those whose logs may have got one after they were copied: members of the session, as far
+// as it is known, and not whoever has the receipt itself.
+func (v *verifier) mayCome(x *receipt, first *decision, late []uint16) (out []uint16) {
+	for _, id := range late {
+		_, d := v.decisionOf(id, x.attempt)
+		switch {
+		case first != nil && !slices.Contains(members(first.Decision), id):
+		case d == nil && id == x.log.id:
+		default:
+			out = append(out, id)
+		}
+	}
+	return out
+}
+
+func (l *vaultLog) hasReceipt(attempt [16]byte) bool {
+	return slices.ContainsFunc(l.receipts, func(r *receipt) bool { return r.attempt == attempt })
 }
 
 func (v *verifier) summarise() {

@@ -167,7 +167,7 @@ func (v *verifier) addLog(l *vaultLog, copies int) {
 func (v *verifier) check(c copied, id uint16, g *generation) *vaultLog {
 	l := &vaultLog{
 		id: id, name: g.name(), copy: c.name, key: g.key(), begun: g.cards[0].From, until: g.until,
-		scanned: c.scanned, applied: appliedBy(c.changes), released: map[[32]byte][]*decision{}, keys: map[[32]byte]*dkg.Certificate{},
+		scanned: c.scanned, applied: appliedBy(c.changes), young: young{exported: c.exported}, released: map[[32]byte][]*decision{}, keys: map[[32]byte]*dkg.Certificate{},
 		decisions: map[[16]byte]*decision{}, outcomes: map[[16]byte]*outcome{},
 	}
 	fault := func(code Code, format string, args ...any) {

@@ -89,6 +89,7 @@ type receipt struct {
 	hash      [32]byte // of the receipt
 	log       *vaultLog
 	index     uint64
+	time      uint64
 }
 
 // receiptCheck is what one verification of a receipt's signatures and transaction said.
@@ -343,7 +344,7 @@ func (v *verifier) sawCheckpoint(l *vaultLog, st *governance.State, cp *audit.Si
 
 func (v *verifier) replayReceipt(l *vaultLog, i uint64, p *parsed) {
 	r := p.r
-	x := &receipt{attempt: r.Attempt, request: r.Request, key: r.Key, unsigned: sha256.Sum256(r.Unsigned), publicKey: string(r.PublicKey), txID: r.TxID, hash: p.receipt, log: l, index: i}
+	x := &receipt{attempt: r.Attempt, request: r.Request, key: r.Key, unsigned: sha256.Sum256(r.Unsigned), publicKey: string(r.PublicKey), txID: r.TxID, hash: p.receipt, log: l, index: i, time: p.e.Time}
 	l.receipts = append(l.receipts, x)
 	d := l.decisions[r.Attempt]
 	if d == nil || d.unsigned != x.unsigned || v.receipts[x.hash] != nil {

@@ -132,6 +132,9 @@ type Counts struct {
 	Refused  int `json:"refused"`
 	Stateful int `json:"stateful"` // refusals among them that rest on a vault's own state
 	Receipts int `json:"receipts"` // different signed transactions
+	// Unchecked are entries on whose evidence in other logs these copies say nothing yet:
+	// they were made while the cluster signed.
+	Unchecked int `json:"unchecked,omitempty"`
 }
 
 // Signed is one transaction whose signature and decisions were found good.
@@ -245,7 +248,9 @@ func (r *Report) WriteText(w io.Writer) error {
 	for _, f := range r.Faults {
 		fmt.Fprintf(&b, "FAULT: %s\n", f)
 	}
-	if r.OK {
+	if r.OK && c.Unchecked > 0 {
+		fmt.Fprintf(&b, "verified, but for %s too young to be checked against the other copies: every other signature and decision stands\n", count(c.Unchecked, "entry that is", "entries that are"))
+	} else if r.OK {
 		b.WriteString("verified: every signature and every decision stands\n")
 	} else {
 		fmt.Fprintf(&b, "NOT verified: %s\n", count(len(r.Faults), "fault", "faults"))

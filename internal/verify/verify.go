@@ -20,12 +20,14 @@ import (
 type Copy struct {
 	Name string // how the report speaks of it: its path
 	*logfile.Copy
+	Exported *logfile.Exported // nil: not from an export of all logs
 }
 
 // copied is a copy after the first pass over it.
 type copied struct {
 	name       string
 	checkpoint []byte
+	exported   *logfile.Exported // nil: none
 	*scanned
 }
 
@@ -40,6 +42,10 @@ func (v *verifier) dirs(dirs []string) *Report {
 	for _, dir := range dirs {
 		// The checkpoint first: a log only grows.
 		cp, err := logfile.ReadCheckpoint(dir)
+		var exported *logfile.Exported
+		if err == nil {
+			exported, err = logfile.ReadExported(dir)
+		}
 		var s *scanned
 		if err == nil {
 			s, err = scanDir(dir)
@@ -49,7 +55,7 @@ func (v *verifier) dirs(dirs []string) *Report {
 			continue
 		}
 		defer s.close()
-		copies = append(copies, copied{dir, cp, s})
+		copies = append(copies, copied{dir, cp, exported, s})
 	}
 	return v.run(copies)
 }
@@ -67,7 +73,7 @@ func Alone(genesis [32]byte, dir string, codecs []chain.Codec) *Report {
 func Copies(genesis [32]byte, copies []Copy, codecs []chain.Codec) *Report {
 	var all []copied
 	for _, c := range copies {
-		all = append(all, copied{c.Name, c.Checkpoint, scanCopy(c.Copy)})
+		all = append(all, copied{c.Name, c.Checkpoint, c.Exported, scanCopy(c.Copy)})
 	}
 	return newVerifier(genesis, codecs).run(all)
 }
@@ -125,6 +131,7 @@ func (v *verifier) run(copies []copied) *Report {
 	v.report.Name = v.start.Genesis.Name
 	v.govern(copies)
 	v.collect(copies)
+	v.begun(copies)
 	for _, l := range v.logs {
 		v.replay(l)
 	}
@@ -137,6 +144,7 @@ func (v *verifier) run(copies []copied) *Report {
 	}
 	v.crossReceipts()
 	v.crossLimits(copies)
+	v.sayYoung()
 	if v.alone {
 		v.report.note("one log by itself: what the other vaults' logs say of it was not asked")
 	}
@@ -209,6 +217,7 @@ type vaultLog struct {
 	covered uint64 // entries that the checkpoint vouches for
 	boot    uint64 // of the checkpoint
 	applied uint64 // newest change in it
+	young   young  // entries that the other copies may be too old for
 
 	resumed   []resumption            // by which it went on
 	abandoned *governance.VaultChange // by which the admins gave it up

@@ -35,22 +35,23 @@ import (
 // wallet's key is dealt, not generated, and signs in one piece: what is verified
 // is the history, not the protocol.
 type world struct {
-	t       testing.TB
-	genesis *governance.Genesis
-	gov     *governance.State
-	vaults  map[uint16]*testVault
-	people  map[string]ed25519.PrivateKey
-	wallet  *secp256k1.PrivateKey
-	cert    *dkg.Certificate
-	next    *dkg.Certificate // of the epoch that was dealt last
-	sender  string
-	now     uint64
-	attempt byte
-	tier    governance.Tier // of the wallet; zero: hot
-	codecs  []chain.Codec
-	changes [][]byte // about vaults, as they were signed
-	counts  func(vault uint16) []audit.LimitUse
-	last    [32]byte // the request of the last attempt
+	t        testing.TB
+	genesis  *governance.Genesis
+	gov      *governance.State
+	vaults   map[uint16]*testVault
+	people   map[string]ed25519.PrivateKey
+	wallet   *secp256k1.PrivateKey
+	cert     *dkg.Certificate
+	next     *dkg.Certificate // of the epoch that was dealt last
+	sender   string
+	now      uint64
+	attempt  byte
+	tier     governance.Tier // of the wallet; zero: hot
+	codecs   []chain.Codec
+	changes  [][]byte // about vaults, as they were signed
+	counts   func(vault uint16) []audit.LimitUse
+	last     [32]byte // the request of the last attempt
+	appended []uint16 // whose log got the entries, one after another
 }
 
 type testVault struct {
@@ -226,6 +227,7 @@ func (w *world) append(vault uint16, kind audit.Kind, body []byte) uint64 {
 func (w *world) appendEntry(vault uint16, e *audit.Entry) uint64 {
 	v := w.vaults[vault]
 	v.entries = append(v.entries, e.Encode())
+	w.appended = append(w.appended, vault)
 	return uint64(len(v.entries) - 1)
 }
 
@@ -455,7 +457,7 @@ func (w *world) copies() []Copy {
 }
 
 func (w *world) copyWith(id uint16, entries [][]byte, checkpoint []byte) Copy {
-	return Copy{fmt.Sprintf("copy-%d", id), &logfile.Copy{
+	return Copy{Name: fmt.Sprintf("copy-%d", id), Copy: &logfile.Copy{
 		Header: logfile.Header{Cluster: w.gov.Cluster, Vault: id}, Entries: slices.Clone(entries), Checkpoint: checkpoint,
 	}}
 }

@@ -16,11 +16,14 @@ const (
 	CheckpointFile = "checkpoint"
 	// CosignedFile is in copies only: a checkpoint that others cosigned.
 	CosignedFile = "cosigned"
+	// ExportFile is in copies only: what was known when the copies of all logs were begun.
+	ExportFile = "export"
 )
 
 const (
 	maxCheckpointFile = 4 << 10
 	maxCosignedFile   = 64 << 10
+	maxExportFile     = 256
 )
 
 // Log is an open log. One goroutine owns it.
