@@ -59,7 +59,8 @@ func wrong(e *Expr, format string, args ...any) error {
 	return fmt.Errorf("%s: %s", e.Op, fmt.Sprintf(format, args...))
 }
 
-// pathCost is how many steps finding an argument by its path counts for.
+// pathCost is how many steps finding an argument by its path counts for, or what a
+// transfer is worth. A total counts as the items that it adds up.
 const pathCost = 16
 
 // node returns the type of e, and of a Text what it names.
@@ -80,8 +81,11 @@ func (c *typing) check(e *Expr, depth int) (Type, kind, error) {
 	for range c.nested {
 		weight *= maxItems
 	}
-	if e.Op.hasPath() {
+	switch {
+	case e.Op.hasPath(), e.Op == OpField && e.Text == "value":
 		weight *= pathCost
+	case e.Op == OpTotal, e.Op == OpReceived:
+		weight *= maxItems
 	}
 	c.cost += weight
 	info, ok := ops[e.Op]
