@@ -27,6 +27,12 @@ func (v *Vault) Deny(from uint64) {
 // Flood has a peer's ledger have grown by size just now.
 func (v *Vault) Flood(id mpc.ID, size uint64) { v.peers[id].ledgerDay.force(v.now, ledgerCost(size)) }
 
+// FloodOwn is the same of this vault's own ledger.
+func (v *Vault) FloodOwn(size uint64) { v.ownDay.force(v.now, ledgerCost(size)) }
+
+// OwnLedger is how much a vault reserves at once, in bytes.
+const OwnLedger = ownDays * ledgerDaily
+
 // QuotaMet says whether a peer that has this vault keep so many bytes, every so many
 // milliseconds for eight hours a day, is ever told to wait.
 func QuotaMet(bytes, every uint64, days int) bool {

@@ -10,6 +10,7 @@ const (
 	ledgerDaily = 512 << 20
 	day         = 86_400_000
 	ledgerDays  = 4 // days' worth at once
+	ownDays     = 2 // of this vault's own, less than what its peers take, whose starts are others
 )
 
 func ledgerCost(size uint64) uint64 { return (size*day + ledgerDaily - 1) / ledgerDaily }
@@ -29,4 +30,14 @@ func (v *Vault) takes(p *peer, size uint64) error {
 		v.incident(p, "flood", "ledger", err.Error(), nil)
 	}
 	return err
+}
+
+// mayGrow says whether this vault's own ledger may grow by another attempt. A coordinator
+// with one good request could else have it grow by more than its peers take, and nothing
+// would be signed with this vault until they have: for days after that coordinator is gone.
+func (v *Vault) mayGrow() error {
+	if !v.ownDay.spent(v.now, ownDays*day) {
+		return nil
+	}
+	return fmt.Errorf("vault %d was asked for more attempts than its peers let its ledger grow by, %d MiB a day: retry", v.cfg.ID, ledgerDaily>>20)
 }

@@ -38,6 +38,33 @@ func TestLedgerGrowsTooMuch(t *testing.T) {
 	}
 }
 
+// Nor does a coordinator have an honest vault appear so: with one good request, which it
+// asks for again and again, it makes a vault reserve at the pace that the others take.
+func TestCoordinatorDoesNotFloodByAnHonestVault(t *testing.T) {
+	f := startQuick(t)
+	f.works(1, 2)
+	one, two := f.Parties[1].Vault, f.Parties[2].Vault
+	const left = 64 << 10 // of what vault 2 takes today
+	one.FloodOwn(vault.OwnLedger - left)
+	two.Flood(1, 2<<30-2*left)
+	b := f.Transfer(f.x, sim.Known, sim.ETH(1))
+	for range 1000 {
+		c := f.signCommand(b, sim.Unsigned(sim.Known, sim.ETH(1), 4), 1, 2)
+		f.command(1, c)
+		f.command(1, &cluster.Command{Kind: cluster.CommandAbandon, Attempt: c.Attempt})
+	}
+	f.ok(f.Settle())
+	f.pass(2)
+	for range 10 {
+		f.tellLedger(1, 2)
+	}
+	if is := f.incidents(2, 1); len(is) != 0 {
+		t.Errorf("vault 2 has reported vault 1: %s", is[0].Class)
+	}
+	f.pass(60)
+	f.works(1, 2)
+}
+
 // A desk that has 26 requests signed a second with one peer, for eight hours of every
 // day, never meets the bound, and an inventor does on the first day.
 func TestLedgerQuotaIsNeverMet(t *testing.T) {

@@ -242,7 +242,9 @@ func (l *ledger) deltaFrom(seq uint64) *delta {
 // that follows from it leaves.
 func (v *Vault) record(e *event) {
 	e.Time = v.now
-	v.appendEvent(v.cfg.ID, e, e.encode())
+	b := e.encode()
+	v.ownDay.force(v.now, ledgerCost(uint64(len(b))))
+	v.appendEvent(v.cfg.ID, e, b)
 }
 
 func (v *Vault) appendEvent(party mpc.ID, e *event, encoded []byte) {

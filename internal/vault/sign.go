@@ -101,6 +101,10 @@ func (v *Vault) sign(id uint64, c *cluster.Command) {
 		v.reply(id, abortReply(benign("sign", errors.New("too much is refused or waits for the device: retry later"))))
 		return
 	}
+	if err := v.mayGrow(); err != nil {
+		v.reply(id, abortReply(benign("sign", err)))
+		return
+	}
 	s := &signSession{attempt: c.Attempt, command: id, started: v.now, decidedAt: v.now, gov: v.gov}
 	if r := v.decide(s, c); r != nil {
 		if r.Code == codeConflict || len(s.limits) > 0 {

@@ -142,6 +142,7 @@ type Vault struct {
 	early []earlyFrame
 
 	refusals pace // of the log
+	ownDay   pace // of this vault's own ledger
 	repeats  pace // of adopted changes
 	// adoptions are this vault's log's words of when it adopted a change that had to
 	// wait, by number.
