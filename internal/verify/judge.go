@@ -200,7 +200,7 @@ func (v *verifier) replayDecision(l *vaultLog, i uint64, p *parsed) error {
 			v.report.Counts.Allowed++
 		}
 		l.decisions[d.Attempt] = x
-		l.jobs.after = append(l.jobs.after, func() { d.Rule, d.Detail, d.Fix = v.one(d.Rule), "", "" })
+		l.jobs.after = append(l.jobs.after, func() { d.Rule, d.Detail, d.Fix, x.does = v.one(d.Rule), "", "", v.one(x.does) })
 	}
 	return nil
 }
@@ -246,6 +246,9 @@ func (v *verifier) checkDecision(l *vaultLog, x *decision, b *request.Bundle) fu
 	cloned := l.clonedIn(b, st, d) // now: what the log tells later does not count
 	return func() bool {
 		got := v.judge(l.id, st, k, cert, b, d, cloned)
+		if got.prepared != nil {
+			x.does = does(st.Policy, got.prepared.Effects)
+		}
 		if x.prepared = got.prepared; v.limited && d.Allow {
 			x.asks, x.move = got.asks, got.move
 		}

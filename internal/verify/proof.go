@@ -241,7 +241,7 @@ func (v *verifier) chainOf(b *Bundle, x *decision, cosigned []Cosigned) []string
 	say("← under governance change %d (%x), policy %x, roster %x", x.GovernanceSeq, x.GovernanceHead[:8], x.PolicyRoot[:8], x.RosterRoot[:8])
 	v.sayPeople(say, made.bundle)
 	e := k.epochs[uint64(x.Epoch)]
-	say("← the key: epoch %d, %d of %v, certified by the HSM identities of all of them", x.Epoch, e.cert.Threshold, e.cert.Parties)
+	say("← the key: epoch %d, held by vaults %s, of which any %d can sign; certified by the HSM identities of all of them", x.Epoch, listed(e.cert.Parties), e.cert.Threshold)
 	if o, err := governance.DecodeKeygenOrder(k.order); err == nil {
 		say("  ordered by %s, %s", o.Author, clock(o.Created))
 	}

@@ -59,6 +59,7 @@ type decision struct {
 	prepared        *chain.Prepared // nil unless sound; at last only its slots
 	asks            []asked         // where a policy of the cluster has limits
 	move            *policy.Movement
+	does            string // in words
 }
 
 type outcome struct {

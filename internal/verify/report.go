@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"slices"
@@ -143,6 +144,8 @@ type Signed struct {
 	Request string   `json:"request"`
 	Wallet  string   `json:"wallet"`
 	Chain   string   `json:"chain"`
+	Does    string   `json:"does"` // in words, with amounts in the policy's units
+	Time    uint64   `json:"time"` // of a decision, by its vault's clock, unix milliseconds
 	Rule    string   `json:"rule"`
 	Vaults  []uint16 `json:"vaults"` // that decided
 }
@@ -183,6 +186,7 @@ func (r *Report) finish() *Report {
 		}
 		return compareEntry(a.Entry, b.Entry)
 	})
+	slices.SortStableFunc(r.Signed, func(a, b Signed) int { return cmp.Compare(a.Time, b.Time) })
 	r.OK = len(r.Faults) == 0
 	if r.Faults == nil {
 		r.Faults = []Fault{}
@@ -226,21 +230,25 @@ func (r *Report) WriteText(w io.Writer) error {
 		fmt.Fprintf(&b, "vault %d (%s): %s, %d covered by its signed checkpoint%s\n", v.Vault, v.Name, count(int(v.Entries), "entry", "entries"), v.Covered, which)
 	}
 	c := r.Counts
-	fmt.Fprintf(&b, "checked: %s, %s, %s allowed and %d refused, %s\n",
-		count(c.Changes, "change", "changes"), count(c.Keys, "key", "keys"),
-		count(c.Allowed, "decision", "decisions"), c.Refused, count(c.Receipts, "signed transaction", "signed transactions"))
+	fmt.Fprintf(&b, "checked: %s, %s, %s; in all logs together %s to allow and %d to refuse\n",
+		count(c.Changes, "change of policy, people or vaults", "changes of policy, people or vaults"), count(c.Keys, "wallet key", "wallet keys"),
+		count(c.Receipts, "signed transaction", "signed transactions"), count(c.Allowed, "decision", "decisions"), c.Refused)
 	for _, s := range r.Signed {
 		what := s.TxID
 		if what == "" {
 			what = "a message"
 		}
-		fmt.Fprintf(&b, "signed   %s: request %s, rule %q, decided by vaults %v\n", what, short(s.Request), s.Rule, s.Vaults)
+		fmt.Fprintf(&b, "signed   %s: %s, %s, by wallet %q on %s: request %s, allowed by rule %q, decided by vaults %s\n",
+			what, s.Does, clock(s.Time), s.Wallet, s.Chain, short(s.Request), s.Rule, listed(s.Vaults))
 	}
 	for _, x := range r.Refused {
-		fmt.Fprintf(&b, "refused  request %s by vault %d (entry %d): %s: %s\n", short(x.Request), x.Vault, x.Entry, x.Code, x.Detail)
+		fmt.Fprintf(&b, "refused  request %s, by vault %d (entry %d of its log): %s (%s)\n", short(x.Request), x.Vault, x.Entry, x.Detail, x.Code)
 	}
 	for _, x := range r.Reports {
-		fmt.Fprintf(&b, "incident vault %d (entry %d) reports vault %d, %s: %s\n", x.Vault, x.Entry, x.Peer, x.Class, x.Detail)
+		fmt.Fprintf(&b, "incident vault %d (entry %d of its log) reports vault %d, %s: %s\n", x.Vault, x.Entry, x.Peer, x.Class, x.Detail)
+	}
+	if c.Stateful > 0 {
+		fmt.Fprintf(&b, "note: %s on what only the vault itself knows, its own ledger or device: that it had to refuse is its word, all before that was decided again\n", count(c.Stateful, "refusal rests", "refusals rest"))
 	}
 	for _, n := range r.Notes {
 		fmt.Fprintf(&b, "note: %s\n", n)

@@ -69,6 +69,6 @@ func (v *verifier) sayYoung() {
 				than = append(than, fmt.Sprint(id))
 			}
 		}
-		v.report.note("not yet checked: of the log of vault %d %s younger than the copy of vault %s: export again, and these are checked", l.id, count(n, "entry is", "entries are"), strings.Join(than, ", "))
+		v.report.note("not yet checked: of the log of vault %d, %s younger than the copy of vault %s: export again, and these are checked", l.id, count(n, "entry is", "entries are"), strings.Join(than, ", "))
 	}
 }

@@ -119,7 +119,7 @@ func TestBusyClusterHidesNothing(t *testing.T) {
 	found("a copy from elsewhere", mixed)
 	if r := w.verify(cut(first, first, w.now)); !r.OK || r.Counts.Unchecked != 4 || r.Counts.Receipts != 0 {
 		t.Errorf("what came after the beginning: %+v, %v", r.Counts, r.Faults)
-	} else if text := reportText(t, r); !strings.Contains(text, "not yet checked: of the log of vault 1 2 entries are younger than the copy of vault 2") ||
+	} else if text := reportText(t, r); !strings.Contains(text, "not yet checked: of the log of vault 1, 2 entries are younger than the copy of vault 2") ||
 		!strings.Contains(text, "verified, but for 4 entries that are too young") || strings.Contains(text, "every signature and every decision") {
 		t.Errorf("%s", text)
 	}
