@@ -84,6 +84,11 @@ func suspendVerb() *cobra.Command {
 	f := new(vaultFlags)
 	return f.add(verb("suspend VAULT", "Have nobody work with a vault until that is lifted; for a host that is lost (one admin)", cobra.ExactArgs(1), true, func(ctx context.Context, s *session, args []string) error {
 		return orderVault(ctx, s, args[0], f, func(s *session, _ []client.Vault, v *client.Vault, author string) (*client.DecodedChange, error) {
+			if x := v.Suspension; x != nil {
+				s.tell(func(w io.Writer) {
+					fmt.Fprintf(w, "%s is suspended already, by change %d: %s. Once more ends a lift of it that waits, and else changes nothing.\n", v.Name, x.Seq, x.Reason)
+				})
+			}
 			return client.NewSuspend(s.info, v.ID, author, f.reason)
 		})
 	}))
