@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -116,17 +117,38 @@ func TestVelocity(t *testing.T) {
 		if got := reason(v, "of this wallet in") || reason(v, "leave in"); got != c.want {
 			t.Errorf("%s: %q", name, v.Reasons)
 		}
-		// What is open counts as well, for velocity only.
+		// What is open counts in the window as if it were confirmed, for velocity only.
 		open := *c.q
-		open.History, open.Open = nil, c.q.History
+		open.History = slices.DeleteFunc(slices.Clone(c.q.History), func(p Past) bool { return p.Time+3_600_000 > uint64(now.UnixMilli()) })
+		open.Open = c.q.History[:len(c.q.History)-len(open.History)]
 		e = newEngine(t, func(k *Checks) { k.UnusualWeight = 0 })
-		if v := judge(t, e, &open); (reason(v, "of this wallet in") || reason(v, "leave in")) != c.want || !reason(v, "never paid") {
+		if v := judge(t, e, &open); (reason(v, "of this wallet in") || reason(v, "leave in")) != c.want || reason(v, "never paid") != (len(open.History) == 0) {
 			t.Errorf("%s, open: %q", name, v.Reasons)
 		}
 		e = newEngine(t, func(k *Checks) { k.UnusualWeight, k.VelocityWeight = 0, 0 })
 		if v := judge(t, e, c.q); reason(v, "in 1h0m0s") {
 			t.Errorf("%s, switched off: %q", name, v.Reasons)
 		}
+	}
+}
+
+// What somebody only asks for, and nobody approves, does not become what is usual: who
+// may ask could otherwise make room for a burst.
+func TestOpenRequestsAreNotUsual(t *testing.T) {
+	one, nine, huge := evm.NewTransfer(friend, eth(t, "1 ETH")), evm.NewTransfer(friend, eth(t, "9 ETH")), evm.NewTransfer(friend, eth(t, "1000 ETH"))
+	q := ask(t, nine, "0.01 ETH", append([]*evm.Intent{one, nine, nine, nine, nine}, slices.Repeat([]*evm.Intent{huge}, 50)...)...)
+	q.History[0].Time = uint64(now.Add(-10 * 24 * time.Hour).UnixMilli())
+	for i := 1; i < len(q.History); i++ {
+		age := time.Minute
+		if i > 4 {
+			age = 2 * time.Hour
+		}
+		q.History[i].Time = uint64(now.Add(-age).UnixMilli())
+	}
+	q.History, q.Open = q.History[:1], q.History[1:]
+	v := judge(t, newEngine(t, nil), q)
+	if !reason(v, "of this wallet in") || !reason(v, "leave in") {
+		t.Errorf("%q", v.Reasons)
 	}
 }
 

@@ -76,7 +76,7 @@ func (e *Engine) Judge(ctx context.Context, q *Question, now time.Time) (*reques
 	e.recipients(f, effects, past)
 	e.lookalike(f, effects, past)
 	e.amounts(f, effects, past)
-	open, pending := e.past(codec, effects, q, q.Open)
+	open, pending := e.past(codec, effects, q, e.pressing(q.Open, ms))
 	e.velocity(f, effects, append(open, history...), append(pending, past...), ms)
 	e.fees(f, r)
 	e.shape(f, effects)

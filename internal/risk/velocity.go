@@ -1,10 +1,18 @@
 package risk
 
 import (
+	"slices"
 	"time"
 
 	"github.com/cofferhq/coffer/internal/chain"
 )
+
+// pressing is what of the open requests may leave in the window that ends now. Older ones
+// are not what is usual: who may ask, and is not approved, could make that anything.
+func (e *Engine) pressing(open []Past, now uint64) []Past {
+	window := uint64(e.checks.VelocityWindow / time.Millisecond)
+	return slices.DeleteFunc(slices.Clone(open), func(p Past) bool { return p.Time <= now && now-p.Time >= window })
+}
 
 // velocity finds a wallet that is suddenly in a hurry, in what was confirmed and in what
 // is open, or a burst would be over before any of it counts: more requests in the window
