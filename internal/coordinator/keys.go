@@ -269,6 +269,9 @@ func (c *Coordinator) Change(ctx context.Context, s *governance.SignedChange) (*
 		}
 		return c.store.putChange(ctx, merged, false, at)
 	}
+	if err := checkFarewell(gov.At(at), merged, at, all); err != nil {
+		return nil, err
+	}
 	// Whoever is no admin any more is not to move the chain for nothing.
 	if f, _ := next.Fate(next.Seq); f.Leaver && f.Status == governance.NoEffect {
 		return nil, refusal.New("change.leaver", "", "the withdrawal would have no effect: "+f.Detail, "an admin's withdrawal, of a change that waits")
