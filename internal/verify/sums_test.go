@@ -2,6 +2,7 @@ package verify
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -9,6 +10,7 @@ import (
 	"github.com/cofferhq/coffer/internal/audit"
 	"github.com/cofferhq/coffer/internal/chain/evm"
 	"github.com/cofferhq/coffer/internal/policy/source"
+	"github.com/cofferhq/coffer/internal/request"
 )
 
 const minute = 60_000
@@ -63,6 +65,7 @@ func TestLimitsSummed(t *testing.T) {
 		make func(w *world) []Copy
 		want map[string]Code // "vault limit" → code
 		says string
+		bad  Code // of another fault that is found
 	}{
 		"honest": {make: func(w *world) []Copy {
 			w.send(known, 1, 0, told{1: {1, 1}, 2: {1, 1}}, hooks{})
@@ -121,6 +124,17 @@ func TestLimitsSummed(t *testing.T) {
 			},
 			want: map[string]Code{"2 daily": LimitUncounted, "2 each": LimitUncounted, "3 each": LimitExceeded},
 		},
+		"given back by one, released by the other": { // whose word the third did not have
+			make: func(w *world) []Copy {
+				w.decidedOnly(w.payment(known, ether(1), 0), told{1: {1, 1}, 2: {1, 1}})
+				w.release(1)
+				o := &audit.Outcome{Attempt: [16]byte{w.attempt}, Request: w.last, Stage: audit.StageAborted, Detail: "silent"}
+				w.append(2, audit.KindOutcome, o.Encode())
+				w.send(known, 2, 1, told{2: {2, 2}, 3: {2, 2}}, hooks{})
+				return w.copies()
+			},
+			want: map[string]Code{"2 daily": LimitUncounted, "2 each": LimitUncounted},
+		},
 		"over the limit, without the log that both had in common": {
 			make: func(w *world) []Copy {
 				w.send(known, 3, 0, told{1: {3, 3}, 2: {3, 3}}, hooks{})
@@ -147,6 +161,50 @@ func TestLimitsSummed(t *testing.T) {
 				cs := w.copies()
 				return []Copy{cs[0], cs[2]}
 			},
+		},
+		"begun before the window by one vault, within it by the other": {make: func(w *world) []Copy {
+			w.straddle(told{1: {2, 2}, 3: {2, 2}})
+			return w.copies()
+		}},
+		"within the window by the vault that leaves it out": {
+			make: func(w *world) []Copy { w.straddle(told{2: {2, 2}, 3: {3, 2}}); return w.copies() },
+			want: map[string]Code{"2 daily": LimitUncounted},
+		},
+		"over the limit, and no share was released": {
+			make: func(w *world) []Copy {
+				w.send(known, 3, 0, told{1: {3, 3}, 2: {3, 3}}, hooks{})
+				w.now += 5 * minute
+				w.decidedOnly(w.payment(other, ether(3), 1), told{2: {3, 3}, 3: {3, 3}})
+				cs := w.copies()
+				return []Copy{cs[0], cs[2]}
+			},
+		},
+		"after decisions that do not stand": { // of which the report says so
+			make: func(w *world) []Copy {
+				w.send(known, 1, 0, told{1: {1, 1}, 2: {1, 1}}, hooks{decision: func(d *audit.Decision, _ uint16) { d.Rule = "another" }})
+				w.send(other, 2, 1, told{1: {2, 2}, 2: {2, 2}}, hooks{})
+				return w.copies()
+			},
+			bad: DecisionVerdict,
+		},
+		"a peer that was in another session": { // what it knew did not come with its R1 in this one
+			make: func(w *world) []Copy {
+				w.send(known, 1, 0, told{1: {1, 1}, 2: {1, 1}}, hooks{})
+				w.send(other, 2, 1, told{2: {3, 2}, 3: {2, 2}}, hooks{decision: func(d *audit.Decision, id uint16) {
+					if id == 2 {
+						d.R0Hash[7]++
+					}
+				}})
+				return w.copies()
+			},
+			bad: OutcomePeer,
+		},
+		"another limit than the policy's": {
+			make: func(w *world) []Copy {
+				w.send(known, 1, 0, told{1: {1, 1}, 2: {1, 1}}, hooks{decision: func(d *audit.Decision, id uint16) { d.Limits[0].Max = ether(6) }})
+				return w.copies()
+			},
+			bad: DecisionVerdict,
 		},
 		"at once, so that nobody can tell": {
 			make: func(w *world) []Copy {
@@ -176,7 +234,10 @@ func TestLimitsSummed(t *testing.T) {
 			if len(r.Vaults) == 3 == strings.Contains(fmt.Sprint(r.Notes), "limits not summed over all vaults: log of vault 2 missing") {
 				t.Errorf("%v", r.Notes)
 			}
-			if len(tt.want) == 0 && len(r.Vaults) == 3 && !r.OK {
+			if tt.bad != "" && !slices.ContainsFunc(r.Faults, func(f Fault) bool { return f.Code == tt.bad }) {
+				t.Errorf("want %s: %v", tt.bad, r.Faults)
+			}
+			if len(tt.want) == 0 && tt.bad == "" && len(r.Vaults) == 3 && !r.OK {
 				t.Errorf("%v", r.Faults)
 			}
 		})
@@ -187,13 +248,29 @@ func TestLimitsSummed(t *testing.T) {
 func (w *world) decidedOnly(p *payment, counted told) {
 	w.tick()
 	attempt := w.nextAttempt()
-	for _, id := range []uint16{1, 2} {
+	parties := slices.Sorted(maps.Keys(counted))
+	for _, id := range parties {
 		w.counts = func(id uint16) []audit.LimitUse {
 			return []audit.LimitUse{{Name: "daily", Used: ether(counted[id][0]), Max: ether(5)}, {Name: "each", Used: ether(counted[id][1]), Max: ether(3)}}
 		}
-		w.appendEntry(id, w.decide(id, p, attempt, []uint16{1, 2}).Entry())
+		w.appendEntry(id, w.decide(id, p, attempt, parties).Entry())
 	}
 	w.last = p.bundle.Request.ID()
+}
+
+// straddle pays 1 ETH, which vault 2 decides some milliseconds after vault 1, and then 2 ETH
+// to somebody else in a window that begins between the two.
+func (w *world) straddle(counted told) {
+	w.send(known, 1, 0, told{1: {1, 1}, 2: {1, 1}}, hooks{decision: func(d *audit.Decision, id uint16) {
+		if id == 2 {
+			d.Time += 10
+		}
+	}})
+	p := w.payment(evm.Address{0x33}, ether(2), 1)
+	w.now += 24*60*minute - 2000 + 5
+	p.bundle.Request.Expires = w.now + minute
+	p.bundle.ProposeSignature = signEd(w.people["carol"], request.ProposeStatement(p.bundle.Request.ID()))
+	w.sendAgain(p, counted, hooks{})
 }
 
 // release has vault id release its share of the last attempt.
