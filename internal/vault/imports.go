@@ -148,11 +148,58 @@ func (v *Vault) imported(k *key) error {
 		v.askLedger(p)
 	}
 	if silent := k.imports.old - len(stated); silent > 0 {
-		lack = append(lack, fmt.Sprintf("%d of the old vaults have not stated theirs", silent))
+		lack = append(lack, v.silent(k, stated, silent))
 	}
 	i := &k.imports
-	return fmt.Errorf("the wallet came from epoch %d, %d of %d vaults with %d faults and a ledger quorum of %d: the ledgers of %d of them must be known here up to where they closed it, known are %d (%s): retry",
-		k.cert.Epoch-1, i.threshold, i.old, i.faults, i.quorum(), need, known, strings.Join(lack, "; "))
+	return fmt.Errorf("the wallet came from epoch %d, %d of %d vaults with %d faults and a ledger quorum of %d: the ledgers of %d of them must be known here up to where they closed it, known are %d (%s): start %d of those that are missing, with their disks, and retry; if they are destroyed, see docs/ops/lost-ledgers.md",
+		k.cert.Epoch-1, i.threshold, i.old, i.faults, i.quorum(), need, known, strings.Join(lack, "; "), need-known)
+}
+
+// silent names the old parties that have not stated how far their ledgers came.
+func (v *Vault) silent(k *key, stated map[mpc.ID]ledgerHead, count int) string {
+	var ids []mpc.ID
+	if m := v.machines[k.id]; m != nil {
+		if c := m.Commit(); c != nil && c.Plan.To() == k.cert.Epoch {
+			for _, id := range c.Plan.Old {
+				if _, ok := stated[id]; !ok {
+					ids = append(ids, id)
+				}
+			}
+		}
+	}
+	if len(ids) == 0 { // a repaired vault knows the certificate and not the votes
+		return fmt.Sprintf("%d of the old vaults have not stated theirs", count)
+	}
+	return fmt.Sprintf("the old vaults %v have not stated theirs", ids)
+}
+
+// A vault says what its wallet waits for after lackFirst, and then every lackEvery, in
+// ms.
+const (
+	lackFirst = 30_000
+	lackEvery = 600_000
+)
+
+// tickImports asks for what is missing of the epochs before, and tells the operator.
+func (v *Vault) tickImports() {
+	for _, k := range v.sortedKeys() {
+		if !k.holds() {
+			continue
+		}
+		err := v.imported(k) // it has asked for the ledgers that are missing
+		if err == nil {
+			k.lacks = 0
+			continue
+		}
+		v.askClosed(k)
+		switch {
+		case k.lacks == 0:
+			k.lacks = v.now + lackFirst
+		case v.now >= k.lacks:
+			k.lacks = v.now + lackEvery
+			v.note("nothing is signed with this wallet: ledgers of the vaults that had it before are missing", "wallet", k.name, "error", err.Error())
+		}
+	}
 }
 
 // askClosed asks the old parties for what they have stated since the commit.

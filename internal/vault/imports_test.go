@@ -167,7 +167,7 @@ func TestOneClosedIsNotEnough(t *testing.T) {
 	}
 	f.reshare(name, 3, []mpc.ID{4, 5, 6}, 1, 2, 3)
 	said := f.full(2, 4, 5, 6)
-	for _, want := range []string{"3 of 3 vaults with 1 faults and a ledger quorum of 3", "the ledgers of 2 of them", "known are 1", "2 of the old vaults have not stated theirs"} {
+	for _, want := range []string{"3 of 3 vaults with 1 faults and a ledger quorum of 3", "the ledgers of 2 of them", "known are 1", "the old vaults [2 3] have not stated theirs", "start 1 of those"} {
 		if !strings.Contains(said, want) {
 			t.Errorf("it says %q, want %q", said, want)
 		}
@@ -246,4 +246,44 @@ func TestReusedAttemptIsPassedOn(t *testing.T) {
 	f.ok(f.Settle())
 	f.reshare(name, 2, []mpc.ID{5, 6, 7}, 4, 5)
 	f.full(1, 6, 7)
+}
+
+// The old vaults are gone before the new ones know their ledgers: nothing is signed, it
+// is said which are missing, and each way to bring one back goes as far as the others'
+// copies do.
+func TestDestroyedBeforeImport(t *testing.T) {
+	const name = "2of3"
+	f := startWide(t, 7, name)
+	f.ok(f.spend(1, 1, 3))
+	f.ok(f.spend(1, 1, 2))
+	f.Crash(3)
+	f.ok(f.Restart(3)) // channels open: it has the others' ledgers
+	f.calm()
+	f.Intercept = func(fr sim.Frame) bool {
+		return fr.To < 4 || f.Parties[fr.To].Vault.FrameKind(fr.Bytes) != vault.InnerSync
+	}
+	f.reshare(name, 2, []mpc.ID{4, 5, 6}, 1, 2)
+	f.Crash(1)
+	f.Crash(2)
+	f.Crash(3)
+	f.Intercept = nil
+	f.calm()
+	said := f.full(2, 4, 5)
+	for _, want := range []string{"the ledgers of 2 of them", "known are 1", "the ledger of vault 1 is not known up to its event ", "the ledger of vault 2 is not known", "start 1 of those that are missing", "lost-ledgers.md"} {
+		if !strings.Contains(said, want) {
+			t.Errorf("it says %q, want %q", said, want)
+		}
+	}
+	f.pass(40)
+	if !f.noted(4, "ledgers of the vaults that had it before are missing") || f.noted(1, "are missing") {
+		t.Error("vault 4 does not tell its operator, or vault 1 does")
+	}
+	f.ok(f.Restart(3))
+	f.calm()
+	f.full(2, 4, 5) // it was in neither payment's quorum
+	// Vault 1 comes back with another device and an empty disk.
+	f.replaced(1, f.lose(1), 50, 1, 3, 4, 5, 6, 7)
+	f.repaired()
+	f.full(2, 4, 5)
+	f.ok(f.spend(1, 4, 5))
 }

@@ -28,6 +28,7 @@ type key struct {
 	cert    *dkg.Certificate
 	imports imports
 	moves   []uint64 // commands that wait for another custody tier
+	lacks   uint64   // when the operator is told next that ledgers of the epoch before are missing; 0: none is
 }
 
 func (k *key) epoch() uint32 { return uint32(k.cert.Epoch) }

@@ -15,8 +15,9 @@ import (
 // union of what they know, never one of them by choice.
 
 const (
-	// resumeWithin is how long a vault that is resumed waits for those with whom there
-	// is no channel. The admins have named this very start: they answer for them.
+	// resumeWithin is how long a vault that is resumed waits for all with whom there is a
+	// channel, though enough have answered; and for those with whom there is none: the
+	// admins have named this very start, they answer for them.
 	resumeWithin = 10_000
 )
 
@@ -219,7 +220,10 @@ func (v *Vault) finishResumption() bool {
 	if v.gate.rolled != nil {
 		return false
 	}
-	if !v.allConfirmed() {
+	switch enough := v.allConfirmed(); {
+	case enough && v.now-v.gate.began < resumeWithin && !v.allHeard():
+		return false // another may know more of this vault's ledger
+	case !enough:
 		if !v.gate.live || v.now-v.gate.began < resumeWithin || !v.allHeard() {
 			return false
 		}

@@ -78,11 +78,7 @@ func (v *Vault) tickHandovers() {
 	for _, kid := range sortedHashes(v.machines) {
 		v.carryOut(kid, v.machines[kid], v.machines[kid].Tick())
 	}
-	for _, k := range v.sortedKeys() {
-		if k.holds() && v.imported(k) != nil { // it has asked for the ledgers that are missing
-			v.askClosed(k)
-		}
-	}
+	v.tickImports()
 	again := v.unsigned
 	v.unsigned = nil
 	for _, u := range again {
