@@ -210,7 +210,7 @@ func (v *verifier) crossReceipts() {
 func (v *verifier) signed(x *receipt, d *decision) Signed {
 	return Signed{
 		TxID: x.txID, Request: hex.EncodeToString(x.request[:]), Wallet: v.keys[x.key].name,
-		Chain: d.chain, Does: d.does, Time: d.Time, Rule: d.Rule, Vaults: d.Parties,
+		Chain: d.chain, Does: d.does, Time: d.Time, Rule: d.Rule, Glass: d.BreakGlass, Vaults: d.Parties,
 	}
 }
 

@@ -25,6 +25,7 @@ type verdict struct {
 	step               step
 	asks               []asked // about limits
 	move               *policy.Movement
+	breakGlass         bool // the rule that allows is one for emergencies
 }
 
 // step is how far a vault's checks got before one refused. The order is that of
@@ -88,7 +89,7 @@ func (v *verifier) judge(self uint16, st *governance.State, k *keyInfo, cert *dk
 	if r := out.Refusal(); r != nil {
 		return refuse(stepPolicy, r)
 	}
-	return verdict{allow: true, rule: out.Rule, detail: out.Detail, request: b.Request, prepared: p, step: stepVersion, asks: ledger.told, move: ledger.move}
+	return verdict{allow: true, rule: out.Rule, detail: out.Detail, request: b.Request, prepared: p, step: stepVersion, asks: ledger.told, move: ledger.move, breakGlass: out.BreakGlass}
 }
 
 func asRefusal(code string, err error) *refusal.Refusal {
@@ -288,6 +289,11 @@ func (v *verifier) compareVerdict(l *vaultLog, x *decision, got verdict) bool {
 		x.prepared = nil
 		v.entryFault(l, x.index, DecisionVerdict, "request %x: the log says %s; deciding again gives %s",
 			d.Request[:8], words(d.Allow, d.Code, d.Rule, d.Detail), words(got.allow, got.code, got.rule, got.detail))
+		return false
+	}
+	if d.Allow && d.BreakGlass != got.breakGlass {
+		x.prepared = nil
+		v.entryFault(l, x.index, DecisionVerdict, "request %x: the log says break-glass: %t, and of rule %q the policy says %t", d.Request[:8], d.BreakGlass, d.Rule, got.breakGlass)
 		return false
 	}
 	if d.Allow && string(got.prepared.Canonical) != string(d.Unsigned) {

@@ -147,7 +147,8 @@ type Signed struct {
 	Does    string   `json:"does"` // in words, with amounts in the policy's units
 	Time    uint64   `json:"time"` // of a decision, by its vault's clock, unix milliseconds
 	Rule    string   `json:"rule"`
-	Vaults  []uint16 `json:"vaults"` // that decided
+	Glass   bool     `json:"breakGlass,omitempty"` // the rule is one for emergencies
+	Vaults  []uint16 `json:"vaults"`               // that decided
 }
 
 // Refused is one refusal, decided again with the same answer.
@@ -238,8 +239,12 @@ func (r *Report) WriteText(w io.Writer) error {
 		if what == "" {
 			what = "a message"
 		}
-		fmt.Fprintf(&b, "signed   %s: %s, %s, by wallet %q on %s: request %s, allowed by rule %q, decided by vaults %s\n",
-			what, s.Does, clock(s.Time), s.Wallet, s.Chain, short(s.Request), s.Rule, listed(s.Vaults))
+		glass := ""
+		if s.Glass {
+			glass = " (BREAK-GLASS: for emergencies)"
+		}
+		fmt.Fprintf(&b, "signed   %s: %s, %s, by wallet %q on %s: request %s, allowed by rule %q%s, decided by vaults %s\n",
+			what, s.Does, clock(s.Time), s.Wallet, s.Chain, short(s.Request), s.Rule, glass, listed(s.Vaults))
 	}
 	for _, x := range r.Refused {
 		fmt.Fprintf(&b, "refused  request %s, by vault %d (entry %d of its log): %s (%s)\n", short(x.Request), x.Vault, x.Entry, x.Detail, x.Code)

@@ -345,7 +345,7 @@ func (w *world) decide(id uint16, p *payment, attempt [16]byte, parties []uint16
 	}
 	v := newVerifier(w.gov.Cluster, codecs)
 	got := v.judge(id, w.gov, &keyInfo{cert: w.cert}, w.cert, p.bundle, d, nil)
-	d.Allow, d.Code, d.Rule, d.Detail = got.allow, got.code, got.rule, got.detail
+	d.Allow, d.Code, d.Rule, d.Detail, d.BreakGlass = got.allow, got.code, got.rule, got.detail, got.breakGlass
 	if d.Allow && id == 3 && w.tier == governance.TierCold {
 		d.Approval = signP256(w.t, w.vaults[3].approval, audit.ApprovedStatement(w.gov.Cluster, 3, d.Request))
 	}
