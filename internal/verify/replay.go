@@ -190,6 +190,7 @@ func (v *verifier) replayBoot(l *vaultLog, i uint64, e *audit.Entry) error {
 		v.entryFault(l, i, BootOrder, "start %d after start %d: the vault's disk was set back", b.Counter, l.lastBoot)
 	}
 	l.lastBoot = max(l.lastBoot, b.Counter)
+	l.started(i, e.Time)
 	return nil
 }
 

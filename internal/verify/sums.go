@@ -27,6 +27,7 @@ type given struct {
 	parts        []taken
 	newest       uint64 // of the times of the decisions
 	oldest       uint64
+	from         uint64 // the newest, by the clocks that its vaults have had since
 	released     uint64 // the earliest release
 }
 
@@ -34,6 +35,29 @@ type given struct {
 type taken struct {
 	d *decision
 	o *outcome // nil: this log has no release
+}
+
+// start is an entry of a start and its time.
+type start struct{ index, time uint64 }
+
+// maxAhead is by how much a vault lets a reservation be ahead of its clock at a start.
+const maxAhead = 30_000
+
+// started keeps the starts than which no later one has an earlier time.
+func (l *vaultLog) started(index, time uint64) {
+	for n := len(l.starts); n > 0 && l.starts[n-1].time >= time; n = len(l.starts) {
+		l.starts = l.starts[:n-1]
+	}
+	l.starts = append(l.starts, start{index, time})
+}
+
+// from is when a decision counts from: if the clock was set back, from the start since when.
+func (l *vaultLog) from(d *decision) uint64 {
+	k, _ := slices.BinarySearchFunc(l.starts, d.index, func(s start, i uint64) int { return cmp.Compare(s.index, i) })
+	if k == len(l.starts) {
+		return d.Time
+	}
+	return min(d.Time, l.starts[k].time+maxAhead)
 }
 
 // maxSums bounds the comparisons of decisions with what was given: some seconds.
@@ -120,7 +144,7 @@ func (v *verifier) given() (out []*given) {
 				}
 			}
 			g.parts = append(g.parts, p)
-			g.newest, g.oldest = max(g.newest, d.Time), min(g.oldest, d.Time)
+			g.newest, g.oldest, g.from = max(g.newest, d.Time), min(g.oldest, d.Time), max(g.from, l.from(d))
 		}
 	}
 	for _, g := range by {
@@ -162,7 +186,7 @@ func (v *verifier) crossLimit(l *vaultLog, d *decision, a *asked, all []*given) 
 	for i := len(all) - 1; i >= 0 && all[i].newest >= a.query.Since; i-- {
 		g := all[i]
 		steps++
-		if g.request == d.Request {
+		if g.request == d.Request || g.from < a.query.Since {
 			continue
 		}
 		n, err := g.move.Counts(&a.query)
@@ -172,7 +196,7 @@ func (v *verifier) crossLimit(l *vaultLog, d *decision, a *asked, all []*given) 
 		if slices.ContainsFunc(g.parts, func(p taken) bool { return knew(l, d, sessions, p, a.query.Since) }) {
 			must.add(g, &n)
 		}
-		if g.released > 0 && g.released+policy.Margin <= d.Time && g.oldest >= a.query.Since+policy.Margin {
+		if g.released > 0 && g.released+policy.Margin <= d.Time && min(g.oldest, g.from) >= a.query.Since+policy.Margin {
 			cluster.add(g, &n)
 		}
 	}

@@ -72,3 +72,30 @@ func TestAttemptOfTwoRequests(t *testing.T) {
 		t.Errorf("6 ETH of 5 were given, vault 1 was not told of 3, and vault 2 knew: %v", r.Faults)
 	}
 }
+
+// TestClocksSetBack: what was reserved by clocks that were fast, and are right since a start,
+// counts from that start, as the vaults count it; but not by the word of one of them.
+func TestClocksSetBack(t *testing.T) {
+	for name, tt := range map[string]struct {
+		started []uint16
+		after   uint64 // minutes
+		ok      bool
+	}{
+		"both, and the day is over": {[]uint16{1, 2}, 24 * 60, true},
+		"both, within the day":      {[]uint16{1, 2}, 23 * 60, false},
+		"one of them":               {[]uint16{1}, 24 * 60, false},
+	} {
+		w := limited(t)
+		w.now += 15 * minute // too fast
+		w.send(known, 3, 0, told{1: {3, 3}, 2: {3, 3}}, hooks{})
+		w.now -= 15 * minute
+		for _, id := range tt.started {
+			w.bootVault(id)
+		}
+		w.now += tt.after * minute
+		w.send(evm.Address{0x33}, 3, 1, told{1: {3, 3}, 3: {3, 3}}, hooks{})
+		if r := w.verify(w.copies()); r.OK != tt.ok {
+			t.Errorf("%s: %v", name, r.Faults)
+		}
+	}
+}

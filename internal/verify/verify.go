@@ -227,6 +227,7 @@ type vaultLog struct {
 	since     []uint64                      // when each became valid, by the vault's clock
 	keys      map[[32]byte]*dkg.Certificate // that the log has told of, in the newest epoch
 	lastBoot  uint64
+	starts    []start
 	decisions map[[16]byte]*decision // that allow, by attempt
 	outcomes  map[[16]byte]*outcome
 	receipts  []*receipt
