@@ -287,3 +287,54 @@ func TestDestroyedBeforeImport(t *testing.T) {
 	f.full(2, 4, 5)
 	f.ok(f.spend(1, 4, 5))
 }
+
+// A key that was made with 2 faults and reshared to a threshold of 2 withstands 1. Its
+// parties offer it as it was made, and a share of it is repaired.
+func TestRepairBelowTheFaults(t *testing.T) {
+	const name = "3of5f2"
+	f := startWide(t, 8, name)
+	f.reshare(name, 2, []mpc.ID{5, 6, 7}, 1, 2, 3)
+	f.replaced(7, f.lose(7), 50, f.IDs...)
+	f.repaired()
+	if got := f.Parties[7].Vault.KeyEpoch(name); got != 2 {
+		t.Fatalf("its share of %s is of epoch %d, want 2: %v", name, got, f.Parties[7].Notes)
+	}
+}
+
+// Nor does it join a plan that others tell it of: what it then closes with would count
+// for the commit, and state nothing.
+func TestNoJoinBeforeImport(t *testing.T) {
+	const name = "2of3"
+	f := startWide(t, 9, name)
+	f.ok(f.spend(2, 1, 2))
+	f.Intercept = func(fr sim.Frame) bool {
+		return fr.To != 5 || f.Parties[fr.To].Vault.FrameKind(fr.Bytes) != vault.InnerSync
+	}
+	f.reshare(name, 2, []mpc.ID{3, 4, 5}, 1, 2)
+	s, err := f.OrderChange(f.x, name, governance.Reshare, 2, 3, 4, 6)
+	f.ok(err)
+	f.Intercept = func(fr sim.Frame) bool { // nobody closes: vault 6 is not READY
+		kind := f.Parties[fr.To].Vault.FrameKind(fr.Bytes)
+		return (fr.To != 5 || kind != vault.InnerSync) && (fr.From != 6 || kind != vault.InnerVotes)
+	}
+	replies, err := f.StartHandover(f.x, s, 3, 4)
+	f.ok(err)
+	f.ok(f.Settle())
+	for range 4 {
+		f.ok(f.Tick(600))
+		f.ok(f.Settle())
+	}
+	for id, n := range replies {
+		if r := f.Replies[n]; r != nil {
+			t.Logf("vault %d: %s", id, show(r))
+		}
+	}
+	if a, b := f.Parties[3].Vault.OpenPlans(name), f.Parties[5].Vault.OpenPlans(name); a != 1 || b != 0 {
+		t.Errorf("vault 3 knows %d open plans, vault 5 knows %d; want 1 and 0", a, b)
+	}
+	f.Intercept = nil
+	f.calm()
+	if f.Parties[3].Vault.KeyEpoch(name) != 3 {
+		t.Error("the handover does not end")
+	}
+}

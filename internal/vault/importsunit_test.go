@@ -68,3 +68,34 @@ func TestImportNeed(t *testing.T) {
 		}
 	}
 }
+
+// What all its signers have given back, so that it is dead too, need not be known in
+// the next epoch; one of the two alone is not enough.
+func TestNothingReleasedIsRestated(t *testing.T) {
+	for name, c := range map[string]struct {
+		faults   uint16
+		other    bool // vault 2 reserved another digest
+		releases []mpc.ID
+		want     int
+	}{
+		"live":                       {0, false, nil, 1},
+		"dead":                       {0, false, []mpc.ID{1}, 1},
+		"released":                   {0, false, []mpc.ID{1, 2}, 0},
+		"released under two digests": {1, true, []mpc.ID{1, 2}, 2},
+	} {
+		v := &Vault{cfg: Config{ID: 3}, index: newRequestIndex(3)}
+		e := event{Kind: eventReserve, Attempt: [16]byte{1}, Key: [32]byte{7}, Parties: []mpc.ID{1, 2}, Faults: c.faults}
+		first, second := e, e
+		if c.other {
+			second.Digest[0]++
+		}
+		v.index.add(1, &first)
+		v.index.add(2, &second)
+		for _, id := range c.releases {
+			v.index.add(id, &event{Kind: eventRelease, Attempt: e.Attempt})
+		}
+		if got := v.toRestate(&handover.Plan{Key: e.Key, Old: []mpc.ID{1, 2, 3}}, 3); len(got) != c.want {
+			t.Errorf("%s: %d restated, want %d", name, len(got), c.want)
+		}
+	}
+}

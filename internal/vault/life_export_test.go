@@ -161,3 +161,17 @@ func (v *Vault) LieInOffers(to mpc.ID, frame []byte, what string) (lie []byte, o
 	}
 	return v.Seal(to, in.Kind, in.Attempt, in.Round, nil, encodeOffers(os, last)), true
 }
+
+// OpenPlans counts the plans of a key that are neither committed nor aborted.
+func (v *Vault) OpenPlans(name string) (n int) {
+	m := v.machines[v.keyNamed(name).id]
+	if m == nil {
+		return 0
+	}
+	for _, p := range m.Progress() {
+		if !p.Committed && !p.Aborted {
+			n++
+		}
+	}
+	return n
+}
