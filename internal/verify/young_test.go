@@ -153,6 +153,20 @@ func TestYoungLies(t *testing.T) {
 			t.Errorf("%s: not found: %v", name, r.Notes)
 		}
 	}
+	// A peer that showed another log than it has.
+	f := newWorld(t)
+	f.keygen()
+	began := moment(len(f.appended))
+	f.pay(f.payment(known, ether(1), 0), []uint16{1, 2}, hooks{outcome: func(o *audit.Outcome, id uint16) {
+		if id == 1 {
+			o.Witnessed[0] = f.signCheckpoint(2, audit.Checkpoint{Cluster: f.gov.Cluster, Vault: 2, Size: 3, Root: [32]byte{9}, Boot: 1, Time: f.now})
+		}
+	}})
+	all := moment(len(f.appended))
+	r := f.verify([]Copy{f.exported(1, began, all, f.now), f.exported(2, began, all, f.now), f.exported(3, began, all, f.now)})
+	if !slices.ContainsFunc(r.Faults, func(x Fault) bool { return x.Code == WitnessForked }) {
+		t.Errorf("another log was shown: %v, %v", r.Faults, r.Notes)
+	}
 	// Whoever has the signature has its own part, too.
 	w := newWorld(t)
 	w.keygen()
