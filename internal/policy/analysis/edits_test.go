@@ -3,6 +3,8 @@ package analysis_test
 import (
 	"crypto/ed25519"
 	"crypto/sha256"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -104,6 +106,36 @@ func TestCommonEdits(t *testing.T) {
 		}
 		if wantBack != 0 && back.Class != wantBack {
 			t.Errorf("%s, taken back: %s (%s), want %s", c.name, back.Class, back.Reason, wantBack)
+		}
+	}
+}
+
+// TestNarrowingOfTheGuide: what docs/policy.md says of narrowing a rule. With the risk
+// verdict in the rule it loosens; with the verdict in a guard it tightens.
+func TestNarrowingOfTheGuide(t *testing.T) {
+	guide, err := os.ReadFile("../../../docs/policy.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	block := regexp.MustCompile("(?s)```yaml policy\n(.*?)```")
+	_, after, found := strings.Cut(string(guide), "## Narrowing a rule can loosen the policy")
+	if !found {
+		t.Fatal("the guide does not speak of narrowing")
+	}
+	ro := treasuryRoster(t)
+	for _, c := range []struct {
+		name, text, from, to string
+		want                 analysis.Class
+	}{
+		{"in the rule", block.FindStringSubmatch(string(guide))[1], `&& total("ETH") <= amount("1.5 ETH")`, `&& total("ETH") <= amount("1.5 ETH") && total("ETH") <= amount("1 ETH")`, analysis.Loosening},
+		{"in a guard", block.FindStringSubmatch(after)[1], `amount("1 ETH")`, `amount("0.5 ETH")`, analysis.Tightening},
+	} {
+		text := strings.Replace(c.text, c.from, c.to, 1)
+		if text == c.text {
+			t.Fatalf("%s: nothing changed", c.name)
+		}
+		if got := analysis.Classify(compiled(t, c.text), compiled(t, text), ro, ro); got.Class != c.want {
+			t.Errorf("%s: %s (%s), want %s", c.name, got.Class, got.Reason, c.want)
 		}
 	}
 }
