@@ -87,6 +87,7 @@ func (v *Vault) change(id uint64, c *cluster.Command) {
 	if proofs != nil {
 		v.appendLog(audit.KindGovernance, (&audit.Governance{Event: audit.ChangeBackdated, Seq: seq, Change: hash, Time: k.told, Proofs: proofs}).Encode())
 	}
+	v.seeChange(signed)
 	v.appendLog(audit.KindChange, c.Body)
 	if (fresh.Due > fresh.Adopted || fresh.Leaver) && proofs == nil {
 		v.noteAdoption(fresh)

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/cofferhq/coffer/internal/audit"
+	"github.com/cofferhq/coffer/internal/governance"
 	"github.com/cofferhq/coffer/internal/identity"
 	"github.com/cofferhq/coffer/internal/refusal"
 	"github.com/cofferhq/coffer/internal/request"
@@ -120,6 +121,23 @@ func (v *Vault) seeBundle(b *request.Bundle) *refusal.Refusal {
 		}
 	}
 	return out
+}
+
+// seeChange remembers the passkeys that signed a change which is adopted. A clone that
+// shows here is logged, and refused in bundles from now on; the change stands, or vaults
+// that have seen different things would follow different ones. A change fixes no time of
+// a signature: only a counter that served twice tells.
+func (v *Vault) seeChange(s *governance.SignedChange) {
+	for i := range s.Signatures {
+		sig := &s.Signatures[i]
+		owner, ok := v.gov.Roster.Owner(sig.Key)
+		if !sig.Key.Algorithm.IsPasskey() || !ok || owner.ID != sig.Principal {
+			continue // a leaver's key is nobody's any more, and counts for nothing else
+		}
+		if r := v.seePasskey(sig.Principal, sig.Key, &signature.Use{Digest: s.Change.Statement().Digest(), Signature: sig.Signature}); r != nil {
+			v.note("an admin's passkey is in two devices", "change", s.Change.Seq, "detail", r.Detail)
+		}
+	}
 }
 
 // seePasskey remembers one verified signature.

@@ -1,12 +1,14 @@
 package vault_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/cofferhq/coffer/internal/audit"
 	"github.com/cofferhq/coffer/internal/cluster"
 	"github.com/cofferhq/coffer/internal/governance"
+	"github.com/cofferhq/coffer/internal/identity"
 	"github.com/cofferhq/coffer/internal/passkey/passkeytest"
 	"github.com/cofferhq/coffer/internal/request"
 	"github.com/cofferhq/coffer/internal/signature"
@@ -39,6 +41,11 @@ func startKeyed(t *testing.T) *keyed {
 			p.Credentials = append(p.Credentials, k.bob.Public())
 		case "carol":
 			p.Credentials = append(p.Credentials, k.carol.Public())
+		}
+	}
+	for i := range ro.Groups {
+		if g := &ro.Groups[i]; g.Name == identity.Admins {
+			g.Members = append(slices.Clone(g.Members), "bob")
 		}
 	}
 	ro.Origins = []string{"https://" + site}
@@ -256,4 +263,39 @@ func TestRevokedCredential(t *testing.T) {
 			t.Errorf("the refusal says %q", r.Detail)
 		}
 	}
+}
+
+// TestClonedPasskeyOfAnAdmin: a copy that signs a change is found out, too. The change
+// stands in every vault; a payment that rests on the passkey does not.
+func TestClonedPasskeyOfAnAdmin(t *testing.T) {
+	k := startKeyed(t)
+	thief := k.bob.Clone()
+	gov, err := governance.Start(k.Genesis)
+	k.ok(err)
+	freeze := func(x *passkeytest.Authenticator, wallet byte) {
+		s := &governance.SignedChange{Change: governance.Change{Cluster: gov.Cluster, Seq: gov.Seq + 1, Prev: gov.Head, Kind: governance.KindFreeze,
+			Body: (&governance.Freeze{Wallet: [32]byte{wallet}, Reason: "drill"}).Encode(), Created: k.Now, Author: "bob"}}
+		s.Signatures = []governance.AdminSignature{{Principal: "bob", Key: x.Public(), Signature: x.Sign(s.Change.Statement())}}
+		gov, err = gov.Apply(s, k.Now)
+		k.ok(err)
+		for _, id := range k.IDs {
+			k.adopts(id, s, nil, "")
+		}
+	}
+	freeze(k.bob, 1)
+	for _, id := range k.IDs {
+		if n := len(k.clones(id)); n != 0 {
+			t.Errorf("vault %d logs %d clones of one device", id, n)
+		}
+	}
+	freeze(thief, 2) // the same counter over another change
+	for _, id := range k.IDs {
+		if c := k.clones(id); len(c) != 1 || c[0].Principal != "bob" || c[0].First.Time != 0 || c[0].Second.Digest != gov.Head {
+			t.Errorf("vault %d logs %v", id, c)
+		}
+	}
+	b := k.payment()
+	k.approve(b, "bob", k.bob)
+	k.approve(b, "carol", k.carol)
+	k.refused("identity.cloned", k.run(b, 1, 2))
 }
