@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http/httptest"
@@ -96,4 +97,56 @@ func TestLogShownWithCosignatures(t *testing.T) {
 	if err := p.collect(context.Background()); err == nil || view.Note() != note {
 		t.Fatalf("another log's checkpoint: %v", err)
 	}
+}
+
+// What a configuration says of witnesses is refused where it could not be what is meant.
+func TestWitnessesRefused(t *testing.T) {
+	line := func(name string) string {
+		w, err := witness.Open(t.TempDir(), name, []string{mustLogKey(t)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return "http://127.0.0.1:1 " + w.Cosigner().NoteKey()
+	}
+	many := func(n int) (out []string) {
+		for i := range n {
+			out = append(out, line(fmt.Sprintf("w%d.example", i)))
+		}
+		return out
+	}
+	a := line("a.example")
+	vaults, err := audit.ParseCosigner(strings.Fields(a)[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	vaults.Name = "coffer/x"
+	for name, x := range map[string]struct {
+		lines []string
+		tiles string
+		want  string
+	}{
+		"none":                 {nil, "", ""},
+		"as many as there may": {many(maxWitnesses), "127.0.0.1:0", ""},
+		"one too many":         {many(maxWitnesses + 1), "127.0.0.1:0", "node.witnesses: 33, want at most 32"},
+		"a name twice":         {[]string{a, line("a.example")}, "127.0.0.1:0", `"a.example": want a name that no other witness and no vault has`},
+		"a vault's name":       {[]string{"http://127.0.0.1:1 " + vaults.NoteKey()}, "127.0.0.1:0", `"coffer/x": want a name that no other witness and no vault has`},
+		"nothing is shown":     {[]string{a}, "", "want node.tiles"},
+		"no key":               {[]string{"http://127.0.0.1:1"}, "127.0.0.1:0", "node.witnesses: "},
+	} {
+		c := new(Config)
+		c.Node.Witnesses, c.Node.Tiles = x.lines, x.tiles
+		got, err := c.checkWitnesses()
+		if x.want == "" && (err != nil || len(got) != len(x.lines)) || x.want != "" && (err == nil || !strings.Contains(err.Error(), x.want)) {
+			t.Errorf("%s: %v, want %q", name, err, x.want)
+		}
+	}
+}
+
+func mustLogKey(t *testing.T) string {
+	t.Helper()
+	m, err := logmaker.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m.Keys(1).NoteKey()
 }
